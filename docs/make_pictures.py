@@ -1,0 +1,60 @@
+"""Draws docs/_static/first-minute.png. Run it by hand when the picture should change: python docs/make_pictures.py."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.axes import Axes
+
+import mercer as mc
+
+BLUE, ORANGE, GREY = "#2a6f97", "#e07a1f", "#8d99ae"
+
+
+def main() -> None:
+    """Draw and save."""
+    torch.manual_seed(4)
+    plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), width_ratios=[3, 2], layout="constrained")
+    draw_fit(left)
+    draw_samples(right)
+    figure.savefig(Path(__file__).parent / "_static" / "first-minute.png", dpi=144)
+
+
+def draw_fit(axes: Axes) -> None:
+    """A Gaussian process that is sure where there are data, and says so where there are none."""
+    x = torch.cat([4 * torch.rand(45), 6 + 4 * torch.rand(35)])[:, None].double()
+    y = torch.sin(1.7 * x[:, 0]) + 0.15 * x[:, 0] + 0.2 * torch.randn(80)
+    grid = torch.linspace(-0.5, 11.5, 400, dtype=torch.float64)[:, None]
+    model = mc.learn.GaussianProcessRegressor(1.0 * mc.kernels.RBF(lengthscale=1.0), alpha=0.04).fit(x, y)
+    mean, std = model.predict(grid, return_std=True)
+    axes.fill_between(
+        grid[:, 0], mean - 1.96 * std, mean + 1.96 * std, color=BLUE, alpha=0.18, lw=0, label="95 % interval"
+    )
+    axes.plot(grid[:, 0], mean, color=BLUE, lw=2, label="mean")
+    axes.plot(x[:, 0], y, "o", color=ORANGE, ms=3.5, label="80 measurements")
+    axes.set_title("GaussianProcessRegressor(1.0 * RBF()).fit(x, y)", loc="left", family="monospace", fontsize=9)
+    axes.legend(frameon=False, ncols=3, loc="upper left")
+    axes.set_ylim(-2.2, 4.6)
+
+
+def draw_samples(axes: Axes) -> None:
+    """What each kernel believes before it has seen anything."""
+    x = torch.linspace(0, 10, 400, dtype=torch.float64)[:, None]
+    kernels = {
+        "RBF()": mc.kernels.RBF(),
+        "Matern(nu=1.5)": mc.kernels.Matern(nu=1.5),
+        "Laplacian()": mc.kernels.Laplacian(),
+        "RBF() + Linear()": mc.kernels.RBF() + 0.05 * mc.kernels.Linear(),
+    }
+    for row, (name, kernel) in enumerate(kernels.items()):
+        draws = kernel(x).add_jitter(1e-9).zero_mean_mvn_samples(2)
+        for draw, color in zip(draws, (BLUE, GREY), strict=True):
+            axes.plot(x[:, 0], draw - draw.mean() - 6.5 * row, color=color, lw=1.2)
+        axes.text(10.2, -6.5 * row, name, family="monospace", va="center", fontsize=8)
+    axes.set_title("functions drawn from four kernels", loc="left", fontsize=9)
+    axes.set_axis_off()
+
+
+if __name__ == "__main__":
+    main()

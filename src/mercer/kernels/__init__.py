@@ -1,0 +1,2 @@
+from mercer.kernels.rbf import RBF
+__all__ = ["RBF"]

@@ -1,0 +1,156 @@
+"""Hyperparameters: values, where they may lie, what is believed about them, whether they are learnt."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Prior(Protocol):
+    """What is believed about a hyperparameter before data: a log density, up to a constant."""
+
+    def log_density(self, value: Tensor) -> Tensor:
+        """Sum of the log densities of the entries of ``value``; differentiable."""
+
+
+@dataclass(frozen=True)
+class LogNormal:
+    """log(value) is normal with mean ``mu`` and standard deviation ``sigma``; the median is exp(mu)."""
+
+    mu: float = 0.0
+    sigma: float = 1.0
+
+    def log_density(self, value: Tensor) -> Tensor:
+        """Sum of the log densities of the entries of ``value``."""
+        log_value = value.log()
+        z = (log_value - self.mu) / self.sigma
+        return (-0.5 * z * z - log_value - math.log(self.sigma * math.sqrt(2.0 * math.pi))).sum()
+
+
+@dataclass(frozen=True)
+class Gamma:
+    """Density proportional to value^(shape - 1) exp(-rate value); mean shape / rate."""
+
+    shape: float = 3.0
+    rate: float = 1.0
+
+    def log_density(self, value: Tensor) -> Tensor:
+        """Sum of the log densities of the entries of ``value``."""
+        constant = self.shape * math.log(self.rate) - math.lgamma(self.shape)
+        return (constant + (self.shape - 1.0) * value.log() - self.rate * value).sum()
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A hyperparameter with more than a value.
+
+    Args:
+        value: a number, a sequence (one a column) or a tensor.
+        bounds: the least and the largest value that learning may choose.
+        prior: added to the marginal likelihood when learning.
+        frozen: leave it out of learning.
+
+    >>> Parameter(0.3, frozen=True)
+    Parameter(0.3, frozen=True)
+    """
+
+    value: Any
+    bounds: tuple[float, float] = (1e-5, 1e5)
+    prior: Prior | None = None
+    frozen: bool = False
+
+    def __post_init__(self) -> None:
+        low, high = self.bounds
+        if not low < high:
+            raise ValueError(f"bounds must be (low, high) with low < high, not {self.bounds}.")
+
+    def __repr__(self) -> str:
+        parts = [format_value(self.value)]
+        if self.bounds != (1e-5, 1e5):
+            parts.append(f"bounds=({float(self.bounds[0])!r}, {float(self.bounds[1])!r})")
+        if self.prior is not None:
+            parts.append(f"prior={self.prior!r}")
+        if self.frozen:
+            parts.append("frozen=True")
+        return f"Parameter({', '.join(parts)})"
+
+
+Value = float | Sequence[float] | np.ndarray | Tensor | Parameter
+
+
+@dataclass(frozen=True)
+class Domain:
+    """What values a hyperparameter of a kernel class may take.
+
+    Attributes:
+        vector: one value, or one a column, of event shape ``(1,)`` or ``(d,)``; else a scalar.
+        least: the smallest value allowed; ``strict`` excludes it.
+    """
+
+    vector: bool = False
+    least: float = 0.0
+    strict: bool = True
+
+    def check(self, name: str, value: Any, kernel: str) -> None:
+        """Raise ValueError or TypeError for a value outside the domain."""
+        tensor = as_value(value, f"{kernel}({name})").detach()
+        outside = tensor <= self.least if self.strict else tensor < self.least
+        if bool(outside.any()) or not bool(torch.isfinite(tensor).all()):
+            need = f"{'>' if self.strict else '>='} {self.least:g} and finite"
+            raise ValueError(f"{kernel}({name}={format_value(value)}): {name} must be {need}.")
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """One hyperparameter of a (composite) kernel, as estimators see it.
+
+    ``path`` is its name for ``set_params`` (``left__lengthscale``); ``value`` a float64 tensor.
+    """
+
+    path: str
+    value: Tensor
+    domain: Domain
+    bounds: tuple[float, float]
+    prior: Prior | None
+    frozen: bool
+
+
+def as_value(value: Any, name: str) -> Tensor:
+    """The float64 tensor of a hyperparameter; a tensor keeps its graph.
+
+    Raises:
+        TypeError: something that is no number, sequence of numbers or tensor.
+    """
+    if isinstance(value, Parameter):
+        value = value.value
+    if isinstance(value, Tensor):
+        return value.to(torch.float64)
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be a number, a sequence of numbers or a tensor, not {value!r}.") from error
+    return torch.from_numpy(np.array(array))
+
+
+def with_value(old: Any, new: Any) -> Any:
+    """``new`` in the place of ``old``: bounds, prior and frozen stay if ``old`` had them."""
+    return replace(old, value=new) if isinstance(old, Parameter) and not isinstance(new, Parameter) else new
+
+
+def format_value(value: Any) -> str:
+    """A value as the grammar writes it: ``0.3``, ``[0.3, 1.0]``, ``Parameter(...)``."""
+    if isinstance(value, Parameter):
+        return repr(value)
+    if isinstance(value, (Tensor, np.ndarray)):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(format_value(v) for v in value)}]"
+    if isinstance(value, (np.floating, np.integer)):
+        value = value.item()
+    return repr(value)

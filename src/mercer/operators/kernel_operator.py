@@ -1,0 +1,322 @@
+"""The kernel matrix k(X, Y) as a lazy operator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from linear_operator.operators import LinearOperator
+from torch import Tensor
+
+from mercer import config
+from mercer.errors import ShapeError
+from mercer.operators.base import Operator
+from mercer.operators.expression import evaluate, leaf
+from mercer.operators.operands import Identity, Operands
+from mercer.operators.plan import Plan, Request, radius
+from mercer.operators.plans import choose
+from mercer.operators.product import Call, KernelDense, KernelProduct
+from mercer.operators.spec import Spec, self_values
+
+Index = slice | Tensor
+
+
+class KernelOperator(Operator):
+    """k(X, Y), nothing computed until it is used; ``K @ v`` picks its algorithm (see :attr:`plan`).
+
+    Users get one by calling a kernel. Its tensors are X ``(*batch, n, d)``, Y ``(*batch, m, d)`` unless the rows and the
+    columns are the same points, and the hyperparameters, each with the same batch shape; everything else is static.
+
+    Args:
+        tensors: ``X, *theta`` when ``symmetric``, else ``X, Y, *theta``.
+        spec: what is computed from them.
+        symmetric: whether the columns are the rows' points in the same order.
+        identity: for a block of a symmetric matrix, which of its rows and columns are the same point.
+        forced: the name of a plan to use whatever the planner thinks.
+    """
+
+    def __init__(
+        self,
+        *tensors: Tensor,
+        spec: Spec,
+        symmetric: bool,
+        identity: Identity | None = None,
+        forced: str | None = None,
+    ) -> None:
+        super().__init__(*tensors, spec=spec, symmetric=symmetric, identity=identity, forced=forced)
+        self.spec, self.symmetric, self.identity, self.forced = spec, symmetric, identity, forced
+        self._prepared: tuple[tuple[int, ...], Operands, dict[Any, Any]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_prepared": None}
+
+    @property
+    def X(self) -> Tensor:
+        """The row points ``(*batch, n, d)``."""
+        X: Tensor = self._args[0]
+        return X
+
+    @property
+    def Y(self) -> Tensor:
+        """The column points ``(*batch, m, d)``."""
+        Y: Tensor = self._args[0 if self.symmetric else 1]
+        return Y
+
+    @property
+    def theta(self) -> tuple[Tensor, ...]:
+        """The hyperparameters, each ``(*batch,)`` or ``(*batch, k)``."""
+        return tuple(self._args[1 if self.symmetric else 2 :])
+
+    @property
+    def same(self) -> bool:
+        """Whether rows and columns are drawn from the same set of points."""
+        return self.symmetric or self.identity is not None
+
+    # what linear_operator asks of every operator
+
+    def _size(self) -> torch.Size:
+        return torch.Size((*self.X.shape[:-1], self.Y.shape[-2]))
+
+    def _transpose_nonbatch(self) -> Operator:
+        if self.symmetric:
+            return self
+        identity = None if self.identity is None else self.identity.mT
+        return self._like(self.Y, self.X, *self.theta, symmetric=False, identity=identity)
+
+    def _matmul(self, rhs: Tensor) -> Tensor:
+        if rhs.dtype != self.dtype:
+            raise TypeError(f"K @ v: K is {self.dtype}, v is {rhs.dtype}. Use K.to(v.dtype) or v.to(K.dtype).")
+        v = rhs.unsqueeze(-1) if rhs.dim() == 1 else rhs
+        if v.shape[-2] != self.shape[-1]:
+            n, m = self.shape[-2:]
+            hint = " Did you mean K.T @ v?" if v.shape[-2] == n else ""
+            raise ShapeError(f"K @ v: K is {n} x {m}, so v needs {m} rows, but has shape {tuple(rhs.shape)}.{hint}")
+        if v.dim() > 2 and self.batch_shape.numel() == 1 and v.shape[:-2].numel() > 1:
+            # a batch of right-hand sides of one matrix is more columns: one pass instead of many
+            columns = v.movedim(-2, 0).reshape(v.shape[-2], -1)
+            out = self._product(columns.expand(*self.batch_shape, *columns.shape))
+            out = out.reshape(-1, *v.shape[:-2], v.shape[-1]).movedim(0, -2)
+            out = out.expand(torch.broadcast_shapes(self.batch_shape, v.shape[:-2]) + out.shape[-2:])
+        else:
+            batch = torch.broadcast_shapes(self.batch_shape, v.shape[:-2])
+            operator = self if self.batch_shape == batch else self._expand_batch(batch)
+            out = operator._product(v.expand(*batch, *v.shape[-2:]))
+        return out.squeeze(-1) if rhs.dim() == 1 else out
+
+    def _product(self, v: Tensor) -> Tensor:
+        operands, memory = self._operands()
+        algorithm, _ = choose(self._request(operands, columns=v.shape[-1]), self.forced)
+        call = Call(operands.structure, self.identity, algorithm, memory)
+        out: Tensor = KernelProduct.apply(call, v.to(operands.like.dtype), *operands.flat())
+        return (out + self._delta_product(operands, v)).to(v.dtype) if self.spec.has_delta and self.same else out.to(v.dtype)
+
+    def _delta_product(self, operands: Operands, v: Tensor) -> Tensor:
+        """What coincident points add when the kernel treats a point and itself in another way."""
+        extra = self._self_values(operands, 1.0) - self._self_values(operands, 0.0)  # (*batch, n)
+        if self.identity is None:
+            return extra.unsqueeze(-1) * v
+        rows, columns = self.identity.pairs()
+        contribution = extra[..., rows, None] * v[..., columns, :]
+        return torch.zeros_like(extra).unsqueeze(-1).expand(*extra.shape, v.shape[-1]).index_add(-2, rows, contribution)
+
+    def _self_values(self, operands: Operands, delta: float) -> Tensor:
+        spec = operands.spec
+        own = [
+            s.itself(E, p) for s, E, p in zip(spec.statistics, operands.left, operands.parameters, strict=True)
+        ]
+        theta = dict(zip(spec.scalars, operands.theta, strict=True))
+        return self_values(spec, own, list(operands.row), theta, delta=delta)
+
+    def _operands(self) -> tuple[Operands, dict[Any, Any]]:
+        """Embedded points and the memory of plans; kept between products while nothing has changed."""
+        recording = torch.is_grad_enabled() and self.requires_grad
+        if recording or torch._C._functorch.maybe_current_level() is not None:
+            return self._embed(), {}
+        versions = tuple(t._version for t in self._args)
+        if self._prepared is None or self._prepared[0] != versions:
+            self._prepared = (versions, self._embed(), {})
+        return self._prepared[1], self._prepared[2]
+
+    def _embed(self) -> Operands:
+        spec, theta = self.spec, self.theta
+        half = self.X.dtype in (torch.float16, torch.bfloat16)  # tiles work in float32: half types lose the statistic
+        X = self.X.float() if half else self.X
+        Y = None if self.symmetric else (self.Y.float() if half else self.Y)
+        both = X if Y is None else torch.cat([X, Y], -2)
+        center = both.detach().mean(-2, keepdim=True) if both.shape[-2] else None
+        left = tuple(s.points(X, theta, center) for s in spec.statistics)
+        right = None if Y is None else tuple(s.points(Y, theta, center) for s in spec.statistics)
+        row = tuple(value(X, theta) for value in spec.row_values)
+        column = None if Y is None else tuple(value(Y, theta) for value in spec.row_values)
+        parameters = tuple(s.parameters(theta) for s in spec.statistics)
+        return Operands(spec, left, right, row, column, parameters, tuple(theta[i] for i in spec.scalars))
+
+    def _request(self, operands: Operands, *, columns: int = 1, products: int = 1, gradient: bool = False) -> Request:
+        return Request(
+            self.spec,
+            tuple(E.shape[-1] for E in operands.left),
+            operands.shape,
+            operands.like.dtype,
+            self.symmetric,
+            batch=self.batch_shape.numel(),
+            columns=columns,
+            products=products,
+            gradient=gradient,
+            device=operands.like.device,
+        )
+
+    @property
+    def plan(self) -> Plan:
+        """What ``K @ v`` will do for one vector; :func:`mercer.operators.plan` answers for more."""
+        return self.plan_for()
+
+    def plan_for(self, *, columns: int = 1, products: int = 1, gradient: bool = False) -> Plan:
+        """The plan for ``products`` products with ``columns`` right-hand sides each."""
+        with torch.no_grad():
+            operands, _ = self._operands()
+            request = self._request(operands, columns=columns, products=products, gradient=gradient)
+            request = Request(**{**request.__dict__, "radius": radius(operands)})
+        return choose(request, self.forced)[1]
+
+    def with_plan(self, name: str | None) -> KernelOperator:
+        """The same matrix, multiplied by the plan ``name`` (None: the planner's choice again).
+
+        Raises:
+            ValueError: an unknown plan, or one that does not apply, with the reason.
+        """
+        operator = self._like(*self._args, forced=name)
+        if name is not None:
+            _ = operator.plan
+        return operator
+
+    def to_dense(self) -> Tensor:
+        """K as a tensor ``(*batch, n, m)``; differentiable; not kept.
+
+        Raises:
+            MemoryBudgetError: it does not fit the memory budget.
+        """
+        n, m = self.shape[-2:]
+        config.require_memory(
+            self.shape.numel() * self.dtype.itemsize,
+            asked=f"K.to_dense() of {n} x {m}",
+            instead="Use K @ v, which stores nothing (plan 'tiles').",
+        )
+        operands, memory = self._operands()
+        call = Call(operands.structure, self.identity, choose(self._request(operands))[0], memory)
+        K: Tensor = KernelDense.apply(call, len(self.batch_shape), *operands.flat())
+        if self.spec.has_delta and self.same:
+            extra = self._self_values(operands, 1.0) - self._self_values(operands, 0.0)
+            if self.identity is None:
+                K = K + torch.diag_embed(extra)
+            else:
+                rows, columns = self.identity.pairs()
+                K = _add_at(K, rows, columns, extra[..., rows])
+        return K.to(self.dtype)
+
+    def _diagonal(self) -> Tensor:
+        if self.symmetric:
+            return self._self_values(self._operands()[0], 1.0).to(self.dtype)
+        positions = torch.arange(self.shape[-1], device=self.device)
+        return self._entries(positions, positions)
+
+    def _entries(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """k at pairs of positions, ``(p,), (p,) -> (*batch, p)``, by the definition."""
+        operands, _ = self._operands()
+        spec = operands.spec
+        values = {}
+        for g, statistic in enumerate(spec.statistics):
+            E, F = operands.left[g][..., rows, :], operands.rights[g][..., columns, :]
+            values[leaf("statistic", g)] = statistic.pairs(E, F, operands.parameters[g])
+        for g in range(len(spec.row_values)):
+            values[leaf("row", g)] = operands.row[g][..., rows]
+            values[leaf("column", g)] = operands.columns[g][..., columns]
+        for slot, theta in zip(spec.scalars, operands.theta, strict=True):
+            values[leaf("theta", slot)] = theta.to(operands.like.dtype).unsqueeze(-1)
+        if self.identity is not None:
+            coincident = self.identity.rows[rows] == self.identity.columns[columns]
+        else:
+            coincident = (rows == columns) & self.symmetric
+        values[leaf("delta")] = coincident.to(operands.like.dtype)
+        (k,) = evaluate([spec.total], values)
+        return k.expand(*self.batch_shape, len(rows)).to(self.dtype)
+
+    # slicing and batches
+
+    def _like(self, *tensors: Tensor, **changes: Any) -> KernelOperator:
+        static = {"spec": self.spec, "symmetric": self.symmetric, "identity": self.identity, "forced": self.forced}
+        return KernelOperator(*tensors, **{**static, **changes})
+
+    def _getitem(self, row_index: Index, col_index: Index, *batch_indices: Any) -> LinearOperator:
+        operator = self
+        if batch_indices:
+            operator = self._like(*(t[batch_indices] for t in self._args))
+        if _is_whole(row_index) and _is_whole(col_index):
+            return operator
+        n, m = self.shape[-2:]
+        X, Y = operator.X[..., row_index, :], operator.Y[..., col_index, :]
+        identity = None
+        if self.same:
+            base = self.identity or Identity(torch.arange(n, device=self.device), torch.arange(m, device=self.device))
+            identity = Identity(base.rows[row_index], base.columns[col_index])
+            if identity.rows.shape == identity.columns.shape and torch.equal(identity.rows, identity.columns):
+                if self.symmetric and len(identity.rows.unique()) == len(identity.rows):
+                    return operator._like(X, *operator.theta, symmetric=True, identity=None)
+        return operator._like(X, Y, *operator.theta, symmetric=False, identity=identity)
+
+    def _get_indices(self, row_index: Tensor, col_index: Tensor, *batch_indices: Tensor) -> Tensor:
+        shape = torch.broadcast_shapes(row_index.shape, col_index.shape, *(b.shape for b in batch_indices))
+        rows, columns = row_index.expand(shape).reshape(-1), col_index.expand(shape).reshape(-1)
+        if not batch_indices:
+            return self._entries(rows, columns).reshape(shape)
+        batch = tuple(b.expand(shape).reshape(-1) for b in batch_indices)
+        entries = self._entries(rows, columns)  # (*batch, p)
+        return entries[(*batch, torch.arange(len(rows), device=rows.device))].reshape(shape)
+
+    def _expand_batch(self, batch_shape: torch.Size | list[int]) -> KernelOperator:
+        old = len(self.batch_shape)
+        return self._like(*(t.expand((*batch_shape, *t.shape[old:])) for t in self._args))
+
+    def repeat(self, *sizes: int) -> KernelOperator:
+        """A batch of copies, as torch's repeat; the last two sizes must be 1."""
+        if tuple(sizes[-2:]) != (1, 1):
+            raise ShapeError(f"K.repeat{sizes}: only batch dimensions can be repeated, so the last two must be 1.")
+        old = len(self.batch_shape)
+        return self._like(*(t.repeat(*sizes[:-2], *(1 for _ in t.shape[old:])) for t in self._args))
+
+    def _mul_constant(self, other: float | Tensor) -> Operator:
+        factor = torch.as_tensor(other, device=self.device)
+        spec = self.spec.scaled(len(self.theta))
+        return self._like(*self._args, factor.to(torch.float64).expand(self.batch_shape), spec=spec)
+
+    def to(self, *args: Any, **kwargs: Any) -> KernelOperator:
+        """K with X and Y in another dtype or on another device; hyperparameters keep their accuracy (float64)."""
+        probe = torch.empty(0, dtype=self.dtype, device=self.device).to(*args, **kwargs)
+        points = 1 if self.symmetric else 2
+        moved = [t.to(dtype=probe.dtype, device=probe.device) for t in self._args[:points]]
+        return self._like(*moved, *(t.to(device=probe.device) for t in self._args[points:]))
+
+    def type(self, dtype: torch.dtype) -> KernelOperator:
+        """K with X and Y of another dtype."""
+        return self.to(dtype)
+
+    def double(self, device_id: str | None = None) -> KernelOperator:
+        """K in float64."""
+        return self.to(torch.float64)
+
+    def float(self, device_id: str | None = None) -> KernelOperator:
+        """K in float32."""
+        return self.to(torch.float32)
+
+    def half(self, device_id: str | None = None) -> KernelOperator:
+        """K in float16; tiles still work in float32."""
+        return self.to(torch.float16)
+
+
+def _is_whole(index: Any) -> bool:
+    return isinstance(index, slice) and index == slice(None)
+
+
+def _add_at(K: Tensor, rows: Tensor, columns: Tensor, values: Tensor) -> Tensor:
+    """K with ``values`` added at positions ``(rows, columns)`` of its last two dimensions."""
+    flat = K.reshape(*K.shape[:-2], -1)
+    return flat.index_add(-1, rows * K.shape[-1] + columns, values).reshape(K.shape)

@@ -1,0 +1,132 @@
+"""The tensors of one product, in the order in which autograd sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mercer.operators.spec import Spec
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which rows and columns of a block are the same point: their positions in the common set of points.
+
+    ``rows`` and ``columns`` are int64, ``(n,)`` and ``(m,)``.
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """Row and column positions ``(p,)`` of all coincident pairs, ordered by row. Points may occur several times."""
+        order = torch.argsort(self.columns, stable=True)
+        sorted_columns = self.columns[order]
+        first = torch.searchsorted(sorted_columns, self.rows, right=False)
+        counts = torch.searchsorted(sorted_columns, self.rows, right=True) - first
+        rows = torch.repeat_interleave(torch.arange(len(self.rows), device=self.rows.device), counts)
+        starts = torch.repeat_interleave(first - (counts.cumsum(0) - counts), counts)
+        return rows, order[starts + torch.arange(len(rows), device=rows.device)]
+
+    @property
+    def mT(self) -> Identity:  # noqa: N802 - torch's name
+        """The identity of the transposed block."""
+        return Identity(self.columns, self.rows)
+
+
+@dataclass(frozen=True)
+class Structure:
+    """How a flat list of tensors is laid out. ``n_parameters`` counts the parameters of each statistic."""
+
+    spec: Spec
+    symmetric: bool
+    n_parameters: tuple[int, ...]
+
+    def build(self, tensors: Sequence[Tensor]) -> Operands:
+        """Operands from tensors in the order of :meth:`Operands.flat`."""
+        source = iter(tensors)
+
+        def take(count: int) -> tuple[Tensor, ...]:
+            return tuple(next(source) for _ in range(count))
+
+        g, r = len(self.spec.statistics), len(self.spec.row_values)
+        left = take(g)
+        right = None if self.symmetric else take(g)
+        row = take(r)
+        column = None if self.symmetric else take(r)
+        parameters = tuple(take(count) for count in self.n_parameters)
+        return Operands(self.spec, left, right, row, column, parameters, take(len(self.spec.scalars)))
+
+@dataclass(frozen=True)
+class Operands:
+    """Embedded points, row values, parameters of statistics and scalar hyperparameters.
+
+    ``left[g]`` is ``(*batch, n, r)``, ``right[g]`` ``(*batch, m, r)`` or None when both sides are the same tensor
+    (``symmetric``); ``row[g]``, ``column[g]`` are ``(*batch, n)``, ``(*batch, m)``; ``theta[k]`` belongs to ``spec.scalars[k]``.
+    """
+
+    spec: Spec
+    left: tuple[Tensor, ...]
+    right: tuple[Tensor, ...] | None
+    row: tuple[Tensor, ...]
+    column: tuple[Tensor, ...] | None
+    parameters: tuple[tuple[Tensor, ...], ...]
+    theta: tuple[Tensor, ...]
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether rows and columns are the same points, in the same order."""
+        return self.right is None
+
+    @property
+    def rights(self) -> tuple[Tensor, ...]:
+        """The column points, whichever tensor holds them."""
+        return self.left if self.right is None else self.right
+
+    @property
+    def columns(self) -> tuple[Tensor, ...]:
+        """The column values, whichever tensor holds them."""
+        return self.row if self.column is None else self.column
+
+    def flat(self) -> tuple[Tensor, ...]:
+        """All tensors in a fixed order."""
+        parameters = tuple(p for group in self.parameters for p in group)
+        return (*self.left, *(self.right or ()), *self.row, *(self.column or ()), *parameters, *self.theta)
+
+    @property
+    def structure(self) -> Structure:
+        """What turns :meth:`flat` back into operands."""
+        return Structure(self.spec, self.symmetric, tuple(map(len, self.parameters)))
+
+    def unflatten(self, tensors: Sequence[Tensor]) -> Operands:
+        """The same operands with other tensors, given in the order of :meth:`flat`."""
+        return self.structure.build(tensors)
+
+    def transposed(self) -> Operands:
+        """Rows and columns exchanged."""
+        if self.right is None:
+            return self
+        return Operands(self.spec, self.rights, self.left, self.columns, self.row, self.parameters, self.theta)
+
+    def select(self, index: int) -> Operands:
+        """One matrix of a batch that has been flattened to one leading dimension."""
+        return self.unflatten(tuple(t[index] for t in self.flat()))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(n, m)``."""
+        like = (self.left + tuple(a.unsqueeze(-1) for a in self.row))[0]
+        other = (self.rights + tuple(b.unsqueeze(-1) for b in self.columns))[0]
+        return like.shape[-2], other.shape[-2]
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor with the data's dtype and device."""
+        return (self.left + self.row)[0]
+
+    def numbers(self) -> dict[int, float]:
+        """The scalar hyperparameters as numbers, by theta slot."""
+        return {slot: float(t) for slot, t in zip(self.spec.scalars, self.theta, strict=True)}

@@ -1,0 +1,114 @@
+"""Plans: which algorithm multiplies by a kernel matrix, why, and what it will cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mercer.config import format_bytes
+from mercer.operators.expression import LEAVES, postorder
+from mercer.operators.operands import Operands
+from mercer.operators.rates import Rates
+from mercer.operators.spec import Spec
+
+TRANSCENDENTAL = {"exp": 1.0, "log": 1.5, "sin": 3.0, "cos": 3.0, "erf": 3.0, "acos": 3.0, "asin": 3.0, "atan2": 5.0}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What ``K @ v`` will do.
+
+    Attributes:
+        name: the algorithm.
+        reason: why this one, in a sentence.
+        seconds: predicted time of all the products asked about, on this machine.
+        memory: predicted bytes beyond the data, v and the result.
+        error: expected normwise error of a product, relative to ``|K| |v|``.
+    """
+
+    name: str
+    reason: str
+    seconds: float
+    memory: int
+    error: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}: {self.reason}; about {format_seconds(self.seconds)}, {format_bytes(self.memory)} of memory, "
+            f"error {self.error:.0e} of |K| |v|"
+        )
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration for people: 3.2 ms, 12 s, 4.5 min, 2.1 h."""
+    for unit, size, limit in (("us", 1e-6, 1e-3), ("ms", 1e-3, 1.0), ("s", 1.0, 120.0), ("min", 60.0, 7200.0)):
+        if seconds < limit:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 3600.0:.3g} h"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a planner.
+
+    Attributes:
+        spec: the kernel.
+        widths: embedding columns of each statistic.
+        shape: ``(n, m)`` of one matrix; ``batch`` of them.
+        columns: right-hand sides of a product; ``products`` of them in all.
+        gradient: whether each product is followed by its gradient.
+        radius: the largest squared norm of an embedded point, 0 when not known; it sets the error bound.
+    """
+
+    spec: Spec
+    widths: tuple[int, ...]
+    shape: tuple[int, int]
+    dtype: torch.dtype
+    symmetric: bool
+    batch: int = 1
+    columns: int = 1
+    products: int = 1
+    gradient: bool = False
+    radius: float = 0.0
+    device: torch.device = torch.device("cpu")
+
+    @property
+    def pairs(self) -> float:
+        """Kernel entries to evaluate for one product."""
+        n, m = self.shape
+        return self.batch * n * m * (0.5 if self.symmetric else 1.0)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes an entry."""
+        return torch.empty((), dtype=self.dtype).element_size()
+
+    def entry_seconds(self, rates: Rates) -> float:
+        """Predicted time to evaluate one kernel entry in a tile."""
+        flops = sum(s.flops(w) for s, w in zip(self.spec.statistics, self.widths, strict=True))
+        seconds = flops / rates.gemm_flops
+        for node in postorder([self.spec.total]):
+            if node.op in LEAVES:
+                continue
+            if node.op == "matern" and not float(node.number - 0.5).is_integer():
+                seconds += 1.0 / rates.special
+            elif node.op == "matern":
+                seconds += 1.0 / rates.exponentials + (3.0 + node.number) / rates.elementwise
+            elif node.op in TRANSCENDENTAL:
+                seconds += TRANSCENDENTAL[node.op] / rates.exponentials
+            else:
+                seconds += 0.5 / rates.elementwise  # scalar factors fold away, about every second op
+        return seconds * (1.0 if self.itemsize <= 4 else rates.double_cost)
+
+    def round_off(self) -> float:
+        """The error of the dtype's GEMM on this data: 4 eps (2 + |x|^2)."""
+        dtype = self.dtype if self.itemsize >= 4 else torch.float32
+        return 4.0 * torch.finfo(dtype).eps * (2.0 + self.radius)
+
+
+def radius(operands: Operands) -> float:
+    """The largest squared norm of an embedded point."""
+    points: list[Tensor] = [*operands.left, *operands.rights]
+    return max((float(E.detach().square().sum(-1).max()) for E in points if E.numel()), default=0.0)

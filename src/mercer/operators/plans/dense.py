@@ -1,0 +1,63 @@
+"""The plan that computes K once and keeps it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from mercer import config
+from mercer.operators.operands import Identity, Operands
+from mercer.operators.plan import Plan, Request
+from mercer.operators.rates import rates
+from mercer.operators.tiles import Tiles
+
+SHARE_OF_BUDGET = 0.5  # the rest is for what the caller does with the result
+
+
+class DensePlan:
+    """Store K. Best when K is small, or when an entry costs more to compute than to load."""
+
+    name = "dense"
+
+    def applies(self, request: Request) -> str | None:
+        """If K fits half of the memory budget."""
+        needed = self._bytes(request)
+        allowed = int(SHARE_OF_BUDGET * config.memory_budget())
+        if needed <= allowed:
+            return None
+        return (
+            f"K takes {config.format_bytes(needed)}, half of the memory budget is {config.format_bytes(allowed)}. "
+            f"Use plan='tiles', or raise MERCER_MEMORY_BUDGET."
+        )
+
+    def predict(self, request: Request) -> Plan:
+        """Each entry once, then loads from memory (or from cache when K is small)."""
+        machine = rates()
+        n, m = request.shape
+        bytes_of_K = self._bytes(request)
+        in_cache = bytes_of_K <= 16 * config.cache_bytes()
+        load = bytes_of_K / (machine.memory * (4.0 if in_cache else 1.0))
+        multiply = 2.0 * request.batch * n * m * request.columns / machine.gemm_flops
+        first = request.pairs * request.entry_seconds(machine) + bytes_of_K / machine.memory
+        per_product = max(load, multiply) + 2.0 * machine.call
+        if request.gradient:
+            per_product += 4.0 * request.pairs * request.entry_seconds(machine)
+        # an operator is usually multiplied more than once: a store that pays at the tenth product is a good one
+        products = max(request.products, 10)
+        seconds = (first + per_product * products) * request.products / products
+        reason = f"K is stored once, {config.format_bytes(bytes_of_K)}"
+        return Plan(self.name, reason, seconds, bytes_of_K, request.round_off())
+
+    def product(self, operands: Operands, identity: Identity | None, v: Tensor, memory: dict[Any, Any]) -> Tensor:
+        """A GEMM with the stored K."""
+        K = memory.get("dense")
+        if K is None:
+            K = memory["dense"] = Tiles(operands, identity=identity).dense()
+        result: Tensor = K @ v
+        return result
+
+    @staticmethod
+    def _bytes(request: Request) -> int:
+        n, m = request.shape
+        return request.batch * n * m * request.itemsize

@@ -1,0 +1,51 @@
+"""The plan that stores nothing: each tile is made, used and overwritten in cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from mercer.operators.operands import Identity, Operands
+from mercer.operators.plan import Plan, Request
+from mercer.operators.rates import rates
+from mercer.operators.tiles import Tiles
+
+CALLS_PER_TILE = 8.0
+PAIRS_PER_TILE = 2.0**18
+
+
+class TilesPlan:
+    """Recompute every entry. Time O(n m d), memory O(n (d + t)) plus 64 MB at most."""
+
+    name = "tiles"
+
+    def applies(self, request: Request) -> str | None:
+        """Always."""
+        return None
+
+    def predict(self, request: Request) -> Plan:
+        """From the rates of GEMM, exponentials and elementwise passes."""
+        machine = rates()
+        double = 1.0 if request.itemsize <= 4 else machine.double_cost
+        use = (2.0 if request.symmetric else 1.0) * (1.0 + 0.1 * request.columns) / machine.elementwise * double
+        per_product = request.pairs * (request.entry_seconds(machine) + use)
+        per_product += CALLS_PER_TILE * machine.call * max(1.0, request.pairs / PAIRS_PER_TILE)
+        if request.gradient:
+            per_product *= 4.0
+        memory = (1 << 22) + sum(request.shape) * (sum(request.widths) + request.columns) * request.itemsize
+        return Plan(
+            self.name,
+            "entries are recomputed in cache, nothing is stored",
+            per_product * request.products,
+            memory,
+            request.round_off(),
+        )
+
+    def product(self, operands: Operands, identity: Identity | None, v: Tensor, memory: dict[Any, Any]) -> Tensor:
+        """One pass over the tiles; panels and program are kept for the next product."""
+        tiles = memory.get("tiles")
+        if tiles is None:
+            tiles = memory["tiles"] = Tiles(operands, identity=identity)
+        result: Tensor = tiles.product(v)
+        return result

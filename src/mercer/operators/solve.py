@@ -1,0 +1,148 @@
+"""Solve ``(A + noise I) x = y`` to a stated residual, by Cholesky or conjugate gradients, whichever is predicted faster."""
+
+import itertools
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from mercer.arrays import check_finite
+from mercer.errors import NotConverged, ShapeError
+from mercer.operators.direct import solve_by_cholesky, solve_by_least_squares
+from mercer.operators.iterative import solve_by_cg
+from mercer.operators.methods import Attempt, choose_method
+from mercer.operators.system import Matrix, System
+
+__all__ = ["Solution", "solve"]
+
+Method = Literal["cholesky", "cg", "lstsq"]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What :func:`solve` gives.
+
+    Attributes:
+        x: float64 whatever the input, in the shape of y (with the batch dimensions of A).
+        residual: the largest of ``residuals``.
+        n_iter: iterations of conjugate gradients, or steps of refinement after a Cholesky factorisation.
+        converged: whether the residual, its own round-off included, is at most the ``rtol`` asked for.
+        method: "cholesky", "cg" or "lstsq".
+        precision: of the products: "float64", "float32 (residuals float64)" or where the first gave way to the second.
+        reason: why this method, in a sentence.
+        rank: of the preconditioner; 0 without.
+        residuals: ``norm(y - (A + noise) x) / norm(y)`` of every column, recomputed at the end with A in float64;
+            the shape of y without its rows.
+        seconds: wall time.
+    """
+
+    x: Tensor
+    residual: float
+    n_iter: int
+    converged: bool
+    method: str
+    precision: str
+    reason: str
+    rank: int
+    residuals: Tensor
+    seconds: float
+
+
+@torch.no_grad()
+def solve(
+    A: Matrix,
+    y: Tensor,
+    *,
+    noise: float | Tensor = 0.0,
+    rtol: float = 1e-6,
+    max_iter: int | None = None,
+    method: Method | None = None,
+    rank: int | None = None,
+    initial: Tensor | None = None,
+    precision: Literal["float64"] | None = None,
+    random_state: Any = 0,
+    raise_on_failure: bool = True,
+) -> Solution:
+    """``x`` with ``(A + diag(noise)) x = y`` for a symmetric positive definite matrix that need not be stored.
+
+    The residual in the answer is true: it is recomputed at the end with A in float64 (for a kernel matrix: formed in
+    float64 from the points as given), however the answer was found. Not differentiable; :func:`solve_tensor` is.
+
+    Args:
+        A: ``(*batch, n, n)``, tensor or linear operator. Only symmetry is assumed.
+        y: ``(n,)``, ``(n, t)`` or ``(*batch, n, t)``.
+        noise: added to the diagonal: a number, one a row ``(n,)``, or one a row of every matrix ``(*batch, n)``.
+        rtol: the relative residual asked for, of every column, in the Euclidean norm.
+        max_iter: iterations of conjugate gradients; 1000 by default.
+        method: "cholesky" (float64, ``8 n^2`` bytes), "cg" (stores ``n * rank`` numbers), "lstsq" (the least-squares
+            solution of least norm of a singular system, by eigenvalues; ``24 n^2`` bytes). None takes the one predicted
+            to be faster within the memory budget, and turns from one to the other if it does not get there.
+        rank: of the preconditioner; None lets it grow until its cost is that of the iterations still to be done.
+        initial: a guess in the shape of y, for conjugate gradients.
+        precision: "float64" forbids products in float32. By default they are used as long as they help.
+        random_state: of the preconditioner's pivots.
+        raise_on_failure: False returns what was reached, with ``converged=False``.
+
+    Raises:
+        NotConverged: the residual was not reached; ``.solution`` is the best answer found.
+        MemoryBudgetError: the method asked for does not fit; raised before anything is allocated.
+        ShapeError, ValueError: shapes that do not fit, NaN or infinity in y, a negative noise.
+
+    Cost: Cholesky ``n^3 / 3`` multiplications; cg, for every iteration, one product with A and ``2 n rank`` more.
+
+    >>> solution = solve(torch.tensor([[2.0, 1.0], [1.0, 2.0]]), torch.tensor([3.0, 3.0]))
+    >>> solution.x, solution.converged, solution.method
+    (tensor([1., 1.], dtype=torch.float64), True, 'cholesky')
+    """
+    started = time.perf_counter()
+    _check(A, y, rtol=rtol, method=method, initial=initial, max_iter=max_iter, rank=rank)
+    n, batch = A.shape[-1], torch.Size(A.shape[:-2])
+    columns = (y.unsqueeze(-1) if y.ndim == 1 else y).to(torch.float64)
+    start = None if initial is None else initial.to(torch.float64).reshape(columns.shape)
+    options = {"rtol": rtol, "max_iter": max_iter, "method": method, "rank": rank}
+    options |= {"precision": precision, "random_state": random_state}
+    if not batch:
+        # A batch of right-hand sides of one matrix is more columns.
+        shape = columns.movedim(-2, 0).shape
+        flat = columns.movedim(-2, 0).reshape(n, -1)
+        guess = None if start is None else start.movedim(-2, 0).reshape(n, -1)
+        attempts = [_solve_one(System(A, noise), flat, guess, **options)]
+        x = attempts[0].x.reshape(shape).movedim(0, -2)
+        residuals = attempts[0].residuals.reshape(shape[1:])
+    else:
+        batch = torch.broadcast_shapes(batch, columns.shape[:-2])
+        matrices, columns = A.expand(*batch, n, n), columns.expand(*batch, *columns.shape[-2:])
+        noises = torch.as_tensor(noise, dtype=torch.float64)
+        noises = noises.expand(*batch, n if noises.ndim else 1)
+        guesses = None if start is None else start.expand(columns.shape)
+        attempts = [
+            _solve_one(System(matrices[i], noises[i]), columns[i], None if guesses is None else guesses[i], **options)
+            for i in itertools.product(*(range(size) for size in batch))
+        ]
+        x = torch.stack([attempt.x for attempt in attempts]).reshape(columns.shape)
+        residuals = torch.stack([attempt.residuals for attempt in attempts]).reshape(*batch, -1)
+    worst = max(attempts, key=lambda attempt: (not attempt.converged, attempt.residual))
+    if y.ndim == 1:
+        x, residuals = x.squeeze(-1), residuals.squeeze(-1)
+    solution = Solution(
+        x=x,
+        residual=worst.residual,
+        n_iter=max(attempt.n_iter for attempt in attempts),
+        converged=worst.converged,
+        method=worst.method,
+        precision=worst.precision,
+        reason=worst.reason,
+        rank=worst.rank,
+        residuals=residuals,
+        seconds=time.perf_counter() - started,
+    )
+    if raise_on_failure and not solution.converged:
+        raise NotConverged(
+            f"solve: a relative residual of {rtol:.0e} was asked for, {worst.residual:.1e} was reached by "
+            f"{worst.method} (n = {n}, {worst.n_iter} iterations). {worst.advice} "
+            f"The best answer is in this error's .solution; raise_on_failure=False returns it.",
+            solution,
+        )
+    return solution

@@ -1,0 +1,253 @@
+"""Passes over the tiles of one kernel matrix that is never stored: product, dense copy, gradient.
+
+A tile stays in cache from the GEMM that gives its statistics to the GEMM that uses it up. A symmetric matrix is visited in
+its upper half only. Bound: the sum of the tile's GEMM, its exponentials and its product with v, all in L2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from mercer import config
+from mercer.operators.expression import Expression, derivatives, leaf
+from mercer.operators.operands import Identity, Operands
+from mercer.operators.program import Program
+from mercer.operators.statistics import Panels
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows ``i0:i1`` and columns ``j0:j1``; the first ``square`` columns are the rows again (symmetric matrices)."""
+
+    i0: int
+    i1: int
+    j0: int
+    j1: int
+    square: int
+
+
+def blocks(n: int, m: int, rows: int, columns: int, *, symmetric: bool) -> Iterator[Block]:
+    """Blocks that cover the matrix, or its upper half. Needs ``columns >= rows``."""
+    for i0 in range(0, n, rows):
+        i1 = min(i0 + rows, n)
+        start = i0 if symmetric else 0
+        for j0 in range(start, m, columns):
+            yield Block(i0, i1, j0, min(j0 + columns, m), i1 - i0 if symmetric and j0 == start else 0)
+
+
+class Tiles:
+    """One kernel matrix, ready for passes over its tiles.
+
+    Args:
+        operands: unbatched and detached.
+        roots: the expressions to evaluate on each tile (default: the kernel itself).
+        identity: coincident pairs of a block of a symmetric matrix, which get their statistic exactly.
+        tile: rows and columns of a tile (default: what fits the L2 caches).
+    """
+
+    def __init__(
+        self,
+        operands: Operands,
+        *,
+        roots: tuple[Expression, ...] | None = None,
+        identity: Identity | None = None,
+        tile: tuple[int, int] | None = None,
+    ) -> None:
+        spec = operands.spec
+        self.operands = operands
+        self.n, self.m = operands.shape
+        roots = roots or (spec.total,)
+        self.program = Program(roots, spec, operands.numbers(), operands.row, operands.columns, operands.like)
+        self.panels: list[Panels] = [
+            spec.statistics[g].panels(
+                operands.left[g],
+                operands.rights[g],
+                operands.parameters[g],
+                self.program.scales[g],
+                g in spec.singular,
+            )
+            for g in self.program.used
+        ]
+        self.rows, self.columns = tile or tile_shape(self.program.n_buffers, operands.like, self.n, self.m)
+        self._coincident = identity.pairs() if identity is not None and self._exact else None
+
+    @property
+    def _exact(self) -> list[int]:
+        """Buffers of statistics that vanish between a point and itself."""
+        statistics = self.operands.spec.statistics
+        return [b for b, g in enumerate(self.program.used) if statistics[g].centred]
+
+    def __iter__(self) -> Iterator[tuple[Block, list[Tensor]]]:
+        """Each block with the values of the roots on it; they are overwritten by the next step."""
+        self.program.reserve(min(self.rows, self.n) * min(self.columns, self.m))
+        symmetric = self.operands.symmetric
+        for block in blocks(self.n, self.m, self.rows, self.columns, symmetric=symmetric):
+            i0, i1, j0, j1 = block.i0, block.i1, block.j0, block.j1
+            buffers = self.program.buffers(i1 - i0, j1 - j0)
+            for panel, buffer in zip(self.panels, buffers, strict=False):
+                panel.fill(i0, i1, j0, j1, buffer)
+            self._mend(block, buffers)
+            yield block, self.program.run(i0, i1, j0, j1)
+
+    def _mend(self, block: Block, buffers: list[Tensor]) -> None:
+        """The distance of a point to itself is 0, whatever round-off says."""
+        if block.square:
+            for b in self._exact:
+                buffers[b][:, : block.square].diagonal().zero_()
+        elif self._coincident is not None:
+            rows, columns = self._coincident
+            first, last = torch.searchsorted(rows, torch.tensor([block.i0, block.i1], device=rows.device)).tolist()
+            near = columns[first:last]
+            inside = (near >= block.j0) & (near < block.j1)
+            at = rows[first:last][inside] - block.i0, near[inside] - block.j0
+            for b in self._exact:
+                buffers[b][at] = 0.0
+
+    def product(self, v: Tensor) -> Tensor:
+        """K @ v for v ``(m, t)``, without ``delta``."""
+        out = v.new_zeros(self.n, v.shape[1])
+        for block, (values,) in self:
+            out[block.i0 : block.i1].addmm_(values, v[block.j0 : block.j1])
+            if self.operands.symmetric:
+                below = slice(block.j0 + block.square, block.j1)
+                out[below].addmm_(values[:, block.square :].mT, v[block.i0 : block.i1])
+        return out
+
+    def dense(self, out: Tensor | None = None) -> Tensor:
+        """K as a tensor ``(n, m)``, without ``delta``."""
+        K = self.operands.like.new_empty(self.n, self.m) if out is None else out
+        for block, (values,) in self:
+            K[block.i0 : block.i1, block.j0 : block.j1] = values
+            if self.operands.symmetric:
+                K[block.j0 + block.square : block.j1, block.i0 : block.i1] = values[:, block.square :].mT
+        return K
+
+
+class Cotangent(Protocol):
+    """The derivative of a scalar with respect to the entries of K."""
+
+    def tile(self, block: Block, *, symmetric: bool) -> Tensor:
+        """Its values on a block; when symmetric, with what the mirrored block adds."""
+
+    def contract(self, block: Block, values: Tensor, *, symmetric: bool) -> Tensor:
+        """Sum of its values times ``values`` over the block, in float64."""
+
+
+@dataclass(frozen=True)
+class OuterCotangent:
+    """u v', for a product: ``u`` is ``(n, t)``, ``v`` is ``(m, t)``."""
+
+    u: Tensor
+    v: Tensor
+
+    def tile(self, block: Block, *, symmetric: bool) -> Tensor:
+        rows, columns = slice(block.i0, block.i1), slice(block.j0, block.j1)
+        G = self.u[rows] @ self.v[columns].mT
+        if symmetric:
+            G[:, block.square :].addmm_(self.v[rows], self.u[block.j0 + block.square : block.j1].mT)
+        return G
+
+    def contract(self, block: Block, values: Tensor, *, symmetric: bool) -> Tensor:
+        rows, columns = slice(block.i0, block.i1), slice(block.j0, block.j1)
+        total = ((values @ self.v[columns]) * self.u[rows]).sum(dtype=torch.float64)
+        if symmetric:
+            below = slice(block.j0 + block.square, block.j1)
+            total = total + ((values[:, block.square :] @ self.u[below]) * self.v[rows]).sum(dtype=torch.float64)
+        return total
+
+
+@dataclass(frozen=True)
+class DenseCotangent:
+    """A full matrix ``(n, m)``, for a dense copy."""
+
+    G: Tensor
+
+    def tile(self, block: Block, *, symmetric: bool) -> Tensor:
+        G = self.G[block.i0 : block.i1, block.j0 : block.j1].clone()
+        if symmetric:
+            G[:, block.square :] += self.G[block.j0 + block.square : block.j1, block.i0 : block.i1].mT
+        return G
+
+    def contract(self, block: Block, values: Tensor, *, symmetric: bool) -> Tensor:
+        return (self.tile(block, symmetric=symmetric) * values).sum(dtype=torch.float64)
+
+
+def pull(
+    operands: Operands, cotangent: Cotangent, wanted: tuple[bool, ...], identity: Identity | None = None
+) -> tuple[Tensor | None, ...]:
+    """Gradient of sum(cotangent * K) with respect to ``operands.flat()``, recomputed tile by tile; None where unwanted."""
+    grads = tuple(torch.zeros_like(t) if want else None for t, want in zip(operands.flat(), wanted, strict=True))
+    d = _Gradients(operands, grads)
+    targets = [leaf("statistic", g) for g in d.statistics]
+    targets += [leaf("row", g) for g in d.rows] + [leaf("column", g) for g in d.columns]
+    targets += [leaf("theta", operands.spec.scalars[k]) for k in d.thetas]
+    if not targets:
+        return grads
+    tiles = Tiles(operands, roots=tuple(derivatives(operands.spec.total, targets)), identity=identity)
+    symmetric = operands.symmetric
+    needs_tile = bool(d.statistics or d.rows or d.columns)
+    for block, values in tiles:
+        rows, columns = slice(block.i0, block.i1), slice(block.j0, block.j1)
+        G = cotangent.tile(block, symmetric=symmetric) if needs_tile else None
+        D = iter(values)
+        for g in d.statistics:
+            assert G is not None
+            parameters = [(t[0], t[1]) for t in d.parameters[g]]
+            dE, dF = d.left[g], d.right[g]
+            operands.spec.statistics[g].pull(
+                next(D).mul_(G),
+                operands.left[g][rows],
+                operands.rights[g][columns],
+                None if dE is None else dE[rows],
+                None if dF is None else dF[columns],
+                parameters,
+            )
+        for g in d.rows:
+            assert G is not None
+            d.row[g][rows] += (next(D).mul_(G)).sum(1)
+        for g in d.columns:
+            assert G is not None
+            d.column[g][columns] += (next(D).mul_(G)).sum(0)
+        for k in d.thetas:
+            d.theta[k].add_(cotangent.contract(block, next(D), symmetric=symmetric).to(d.theta[k].dtype))
+    return grads
+
+
+class _Gradients:
+    """Where each gradient is accumulated; in the symmetric case both sides share one tensor."""
+
+    def __init__(self, operands: Operands, grads: tuple[Tensor | None, ...]) -> None:
+        shell = operands.unflatten(grads)  # type: ignore[arg-type]
+        self.left: tuple[Tensor | None, ...] = shell.left
+        self.right: tuple[Tensor | None, ...] = shell.rights
+        self.row, self.column, self.theta = shell.row, shell.columns, shell.theta
+        self.parameters = [
+            list(zip(tensors, into, strict=True))
+            for tensors, into in zip(operands.parameters, shell.parameters, strict=True)
+        ]
+        self.statistics = [
+            g
+            for g in range(len(operands.spec.statistics))
+            if self.left[g] is not None
+            or self.right[g] is not None
+            or any(into is not None for _, into in self.parameters[g])
+        ]
+        self.rows = [g for g, a in enumerate(self.row) if a is not None]
+        self.columns = [g for g, b in enumerate(self.column) if b is not None]
+        self.thetas = [k for k, t in enumerate(self.theta) if t is not None]
+
+
+def tile_shape(n_buffers: int, like: Tensor, n: int, m: int) -> tuple[int, int]:
+    """Rows and columns of a tile: all buffers of a thread's share inside its L2, at most 64 MB in all."""
+    threads = max(1, torch.get_num_threads())
+    cache = config.cache_bytes() * threads if like.device.type == "cpu" else 1 << 26
+    elements = cache / (like.element_size() * max(1, n_buffers))
+    elements = int(min(max(elements, 1 << 15), (1 << 26) // (like.element_size() * max(1, n_buffers))))
+    rows = 1 << max(5, (elements.bit_length() - 2) // 2)
+    columns = max(rows, elements // rows)
+    return rows, columns

@@ -1,0 +1,49 @@
+"""What holds for every test: fixed seeds, new memory filled with NaN, no network, no settings left behind."""
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mercer import config
+
+
+@pytest.fixture(autouse=True)
+def _same_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every test starts from the same seeds and settings, in whatever order the tests run."""
+    torch.manual_seed(0)
+    np.random.seed(0)
+    for name in ("MERCER_MEMORY_BUDGET", "MERCER_PROGRESS", "MERCER_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    dtype = torch.get_default_dtype()
+    yield
+    torch.set_default_dtype(dtype)
+    config.set_memory_budget(None)
+
+
+@pytest.fixture(autouse=True)
+def _new_memory_is_nan() -> Iterator[None]:
+    """``torch.empty`` gives NaN, so that a result which reads memory nobody wrote is NaN and not right by luck.
+
+    torch fills new memory only while deterministic algorithms are on. ``warn_only`` keeps those operations usable that
+    have no deterministic form.
+    """
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that connects to another machine fails. Sockets of this machine (joblib's workers) stay open."""
+    connect = socket.socket.connect
+
+    def connect_locally(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise RuntimeError(f"a test tried to reach {address}: tests need no network")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect_locally)

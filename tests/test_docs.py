@@ -1,0 +1,49 @@
+"""What the docs show is run: code of README and guide pages, and the examples in docstrings."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import mercer
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "guide").glob("*.md"))]
+MODULES = sorted(
+    [
+        "mercer",
+        *(info.name for info in pkgutil.walk_packages(mercer.__path__, "mercer.") if "__main__" not in info.name),
+    ]
+)
+CODE = re.compile(r"^```(python|pycon)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def _run_examples(text, name, names):
+    test = doctest.DocTestParser().get_doctest(text, names, name, name, 0)
+    report = []
+    result = doctest.DocTestRunner(optionflags=FLAGS).run(test, out=report.append, clear_globs=False)
+    names.update(test.globs)
+    assert result.failed == 0, "".join(report)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_code_on_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = page.read_text()
+    names: dict[str, object] = {}
+    for block in CODE.finditer(text):
+        line = text.count("\n", 0, block.start()) + 1
+        if block[1] == "pycon":
+            _run_examples(block[2], f"{page.name}:{line}", names)
+        else:
+            exec(compile("\n" * line + block[2], page.name, "exec"), names)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_examples_in_docstrings_give_what_they_say(module):
+    results = doctest.testmod(importlib.import_module(module), optionflags=FLAGS)
+    assert results.failed == 0

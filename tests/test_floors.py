@@ -1,0 +1,62 @@
+"""Imports run downward only, and what is heavy or optional is imported where it is used."""
+
+import ast
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src" / "mercer"
+GROUND = {"arrays", "config", "errors", "progress", "timing", "store"}
+# From the ground up; what stands on one line does not import from its neighbour.
+FLOORS = [GROUND, {"operators"}, {"kernels"}, {"learn", "data"}, {"tables"}, {"commands"}, {"cli"}]
+LIGHT = {"torch", "numpy", "linear_operator", "mercer"}
+FILES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
+
+
+def _part(path):
+    """Which part of mercer a file belongs to: ``operators``, ``store``, ..."""
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def _imports(tree, *, only_at_import):
+    """Full names of what is imported; ``if TYPE_CHECKING:`` does not count, and functions only if asked."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            continue
+        elif not (only_at_import and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)):
+            yield from _imports(node, only_at_import=only_at_import)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_run_downward_only(path):
+    floor = next(height for height, parts in enumerate(FLOORS) if _part(path) in parts)
+    names = _imports(ast.parse(path.read_text()), only_at_import=False)
+    used = {name.split(".")[1] for name in names if name.startswith("mercer.")}
+    allowed = set().union(*FLOORS[:floor], {_part(path)}, GROUND if floor == 0 else set(), {"__version__"})
+    assert used <= allowed
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if _part(p) in GROUND | {"operators", "kernels"}], ids=str)
+def test_the_lower_floors_load_nothing_heavy(path):
+    names = {name.split(".")[0] for name in _imports(ast.parse(path.read_text()), only_at_import=True)}
+    assert names <= LIGHT | sys.stdlib_module_names
+
+
+def test_the_core_has_at_most_six_dependencies():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert len(project["dependencies"]) <= 6
+
+
+def test_every_version_is_pinned_once():
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    assert all(line.count("==") == 1 for line in lines)
+    assert len({line.split("==")[0].lower() for line in lines}) == len(lines)
+    assert "torch==2.13.0" in lines
