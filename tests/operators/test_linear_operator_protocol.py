@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::linear_operator.utils.warnings.
 
 def dense_by_definition(operator: KernelOperator) -> torch.Tensor:
     """2 exp(-|x - y|^2 / 2 l^2) + (1 + sqrt(3) r) exp(-sqrt(3) r) + jitter, from the operator's own tensors."""
-    lengthscale, scale, nu_lengthscale = operator.theta
+    scale, lengthscale, nu_lengthscale = operator.theta
     X, Y = operator.X, operator.Y
     difference = X.unsqueeze(-2) - Y.unsqueeze(-3)
     squared = (difference / lengthscale.to(X.dtype)[..., None, None, :]).square().sum(-1)
@@ -29,10 +29,10 @@ def dense_by_definition(operator: KernelOperator) -> torch.Tensor:
 def make(n: int, m: int | None, batch: tuple[int, ...]) -> KernelOperator:
     """A sum of two kernels with lengthscales for each column, the same tensors at every call."""
     generator = torch.Generator().manual_seed(0)
-    X = 3.0 * torch.randn(*batch, n, 3, generator=generator)
+    X = torch.randn(*batch, n, 3, generator=generator)
     lengthscale = 0.5 + torch.rand(*batch, 3, generator=generator, dtype=torch.float64)
     kernel = 2.0 * RBF(lengthscale) + Matern(1.5, nu=1.5)
-    return kernel(X) if m is None else kernel(X, 3.0 * torch.randn(*batch, m, 3, generator=generator))
+    return kernel(X) if m is None else kernel(X, torch.randn(*batch, m, 3, generator=generator))
 
 
 class SquareCase:

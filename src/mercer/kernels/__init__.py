@@ -1,2 +1,36 @@
+"""What similarity means: kernels, their algebra, their hyperparameters, their text."""
+
+from mercer.kernels.algebra import On, Power, Product, Scaled, Sum
+from mercer.kernels.base import Kernel
+from mercer.kernels.constant import Constant
+from mercer.kernels.hamming import Hamming
+from mercer.kernels.laplacian import Laplacian
+from mercer.kernels.linear import Linear
+from mercer.kernels.matern import Matern
+from mercer.kernels.parameters import Gamma, Hyperparameter, LogNormal, Parameter
+from mercer.kernels.polynomial import Polynomial
+from mercer.kernels.rational_quadratic import RationalQuadratic
 from mercer.kernels.rbf import RBF
-__all__ = ["RBF"]
+from mercer.kernels.white import White
+
+__all__ = [
+    "RBF",
+    "Constant",
+    "Gamma",
+    "Hamming",
+    "Hyperparameter",
+    "Kernel",
+    "Laplacian",
+    "Linear",
+    "LogNormal",
+    "Matern",
+    "On",
+    "Parameter",
+    "Polynomial",
+    "Power",
+    "Product",
+    "RationalQuadratic",
+    "Scaled",
+    "Sum",
+    "White",
+]

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor
 
 from mercer.kernels.base import POSITIVE, Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Parameter, Value, format_value
 from mercer.operators.expression import Expression
+
+Column = int | str
 
 
 def as_kernel(value: Kernel | float) -> Kernel:
@@ -17,35 +23,53 @@ def as_kernel(value: Kernel | float) -> Kernel:
     Raises:
         TypeError: neither a kernel nor a number.
     """
-    from mercer.kernels.constant import Constant
-
     if isinstance(value, Kernel):
         return value
-    if isinstance(value, (int, float, Parameter)):
+    if isinstance(value, Real | Parameter | Tensor):
+        from mercer.kernels.constant import Constant
+
         return Constant(value)
     raise TypeError(f"A kernel can be added to a kernel or a number, not to {type(value).__name__}.")
 
 
-class Sum(Kernel):
+class Composite(Kernel):
+    """A kernel of other kernels, its arguments of type ``Kernel``."""
+
+    inner: ClassVar[tuple[str, ...]]
+
+    def check(self) -> None:
+        """Raise TypeError where a kernel is missing."""
+        super().check()
+        for name in self.inner:
+            if not isinstance(getattr(self, name), Kernel):
+                raise TypeError(f"{type(self).__name__}({name}=...) must be a kernel, not {getattr(self, name)!r}.")
+
+
+class Sum(Composite):
     """k(x, y) = left(x, y) + right(x, y)."""
+
+    inner = ("left", "right")
 
     def __init__(self, left: Kernel, right: Kernel) -> None:
         self.left, self.right = left, right
+        self.check()
 
     def trace(self, binder: Binder) -> list[Expression]:
         """The terms of both."""
         return self.left.trace(binder) + self.right.trace(binder)
 
     def __repr__(self) -> str:
-        right = f"({self.right!r})" if isinstance(self.right, Sum) else repr(self.right)
-        return f"{self.left!r} + {right}"
+        return f"{self.left!r} + {_in_brackets(self.right, Sum)}"
 
 
-class Product(Kernel):
+class Product(Composite):
     """k(x, y) = left(x, y) * right(x, y). Products of sums are multiplied out, so that each term can be planned."""
+
+    inner = ("left", "right")
 
     def __init__(self, left: Kernel, right: Kernel) -> None:
         self.left, self.right = left, right
+        self.check()
 
     def trace(self, binder: Binder) -> list[Expression]:
         """Every term of one times every term of the other."""
@@ -53,14 +77,14 @@ class Product(Kernel):
         return [a * b for a in self.left.trace(binder) for b in right]
 
     def __repr__(self) -> str:
-        right = f"({self.right!r})" if isinstance(self.right, Product | Scaled) else _factor(self.right)
-        return f"{_factor(self.left)} * {right}"
+        return f"{_in_brackets(self.left, Sum)} * {_in_brackets(self.right, Sum, Product, Scaled)}"
 
 
-class Scaled(Kernel):
+class Scaled(Composite):
     """k(x, y) = scale * kernel(x, y), scale > 0."""
 
     domains: ClassVar[dict[str, Domain]] = {"scale": POSITIVE}
+    inner = ("kernel",)
 
     def __init__(self, kernel: Kernel, scale: Value = 1.0) -> None:
         self.kernel, self.scale = kernel, scale
@@ -68,21 +92,27 @@ class Scaled(Kernel):
 
     def trace(self, binder: Binder) -> list[Expression]:
         """Each term times the scale."""
-        scale = binder.scalar(self.value("scale"))
+        scale = binder.scalar(self.hyperparameter("scale"))
         return [term * scale for term in self.kernel.trace(binder)]
 
     def __repr__(self) -> str:
-        inner = f"({self.kernel!r})" if isinstance(self.kernel, Product) else _factor(self.kernel)
-        return f"{format_value(self.scale)} * {inner}"
+        return f"{format_value(self.scale, real=True)} * {_in_brackets(self.kernel, Sum, Product, Scaled)}"
 
 
-class Power(Kernel):
+class Power(Composite):
     """k(x, y) = kernel(x, y) ** exponent for a whole exponent >= 1 (others need not be positive semidefinite)."""
 
+    inner = ("kernel",)
+
     def __init__(self, kernel: Kernel, exponent: int) -> None:
-        if not isinstance(exponent, int) or exponent < 1:
-            raise ValueError(f"kernel ** {exponent!r}: the exponent must be a whole number >= 1 to give a kernel.")
         self.kernel, self.exponent = kernel, exponent
+        self.check()
+
+    def check(self) -> None:
+        """Raise TypeError without a kernel, ValueError for another exponent."""
+        super().check()
+        if isinstance(self.exponent, bool) or not isinstance(self.exponent, Integral) or self.exponent < 1:
+            raise ValueError(f"kernel ** {self.exponent!r}: the exponent must be a whole number >= 1 to give a kernel.")
 
     def trace(self, binder: Binder) -> list[Expression]:
         """The power of the summed terms."""
@@ -92,42 +122,61 @@ class Power(Kernel):
         return [first ** float(self.exponent)]
 
     def __repr__(self) -> str:
-        compound = isinstance(self.kernel, Sum | Product | Scaled | Power)
-        return f"{f'({self.kernel!r})' if compound else repr(self.kernel)} ** {self.exponent}"
+        return f"{_in_brackets(self.kernel, Sum, Product, Scaled, Power)} ** {int(self.exponent)}"
 
 
-class On(Kernel):
-    """kernel(x[columns], y[columns]); columns by position, or by name where X is a pandas table."""
+class On(Composite):
+    """kernel(x[columns], y[columns]); columns by position, or by name where X is a pandas table.
 
-    def __init__(self, kernel: Kernel, columns: Sequence[int | str] | int | str) -> None:
-        self.kernel = kernel
-        self.columns = [columns] if isinstance(columns, int | str) else list(columns)
-        if not self.columns:
+    Args:
+        kernel: what to apply to the chosen columns; lengthscales one a column are in their order.
+        columns: positions (negative ones count from the end) or names; one, or a sequence.
+    """
+
+    inner = ("kernel",)
+
+    def __init__(self, kernel: Kernel, columns: Sequence[Column] | Column) -> None:
+        self.kernel, self.columns = kernel, columns
+        self.check()
+
+    def check(self) -> None:
+        """Raise TypeError or ValueError for columns that are none."""
+        super().check()
+        if not self._columns():
             raise ValueError("on([]): name at least one column.")
+        for column in self._columns():
+            if isinstance(column, bool) or not isinstance(column, int | str):
+                raise TypeError(f"on({self.columns!r}): a column is a position or a name, not {column!r}.")
+
+    def _columns(self) -> list[Column]:
+        chosen = [self.columns] if isinstance(self.columns, int | np.integer | str) else list(self.columns)
+        return [int(c) if isinstance(c, np.integer) else c for c in chosen]
 
     def resolve(self, names: Sequence[str]) -> Kernel:
         """Names replaced by positions."""
-        positions: list[int] = []
-        for column in self.columns:
-            if isinstance(column, str) and column not in names:
-                raise ValueError(f"on({self.columns}): there is no column {column!r}. There are: {', '.join(names)}.")
+        positions = []
+        for column in self._columns():
+            if isinstance(column, str) and names.count(column) != 1:
+                problem = "more than one column" if column in names else "no column"
+                raise ValueError(f"on({self.columns!r}): there is {problem} {column!r}. There are: {', '.join(names)}.")
             positions.append(names.index(column) if isinstance(column, str) else column)
-        return On(self.kernel.resolve([names[p] for p in positions]), positions)
+        inner = [names[p] for p in positions if -len(names) <= p < len(names)]
+        return On(self.kernel.resolve(inner) if len(inner) == len(positions) else self.kernel, positions)
 
     def trace(self, binder: Binder) -> list[Expression]:
         """The inner kernel's terms on those columns."""
-        named = [c for c in self.columns if isinstance(c, str)]
-        if named:
+        positions: list[Any] = self._columns()
+        if any(isinstance(c, str) for c in positions):
             raise TypeError(
-                f"on({self.columns}) names columns, but X has no names. Give a pandas table, or positions: on([0, 2])."
+                f"on({self.columns!r}) names columns, but X has no names. "
+                f"Give a pandas table, or positions: on([0, 2])."
             )
-        positions: list[Any] = list(self.columns)
         return self.kernel.trace(binder.on(positions))
 
     def __repr__(self) -> str:
-        compound = isinstance(self.kernel, Sum | Product | Scaled | Power)
-        return f"{f'({self.kernel!r})' if compound else repr(self.kernel)}.on({self.columns!r})"
+        return f"{_in_brackets(self.kernel, Sum, Product, Scaled, Power)}.on({self._columns()!r})"
 
 
-def _factor(kernel: Kernel) -> str:
-    return f"({kernel!r})" if isinstance(kernel, Sum) else repr(kernel)
+def _in_brackets(kernel: Kernel, *classes: type[Kernel]) -> str:
+    """The kernel's text, in brackets where it is of a class that would be read in another way without."""
+    return f"({kernel!r})" if isinstance(kernel, classes) else repr(kernel)

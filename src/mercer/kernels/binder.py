@@ -31,6 +31,7 @@ class Binder:
     Attributes:
         X, Y: the data, ``(..., n, d)`` and ``(..., m, d)``.
         columns: the columns that the kernel being bound sees (None: all).
+        used: the columns that some statistic or row value looks at.
     """
 
     X: Tensor
@@ -40,6 +41,7 @@ class Binder:
     row_values: list[RowValue] = field(default_factory=list)
     theta: list[Tensor] = field(default_factory=list)
     event_dims: list[int] = field(default_factory=list)
+    used: set[int] = field(default_factory=set)
     _slots: dict[tuple[int, int], int] = field(default_factory=dict)
     _alive: list[Any] = field(default_factory=list)
 
@@ -58,7 +60,7 @@ class Binder:
         seen = self.all_columns
         for c in columns:
             if not -len(seen) <= c < len(seen):
-                raise ShapeError(f"on({list(columns)}): column {c} does not exist, the data has {len(seen)} columns.")
+                raise ShapeError(f"on({list(columns)}): there is no column {c} (counted from 0) among {len(seen)}.")
         return replace(self, columns=tuple(seen[c] for c in columns))
 
     def slot(self, value: Tensor, event_dim: int) -> int:
@@ -86,6 +88,7 @@ class Binder:
 
     def statistic(self, statistic: Statistic) -> Expression:
         """The leaf of a statistic; equal ones are computed once."""
+        self.used.update(self.all_columns)
         if statistic not in self.statistics:
             self.statistics.append(statistic)
         return leaf("statistic", self.statistics.index(statistic))
@@ -95,8 +98,8 @@ class Binder:
     ) -> tuple[Expression, Expression]:
         """A statistic of points in lengthscales, as (statistic, lengthscale left to divide by).
 
-        One lengthscale stays in the map, so that kernels of several lengthscales share a GEMM; one a column goes into the
-        embedding.
+        One lengthscale stays in the map, so that kernels of several lengthscales share a GEMM; one a column goes into
+        the embedding.
         """
         if lengthscale.dim() == 0:
             return self.statistic(make(Columns(self.columns))), self.scalar(lengthscale)
@@ -110,12 +113,14 @@ class Binder:
         s, scale = self.scaled(SquaredDistance, lengthscale, name)
         return s / (scale * scale)
 
-    def dot_product(self) -> Expression:
-        """<x, y> over the columns seen."""
-        return self.statistic(DotProduct(Columns(self.columns)))
+    def dot_product(self, lengthscale: Tensor, name: str = "lengthscale") -> Expression:
+        """<x, y> of points in lengthscales."""
+        s, scale = self.scaled(DotProduct, lengthscale, name)
+        return s / (scale * scale)
 
     def row_value(self, value: RowValue) -> tuple[Expression, Expression]:
         """A number a point, as (of x, of y)."""
+        self.used.update(self.all_columns)
         if value not in self.row_values:
             self.row_values.append(value)
         g = self.row_values.index(value)

@@ -26,6 +26,10 @@ class LogNormal:
     mu: float = 0.0
     sigma: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not self.sigma > 0.0:
+            raise ValueError(f"LogNormal(sigma={self.sigma!r}): sigma must be > 0.")
+
     def log_density(self, value: Tensor) -> Tensor:
         """Sum of the log densities of the entries of ``value``."""
         log_value = value.log()
@@ -40,10 +44,17 @@ class Gamma:
     shape: float = 3.0
     rate: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not (self.shape > 0.0 and self.rate > 0.0):
+            raise ValueError(f"Gamma(shape={self.shape!r}, rate={self.rate!r}): both must be > 0.")
+
     def log_density(self, value: Tensor) -> Tensor:
         """Sum of the log densities of the entries of ``value``."""
         constant = self.shape * math.log(self.rate) - math.lgamma(self.shape)
         return (constant + (self.shape - 1.0) * value.log() - self.rate * value).sum()
+
+
+DEFAULT_BOUNDS = (1e-5, 1e5)
 
 
 @dataclass(frozen=True)
@@ -61,19 +72,25 @@ class Parameter:
     """
 
     value: Any
-    bounds: tuple[float, float] = (1e-5, 1e5)
+    bounds: tuple[float, float] = DEFAULT_BOUNDS
     prior: Prior | None = None
     frozen: bool = False
 
     def __post_init__(self) -> None:
-        low, high = self.bounds
-        if not low < high:
-            raise ValueError(f"bounds must be (low, high) with low < high, not {self.bounds}.")
+        try:
+            low, high = map(float, self.bounds)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"bounds must be two numbers (low, high), not {self.bounds!r}.") from error
+        if not low < high or math.isinf(low) or math.isinf(high):
+            raise ValueError(f"bounds must be finite, (low, high) with low < high, not {self.bounds}.")
+        object.__setattr__(self, "bounds", (low, high))
+        if isinstance(self.value, Parameter):
+            raise TypeError("the value of a Parameter must be a number, numbers or a tensor, not a Parameter.")
 
     def __repr__(self) -> str:
-        parts = [format_value(self.value)]
-        if self.bounds != (1e-5, 1e5):
-            parts.append(f"bounds=({float(self.bounds[0])!r}, {float(self.bounds[1])!r})")
+        parts = [format_value(self.value, real=True)]
+        if self.bounds != DEFAULT_BOUNDS:
+            parts.append(f"bounds={self.bounds!r}")
         if self.prior is not None:
             parts.append(f"prior={self.prior!r}")
         if self.frozen:
@@ -143,14 +160,12 @@ def with_value(old: Any, new: Any) -> Any:
     return replace(old, value=new) if isinstance(old, Parameter) and not isinstance(new, Parameter) else new
 
 
-def format_value(value: Any) -> str:
-    """A value as the grammar writes it: ``0.3``, ``[0.3, 1.0]``, ``Parameter(...)``."""
-    if isinstance(value, Parameter):
-        return repr(value)
-    if isinstance(value, (Tensor, np.ndarray)):
+def format_value(value: Any, *, real: bool = False) -> str:
+    """A value as the grammar writes it: ``0.3``, ``[0.3, 1.0]``, ``Parameter(...)``; ``real`` writes 1 as 1.0."""
+    if isinstance(value, Tensor | np.ndarray):
         value = value.tolist()
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(format_value(v) for v in value)}]"
-    if isinstance(value, (np.floating, np.integer)):
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(format_value(v, real=real) for v in value)}]"
+    if isinstance(value, np.generic):
         value = value.item()
-    return repr(value)
+    return repr(float(value)) if real and isinstance(value, int) else repr(value)

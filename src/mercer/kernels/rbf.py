@@ -38,4 +38,4 @@ class RBF(Kernel):
 
     def trace(self, binder: Binder) -> list[Expression]:
         """exp(-s / 2)."""
-        return [torch.exp(-0.5 * binder.squared_distance(self.value("lengthscale")))]  # type: ignore[list-item, arg-type]
+        return [torch.exp(-0.5 * binder.squared_distance(self.hyperparameter("lengthscale")))]  # type: ignore[list-item, arg-type]

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from mercer import config
 from mercer.errors import ShapeError
+from mercer.operators.cholesky import NotPositiveDefinite
 
 Other = Tensor | LinearOperator | float
 
@@ -180,9 +181,11 @@ class Operator(LinearOperator):
         return self, noise
 
     def _cholesky(self, upper: bool = False) -> TriangularLinearOperator:
-        from mercer.operators.cholesky import dense_cholesky
-
-        L = dense_cholesky(self.to_dense())
+        # in float64: a kernel matrix that is singular to round-off in float32 usually is not there
+        L, failed = torch.linalg.cholesky_ex(self.double().to_dense())
+        if bool(failed.any()):
+            raise NotPositiveDefinite(int(failed.max()) - 1, self.shape[-1])
+        L = L.to(self.dtype)
         return TriangularLinearOperator(L.mT.contiguous() if upper else L, upper=upper)
 
     def root_decomposition(self, method: str | None = None) -> LinearOperator:

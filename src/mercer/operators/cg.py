@@ -79,7 +79,8 @@ def block_cg(
         return system.product(V, dtype=kind)
 
     def relative(columns: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(R[:, columns], dim=0) / norms[columns]
+        result: Tensor = torch.linalg.vector_norm(R[:, columns], dim=0) / norms[columns]
+        return result
 
     if initial is not None:
         R = B - multiply(X, torch.float64)
@@ -153,4 +154,5 @@ def _basis(P: Tensor) -> Tensor:
         return P
     values, vectors = torch.linalg.eigh(P.mT @ P)
     kept = values > 1e-10 * values[-1]
-    return P @ (vectors[:, kept] / values[kept].sqrt())
+    basis: Tensor = P @ (vectors[:, kept] / values[kept].sqrt())
+    return basis

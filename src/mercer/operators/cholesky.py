@@ -1,4 +1,4 @@
-"""Cholesky factorisation in place, in panels: it can be interrupted, shows its progress and never doubles its memory."""
+"""Cholesky factorisation in place, in panels: it can be interrupted, shows progress and never doubles its memory."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch import Tensor
 from mercer.config import require_memory
 from mercer.errors import MercerError
 from mercer.operators.system import System
-from mercer.progress import track
+from mercer.progress import Progress, track
 
 __all__ = ["CholeskyFactor", "NotPositiveDefinite", "cholesky", "cholesky_bytes"]
 
@@ -26,7 +26,7 @@ class NotPositiveDefinite(MercerError, ValueError):
     def __init__(self, row: int, n: int) -> None:
         super().__init__(
             f"The matrix is not positive definite: the Cholesky factorisation met a pivot that is not positive at "
-            f"row {row} of {n}. Give a larger noise; for a singular matrix, method='lstsq' gives the least-squares answer."
+            f"row {row} of {n}. Give a larger noise; method='lstsq' solves a singular system by least squares."
         )
         self.row = row
 
@@ -89,8 +89,8 @@ def cholesky(system: System, *, description: str = "Cholesky factorisation") -> 
     """Factorise ``A + diag(noise)`` in float64.
 
     Only the lower blocks of A are formed, a panel of rows at a time, straight into the buffer. A panel is finished from
-    left to right by products with the rows above it, so that nearly all of the ``n^3 / 3`` operations are in products
-    of large matrices (measured: as fast as torch.linalg.cholesky), none of which takes more than a fraction of a second.
+    left to right by products with the rows above it, so that nearly all of the work is in products of large matrices,
+    none of which takes more than a fraction of a second. Measured: as fast as torch.linalg.cholesky.
 
     Raises:
         MemoryBudgetError: the buffer does not fit; before anything is allocated.
@@ -106,7 +106,8 @@ def cholesky(system: System, *, description: str = "Cholesky factorisation") -> 
     )
     buffer = torch.empty(n, n, dtype=torch.float64, device=system.device)
     noise = system.noise.expand(n)
-    with track(None, description=description, total=n * (n + 1) / 2) as progress:
+    progress: Progress[int] = track(None, description=description, total=n * (n + 1) / 2)
+    with progress:
         for i in range(0, n, _PANEL):
             rows = slice(i, min(n, i + _PANEL))
             buffer[rows, : rows.stop] = system.block(rows, slice(0, rows.stop))

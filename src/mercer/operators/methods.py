@@ -8,9 +8,106 @@ from torch import Tensor
 
 from mercer.config import format_bytes, memory_budget
 from mercer.operators.cholesky import cholesky_bytes
+from mercer.operators.plan import format_seconds
 from mercer.operators.rates import rates
 from mercer.operators.system import System
 
-__all__ = ["Attempt", "choose_method", "finish", "product_seconds", "cholesky_seconds"]
+__all__ = ["Attempt", "Options", "cholesky_seconds", "choose_method", "finish", "product_seconds"]
 
 _SMALL = 4000  # up to here a Cholesky factorisation takes well under a second
+_TYPICAL_ITERATIONS = 60  # of preconditioned conjugate gradients; what it really needs is watched while it runs
+
+
+@dataclass(frozen=True)
+class Options:
+    """What :func:`mercer.operators.solve` was asked for."""
+
+    rtol: float
+    max_iter: int | None = None
+    method: str | None = None
+    rank: int | None = None
+    precision: str | None = None
+    random_state: Any = 0
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What one method has reached for one matrix; see :class:`mercer.operators.Solution` for the fields."""
+
+    x: Tensor
+    residuals: Tensor
+    converged: bool
+    n_iter: int
+    method: str
+    precision: str
+    reason: str
+    rank: int
+    advice: str
+
+    @property
+    def residual(self) -> float:
+        """The largest residual."""
+        return float(self.residuals.max()) if self.residuals.numel() else 0.0
+
+
+def finish(
+    system: System,
+    B: Tensor,
+    X: Tensor,
+    *,
+    rtol: float,
+    method: str,
+    reason: str,
+    advice: str,
+    n_iter: int = 0,
+    precision: str = "float64",
+    rank: int = 0,
+) -> Attempt:
+    """Recompute the residual in float64 and judge it together with its own round-off.
+
+    The round-off of a computed residual is near ``2^-53`` times the norm of a column of A times the norm of x. Where it
+    alone is larger than ``rtol``, no float64 answer can be shown to be right, so none is called converged.
+    """
+    norms = torch.linalg.vector_norm(B, dim=0)
+    norms = torch.where(norms > 0, norms, 1.0)
+    residuals = torch.linalg.vector_norm(B - system.product(X), dim=0) / norms
+    round_off = 2.0**-53 * system.column_norm_bound() * torch.linalg.vector_norm(X, dim=0) / norms
+    if bool((round_off > 0.5 * rtol).any()):
+        advice = (
+            f"The system is so ill-conditioned that round-off of float64 alone is {float(round_off.max()):.0e}: "
+            f"give a larger noise or a larger rtol."
+        )
+    if not bool(torch.isfinite(residuals).all()):
+        advice = "A @ x is NaN or infinite: look for NaN, infinities or overflow in A."
+    converged = bool((residuals + round_off <= rtol).all())
+    return Attempt(X, residuals, converged, n_iter, method, precision, reason, rank, advice)
+
+
+def product_seconds(system: System, columns: int, dtype: torch.dtype = torch.float32) -> float:
+    """Predicted time of one product with A: from the operator's own plan, else as for a stored matrix."""
+    planner = getattr(system.operator(dtype), "plan_for", None)
+    if planner is not None:
+        return float(planner(columns=columns).seconds)
+    table = rates()
+    itemsize = system.A.dtype.itemsize
+    flops = 2.0 * system.n**2 * columns / table.gemm_flops * (table.double_cost if itemsize == 8 else 1.0)
+    return max(itemsize * system.n**2 / table.memory, flops)
+
+
+def cholesky_seconds(system: System) -> float:
+    """Predicted time of a Cholesky factorisation, without forming the matrix."""
+    return system.n**3 / 3 / rates().cholesky_flops
+
+
+def choose_method(system: System, columns: int) -> tuple[str, str]:
+    """ "cholesky" or "cg", and why, for so many right-hand sides."""
+    n = system.n
+    if n <= _SMALL:
+        return "cholesky", f"n = {n} is at most {_SMALL}, where a Cholesky factorisation takes a fraction of a second"
+    if cholesky_bytes(n) > memory_budget():
+        need, budget = format_bytes(cholesky_bytes(n)), format_bytes(memory_budget())
+        return "cg", f"a Cholesky factorisation needs {need}, the memory budget is {budget}"
+    direct = cholesky_seconds(system)
+    iterative = _TYPICAL_ITERATIONS * product_seconds(system, min(columns, 64)) * -(-columns // 64)
+    times = f"Cholesky about {format_seconds(direct)}, conjugate gradients about {format_seconds(iterative)}"
+    return ("cg", times) if iterative < direct else ("cholesky", times)

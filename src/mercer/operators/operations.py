@@ -52,9 +52,11 @@ def _simplify_mul(x: Expression, y: Expression) -> Expression | None:
         if x.op == "mul" and x.args[1].is_constant:
             return x.args[0] * (x.args[1].number * y.number)
         return Expression("mul", (x, y))
-    for one, other in ((x, y), (y, x)):
-        if one.op == "mul" and one.args[1].is_constant:
-            return (one.args[0] * other) * one.args[1]  # numbers travel outwards, where they meet
+    # numbers travel outwards, where they meet
+    if x.op == "mul" and x.args[1].is_constant:
+        return (x.args[0] * y) * x.args[1]
+    if y.op == "mul" and y.args[1].is_constant:
+        return (x * y.args[0]) * y.args[1]
     return None
 
 
@@ -118,6 +120,7 @@ OPERATIONS: dict[str, Operation] = {
     "exp": Operation(_unary(torch.exp), lambda n, i: n, torch.exp),
     "exp2": Operation(_unary(torch.exp2), lambda n, i: n * math.log(2.0), torch.exp2),
     "log": Operation(_unary(torch.log), lambda n, i: 1.0 / n.args[0], torch.log),
+    "log1p": Operation(_unary(torch.log1p), lambda n, i: 1.0 / (n.args[0] + 1.0), torch.log1p),
     "sqrt": Operation(_unary(special.safe_sqrt), lambda n, i: 0.5 * _call("reciprocal_or_zero", n), torch.sqrt),
     "rsqrt": Operation(_unary(torch.rsqrt), lambda n, i: -0.5 * (n * n * n), torch.rsqrt),
     "reciprocal_or_zero": Operation(
@@ -163,6 +166,6 @@ OPERATIONS: dict[str, Operation] = {
 
 TORCH_NAMES: dict[Any, str] = {
     getattr(torch, name): name
-    for name in ("exp", "log", "sqrt", "rsqrt", "sin", "cos", "erf", "asin", "acos", "atan2", "maximum", "clamp", "pow")
+    for name in ("exp", "log", "log1p", "sqrt", "rsqrt", "sin", "cos", "erf", "asin", "acos", "atan2", "maximum", "clamp", "pow")
 }
 TORCH_NAMES |= {torch.add: "add", torch.sub: "sub", torch.mul: "mul", torch.div: "div"}

@@ -120,7 +120,7 @@ def pivoted_cholesky(
 
 
 def _thin(schur: Tensor, proposed_with: Tensor, limit: int, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Accept proposals in turn with the probability that their diagonal has kept; the Cholesky factor of the accepted."""
+    """Accept proposals in turn, with the probability that their diagonal has kept; also their Cholesky factor."""
     # NumPy: a torch call costs more than the arithmetic at this size.
     left = schur.numpy().copy()
     threshold = (torch.rand(len(left), dtype=torch.float64, generator=draw) * proposed_with).numpy()

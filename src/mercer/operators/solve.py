@@ -1,6 +1,7 @@
-"""Solve ``(A + noise I) x = y`` to a stated residual, by Cholesky or conjugate gradients, whichever is predicted faster."""
+"""Solve ``(A + noise I) x = y`` to a stated residual, by Cholesky or by conjugate gradients: the one that is faster."""
 
 import itertools
+import math
 import time
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,10 +10,12 @@ import torch
 from torch import Tensor
 
 from mercer.arrays import check_finite
+from mercer.config import memory_budget
 from mercer.errors import NotConverged, ShapeError
+from mercer.operators.cholesky import cholesky_bytes
 from mercer.operators.direct import solve_by_cholesky, solve_by_least_squares
 from mercer.operators.iterative import solve_by_cg
-from mercer.operators.methods import Attempt, choose_method
+from mercer.operators.methods import Attempt, Options, cholesky_seconds, choose_method
 from mercer.operators.system import Matrix, System
 
 __all__ = ["Solution", "solve"]
@@ -101,14 +104,13 @@ def solve(
     n, batch = A.shape[-1], torch.Size(A.shape[:-2])
     columns = (y.unsqueeze(-1) if y.ndim == 1 else y).to(torch.float64)
     start = None if initial is None else initial.to(torch.float64).reshape(columns.shape)
-    options = {"rtol": rtol, "max_iter": max_iter, "method": method, "rank": rank}
-    options |= {"precision": precision, "random_state": random_state}
+    options = Options(rtol, max_iter, method, rank, precision, random_state)
     if not batch:
         # A batch of right-hand sides of one matrix is more columns.
         shape = columns.movedim(-2, 0).shape
         flat = columns.movedim(-2, 0).reshape(n, -1)
         guess = None if start is None else start.movedim(-2, 0).reshape(n, -1)
-        attempts = [_solve_one(System(A, noise), flat, guess, **options)]
+        attempts = [_solve_one(System(A, noise), flat, guess, options)]
         x = attempts[0].x.reshape(shape).movedim(0, -2)
         residuals = attempts[0].residuals.reshape(shape[1:])
     else:
@@ -118,7 +120,7 @@ def solve(
         noises = noises.expand(*batch, n if noises.ndim else 1)
         guesses = None if start is None else start.expand(columns.shape)
         attempts = [
-            _solve_one(System(matrices[i], noises[i]), columns[i], None if guesses is None else guesses[i], **options)
+            _solve_one(System(matrices[i], noises[i]), columns[i], None if guesses is None else guesses[i], options)
             for i in itertools.product(*(range(size) for size in batch))
         ]
         x = torch.stack([attempt.x for attempt in attempts]).reshape(columns.shape)
@@ -146,3 +148,72 @@ def solve(
             solution,
         )
     return solution
+
+
+def _solve_one(system: System, B: Tensor, initial: Tensor | None, options: Options) -> Attempt:
+    """One matrix, B ``(n, t)``."""
+    method, rtol = options.method, options.rtol
+    if B.numel() == 0:
+        nothing = B.new_zeros(B.shape[1])
+        return Attempt(B.clone(), nothing, True, 0, method or "cholesky", "float64", "nothing to solve", 0, "")
+    chosen, reason = (method, "asked for") if method else choose_method(system, B.shape[1])
+    if chosen == "lstsq":
+        return solve_by_least_squares(system, B, rtol=rtol, reason=reason)
+    best = None
+    if chosen == "cg":
+        may_turn = method is None and cholesky_bytes(system.n) <= memory_budget()
+        best = solve_by_cg(
+            system,
+            B,
+            initial,
+            options,
+            reason=reason,
+            alternative_seconds=cholesky_seconds(system) if may_turn else math.inf,
+        )
+        if best.converged or not may_turn:
+            return best
+        reason = f"conjugate gradients were at a residual of {best.residual:.0e} after {best.n_iter} iterations"
+    attempt = solve_by_cholesky(system, B, rtol=rtol, reason=reason)
+    if method is None and not attempt.converged and 24 * system.n**2 <= memory_budget() and system.n <= _LEAST_SQUARES:
+        reason = "the Cholesky factorisation did not reach the residual"
+        attempt = min(
+            attempt,
+            solve_by_least_squares(system, B, rtol=rtol, reason=reason),
+            key=lambda a: (not a.converged, a.residual if math.isfinite(a.residual) else math.inf),
+        )
+    return attempt if best is None or not best.residual < attempt.residual else best
+
+
+_LEAST_SQUARES = 4000  # rows; an eigendecomposition takes ten times a Cholesky factorisation
+
+
+def _check(
+    A: Matrix,
+    y: Tensor,
+    *,
+    rtol: float,
+    method: str | None,
+    initial: Tensor | None,
+    max_iter: int | None,
+    rank: int | None,
+) -> None:
+    """Everything that can be wrong with the arguments, before any work."""
+    if A.ndim < 2 or A.shape[-1] != A.shape[-2]:
+        raise ShapeError(f"solve: A must be square, but has shape {tuple(A.shape)}.")
+    n, batch = A.shape[-1], tuple(A.shape[:-2])
+    if not isinstance(y, Tensor):
+        raise TypeError(f"solve: y must be a tensor, not {type(y).__name__}. Use torch.as_tensor(y).")
+    if y.ndim == 0 or y.shape[0 if y.ndim == 1 else -2] != n:
+        raise ShapeError(f"solve: A is {n} x {n}, so y needs {n} rows, but has shape {tuple(y.shape)}.")
+    if y.ndim == 1 and batch:
+        raise ShapeError(f"solve: A is a batch {batch} of matrices, so y must be ({n}, t) or (*batch, {n}, t).")
+    check_finite(y, "solve: y")
+    if initial is not None and initial.shape != y.shape:
+        raise ShapeError(f"solve: initial must have the shape of y, {tuple(y.shape)}, but has {tuple(initial.shape)}.")
+    if not 0.0 < rtol < 1.0:
+        raise ValueError(f"solve: rtol must be between 0 and 1, not {rtol}.")
+    if method not in (None, "cholesky", "cg", "lstsq"):
+        raise ValueError(f"solve: method must be 'cholesky', 'cg', 'lstsq' or None, not {method!r}.")
+    for name, value in (("max_iter", max_iter), ("rank", rank)):
+        if value is not None and value < 0:
+            raise ValueError(f"solve: {name} must be 0 or more, not {value}.")

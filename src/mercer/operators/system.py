@@ -67,6 +67,12 @@ class System:
         step = max(1, _PANEL_BYTES // (V.element_size() * self.n))
         return torch.cat([self.A[i : i + step].to(V.dtype) @ V for i in range(0, self.n, step)])
 
+    def operator(self, dtype: torch.dtype) -> Any:
+        """What a product in ``dtype`` multiplies by, if that is an operator; a stored matrix is given as it is."""
+        if self.is_stored:
+            return self.A
+        return self._single if dtype == torch.float32 else self._double
+
     def diagonal(self) -> Tensor:
         """The diagonal of A in float64, ``(n,)``, without the noise."""
         if self._diagonal is None:

@@ -57,9 +57,10 @@ def as_datetimes(values: "pd.Series[Any]") -> "pd.Series[Any]":
     """Moments in UTC without zone, NaT where missing or unreadable."""
     import pandas as pd
 
+    form = None if holds_datetimes(values) else "ISO8601"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pandas warns where it guesses a format; what it cannot read is NaT
-        moments = pd.to_datetime(values, errors="coerce", utc=True, format=None if holds_datetimes(values) else "ISO8601")
+        moments = pd.to_datetime(values, errors="coerce", utc=True, format=form)
     return moments.dt.tz_localize(None)
 
 
@@ -79,6 +80,7 @@ def _holds_text(values: "pd.Series[Any]") -> bool:
 
 
 def holds_datetimes(values: "pd.Series[Any]") -> bool:
+    """Whether the column's type is date-time (dates stored as text are not)."""
     return str(values.dtype).startswith("datetime")
 
 

@@ -131,7 +131,11 @@ def _kind_of_text(values: "pd.Series[Any]", name: str, n_distinct: int) -> tuple
             raise TableError(f"{error}{hint}") from None
         return NUMBER, (), "numbers that were stored as text"
     if as_datetimes(present).notna().all():
-        return DATETIME, (), "dates that were stored as text" if present.map(type).eq(str).any() else ""
+        return (
+            DATETIME,
+            (),
+            "dates that were stored as text" if present.map(lambda value: isinstance(value, str)).any() else "",
+        )
     if n_distinct > max(_FEWEST_IDENTIFIERS, 0.5 * len(present)):
         return LEFT_OUT, (), f"is a text with {n_distinct:,} different values in {len(present):,} rows"
     return CATEGORY, (), ""
@@ -160,5 +164,3 @@ def _n_distinct(present: "pd.Series[Any]", name: str) -> int:
             f"Column {name!r} holds values of type {kind}, but a cell is a number, a text or a date. Leave the column "
             f"out (--drop {name})."
         ) from None
-
-

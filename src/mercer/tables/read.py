@@ -23,7 +23,7 @@ _BYTES_IN_FLIGHT = 6  # a CSV file's bytes while it is parsed: text, tokens, col
 
 
 def read_table(path: str | os.PathLike[str], *, missing: tuple[str, ...] = ()) -> "pd.DataFrame":
-    """The table in a file: ``.csv``, ``.tsv`` or ``.txt`` (also ``.gz``; comma, semicolon, tab or bar), or ``.parquet``.
+    """The table in a file: ``.parquet``, or ``.csv``, ``.tsv``, ``.txt`` (also ``.gz``) with ``,`` ``;`` ``|`` or tab.
 
     Args:
         path: the file.

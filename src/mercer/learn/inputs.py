@@ -1,0 +1,158 @@
+"""What estimators are given: numpy, pandas, scipy sparse or torch in; tensors inside; the caller's kind out."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn.utils.validation import _check_sample_weight, validate_data
+from torch import Tensor
+
+from mercer.arrays import as_tensor, check_finite, like
+from mercer.config import require_memory
+from mercer.errors import ShapeError
+
+__all__ = ["Given", "as_targets", "as_weights", "check_data", "densify", "estimator_columns"]
+
+
+@dataclass(frozen=True)
+class Given:
+    """Points as an estimator got them, checked.
+
+    Attributes:
+        points: tensor ``(n, d)``, or a scipy CSR matrix.
+        example: what the caller gave, so that answers go back in its kind.
+    """
+
+    points: Any
+    example: Any
+
+    def __len__(self) -> int:
+        return int(self.points.shape[0])
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the points are a scipy matrix."""
+        return sparse.issparse(self.points)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the points are."""
+        return torch.device("cpu") if self.is_sparse else self.points.device
+
+    def keep(self) -> Any:
+        """The points as a fitted attribute: a tensor if tensors were given, else an array or a CSR matrix."""
+        if self.is_sparse or isinstance(self.example, Tensor):
+            return self.points
+        return self.points.numpy()
+
+    def coefficients(self, values: Tensor) -> Any:
+        """float64 coefficients as a fitted attribute: a tensor if tensors were given, else an array."""
+        return values if isinstance(self.example, Tensor) else values.cpu().numpy()
+
+    def answer(self, values: Tensor) -> Any:
+        """Predictions in the kind and the floating-point type of what was given."""
+        if isinstance(self.example, Tensor):
+            return like(values, self.example)
+        dtype = np.dtype(self.points.dtype) if self.is_sparse else self.points.numpy().dtype
+        return values.cpu().numpy().astype(dtype, copy=False)
+
+
+def check_data(estimator: Any, X: Any, y: Any = None, *, reset: bool, accept_sparse: bool = False, **options: Any) -> Any:
+    """Checked data: ``Given``, or ``(Given, y)`` when y is given; sets or compares ``n_features_in_`` and names.
+
+    float32 and float64 are kept, half types of tensors too; all else becomes float64.
+
+    Args:
+        estimator: whose data it is.
+        X: the points.
+        y: the targets, ``(n,)`` or ``(n, t)``; None for points alone.
+        reset: True in ``fit``.
+        accept_sparse: whether a scipy matrix may be given.
+        options: passed to scikit-learn's ``validate_data``.
+
+    Raises:
+        ValueError: NaN, infinities, wrong shapes, or other columns than at fit; scikit-learn's messages.
+    """
+    if isinstance(X, Tensor):
+        return _check_tensors(estimator, X, y, reset=reset, numeric=options.get("y_numeric", False))
+    options = {"accept_sparse": "csr" if accept_sparse else False, "dtype": [np.float64, np.float32], **options}
+    if y is None:
+        options = {k: v for k, v in options.items() if k not in ("y_numeric", "multi_output")}
+        points = validate_data(estimator, X, reset=reset, **options)
+        return Given(points if sparse.issparse(points) else as_tensor(points), X)
+    if isinstance(y, Tensor):
+        y = y.detach().cpu().numpy()
+    points, y = validate_data(estimator, X, y, reset=reset, **options)
+    return Given(points if sparse.issparse(points) else as_tensor(points), X), y
+
+
+def _check_tensors(estimator: Any, X: Tensor, y: Any, *, reset: bool, numeric: bool) -> Any:
+    if X.dim() != 2:
+        raise ShapeError(f"Expected 2D array, got {X.dim()}D array instead: X must be (n, d). Use X.reshape(-1, 1) for one column.")
+    if X.is_complex():
+        raise ValueError("Complex data not supported: give real numbers.")
+    if 0 in X.shape:
+        raise ShapeError(f"Found array with shape {tuple(X.shape)}: at least one row and one column are needed.")
+    points = as_tensor(X.detach(), dtype=None if X.is_floating_point() else torch.float64)
+    check_finite(points, "X")
+    validate_data(estimator, points, reset=reset, skip_check_array=True)
+    if y is None:
+        return Given(points, X)
+    targets = y.detach() if isinstance(y, Tensor) else np.asarray(y)
+    if len(targets) != len(X):
+        raise ShapeError(f"Found input variables with inconsistent numbers of rows: X has {len(X)}, y has {len(targets)}.")
+    if numeric:
+        targets = as_tensor(targets, dtype=torch.float64)
+        check_finite(targets, "y")
+    return Given(points, X), targets
+
+
+def as_targets(y: Any, device: torch.device) -> tuple[Tensor, bool]:
+    """Targets in float64, ``(n, t)``, and whether they were given as ``(n,)``."""
+    values = as_tensor(y, dtype=torch.float64, device=device)
+    return (values.unsqueeze(-1), True) if values.dim() == 1 else (values, False)
+
+
+def as_weights(sample_weight: Any, given: Given) -> Tensor | None:
+    """Weights of the rows in float64, ``(n,)``; None when all are equal to 1.
+
+    Raises:
+        ValueError: negative or infinite weights, all of them zero, or another number of them than rows.
+    """
+    if sample_weight is None:
+        return None
+    if isinstance(sample_weight, Tensor):
+        sample_weight = sample_weight.detach().cpu().numpy()
+    rows = np.empty((len(given), 1))
+    weights = as_tensor(_check_sample_weight(sample_weight, rows, dtype=np.float64), device=given.device)
+    if bool((weights < 0).any()):
+        raise ValueError(f"sample_weight must not be negative, but {int((weights < 0).sum())} of {len(weights)} are.")
+    if not bool((weights > 0).any()):
+        raise ValueError("sample_weight is zero for every row: there is nothing to learn from.")
+    return None if bool((weights == 1).all()) else weights
+
+
+def densify(points: Any, *, why: str) -> Tensor:
+    """A sparse matrix as a tensor, if the memory budget allows; a tensor as it is.
+
+    Raises:
+        MemoryBudgetError: it would not fit.
+    """
+    if not sparse.issparse(points):
+        return torch.as_tensor(points)
+    n, d = points.shape
+    require_memory(
+        n * d * points.dtype.itemsize,
+        asked=f"A dense copy of the sparse X, {n} x {d}, for {why},",
+        instead="Use a linear or polynomial kernel, which work on the sparse matrix, or reduce X first "
+        "(sklearn.decomposition.TruncatedSVD).",
+    )
+    return torch.from_numpy(points.toarray())
+
+
+def estimator_columns(estimator: Any) -> list[str] | None:
+    """The column names seen at fit, or None."""
+    names = getattr(estimator, "feature_names_in_", None)
+    return None if names is None else list(names)

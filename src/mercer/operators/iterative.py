@@ -1,0 +1,146 @@
+"""Solve by preconditioned conjugate gradients: how large a preconditioner, when to stop, what to say."""
+
+import math
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mercer.config import memory_budget
+from mercer.operators.cg import Progress, block_cg
+from mercer.operators.methods import Attempt, Options, finish, product_seconds
+from mercer.operators.precondition import Preconditioner, pivoted_cholesky, precondition
+from mercer.operators.rates import rates
+from mercer.operators.system import System
+from mercer.progress import Progress as Bar
+from mercer.progress import track
+
+__all__ = ["build_preconditioner", "solve_by_cg"]
+
+_BLOCK = 64  # right-hand sides at a time; more cost memory and gain little
+_MAX_ITER = 1000
+_MAX_RANK = 4000
+_SHARE_OF_MEMORY = 0.25  # of the budget, for the preconditioner
+
+
+def build_preconditioner(
+    system: System, *, rtol: float, columns: int = 1, rank: int | None = None, random_state: Any = 0
+) -> Preconditioner:
+    """The preconditioner, of the rank given, or grown until its cost is half that of the iterations still expected.
+
+    After ``r`` pivots the iterations are predicted as ``sqrt(1 + lambda / noise) log(2 / rtol) / 2`` (at most 200),
+    lambda being what the last block took off the trace for every pivot.
+    """
+    n = system.n
+    noise = float(system.noise.min())
+    product = product_seconds(system, min(columns, _BLOCK)) * -(-columns // _BLOCK)
+
+    def enough(r: int, eigenvalue: float) -> bool:
+        ratio = eigenvalue / max(noise, 1e-300)
+        iterations = min(200.0, 0.5 * math.sqrt(1.0 + ratio) * math.log(2.0 / rtol))
+        return 4.0 * n * r * r / rates().cholesky_flops > 0.5 * iterations * product
+
+    largest = min(n, _MAX_RANK, max(1, int(_SHARE_OF_MEMORY * memory_budget() / (8 * n))))
+    approximation = pivoted_cholesky(
+        system,
+        largest if rank is None else rank,
+        tolerance=0.1 * noise,
+        enough=enough if rank is None else None,
+        random_state=random_state,
+    )
+    return precondition(system, approximation)
+
+
+def solve_by_cg(
+    system: System,
+    B: Tensor,
+    initial: Tensor | None,
+    options: Options,
+    *,
+    reason: str,
+    alternative_seconds: float = math.inf,
+) -> Attempt:
+    """Blocks of 64 right-hand sides with one preconditioner.
+
+    Args:
+        alternative_seconds: predicted time of another method; the iteration gives up when what remains of it is
+            predicted, from its progress so far, to take twice as long.
+    """
+    t, rtol = B.shape[1], options.rtol
+    max_iter = _MAX_ITER if options.max_iter is None else options.max_iter
+    P = build_preconditioner(system, rtol=rtol, columns=t, rank=options.rank, random_state=options.random_state)
+    X = torch.empty_like(B)
+    steps: list[Progress] = []
+    # A little lower than asked, so that the round-off of the residual is covered.
+    target = 0.8 * rtol
+    digits = -math.log(target)
+    progress: Bar[int] = track(None, description="conjugate gradients", total=digits * -(-t // _BLOCK))
+    with progress:
+        for j in range(0, t, _BLOCK):
+            columns = slice(j, j + _BLOCK)
+            done = progress.done
+
+            def watch(state: Progress, done: float = done) -> bool:
+                residual = state.history[-1]
+                gained = min(digits, max(0.0, -math.log(residual))) if residual > 0 else digits
+                note = f"{state.n_iter} iterations, residual {residual:.0e}"
+                progress.advance(done + gained - progress.done, note=note)
+                return _is_too_slow(state, target, alternative_seconds)
+
+            state = block_cg(
+                system,
+                B[:, columns],
+                rtol=target,
+                max_iter=max_iter,
+                precondition=P.solve,
+                initial=None if initial is None else initial[:, columns],
+                dtype=torch.float64 if options.precision == "float64" else torch.float32,
+                watch=watch,
+            )
+            X[:, columns] = state.X
+            steps.append(state)
+            if state.stopped == "given up":
+                X[:, j + _BLOCK :] = 0.0
+                break
+    last = max(steps, key=lambda state: float(state.residual.max()))
+    return finish(
+        system,
+        B,
+        X,
+        rtol=rtol,
+        method="cg",
+        reason=reason,
+        advice=_advice(last, max_iter, P.rank),
+        n_iter=max(state.n_iter for state in steps),
+        precision=_precision(steps),
+        rank=P.rank,
+    )
+
+
+def _is_too_slow(state: Progress, target: float, alternative_seconds: float) -> bool:
+    """Whether the rest, at the rate of the second half so far, takes twice the alternative."""
+    k = state.n_iter
+    elapsed = time.perf_counter() - state.started
+    if k < 10 or elapsed < 0.1 * alternative_seconds or state.history[-1] <= 0:
+        return False
+    rate = math.log(state.history[k // 2] / state.history[-1]) / (k - 1 - k // 2)
+    remaining = math.log(state.history[-1] / target) / rate if rate > 0 else math.inf
+    return remaining * elapsed / k > 2.0 * alternative_seconds
+
+
+def _precision(steps: list[Progress]) -> str:
+    if not any(state.products["float32"] for state in steps):
+        return "float64"
+    switches = [state.switched_at for state in steps if state.switched_at is not None]
+    if switches:
+        return f"float32 until iteration {max(switches)}, then float64"
+    return "float32 (residuals float64)"
+
+
+def _advice(state: Progress, max_iter: int, rank: int) -> str:
+    if state.stopped == "max_iter":
+        return f"Give max_iter above {max_iter}, a rank above {rank}, a larger noise, or a larger rtol."
+    if state.stopped == "breakdown":
+        return "A + noise is not positive definite to float64 round-off: give a larger noise, or method='lstsq'."
+    return f"It had stopped falling: give a larger noise, a rank above {rank}, or a larger rtol."
