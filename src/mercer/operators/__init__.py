@@ -1,8 +1,24 @@
 """The matrix that is never stored: lazy kernel matrices, plans, solvers and functions of matrices."""
 
 from mercer.operators.base import Operator
+from mercer.operators.cholesky import NotPositiveDefinite
 from mercer.operators.composite import HadamardOperator, ScaledOperator, SumOperator
-from mercer.operators.kernel_operator import KernelOperator
-from mercer.operators.plan import Plan
+from mercer.operators.differentiable import logdet_tensor, solve_tensor
+from mercer.operators.kernel_operator import KernelOperator, plan
+from mercer.operators.planning import Plan
+from mercer.operators.solve import Solution, solve
 
-__all__ = ["HadamardOperator", "KernelOperator", "Operator", "Plan", "ScaledOperator", "SumOperator"]
+__all__ = [
+    "HadamardOperator",
+    "KernelOperator",
+    "NotPositiveDefinite",
+    "Operator",
+    "Plan",
+    "ScaledOperator",
+    "Solution",
+    "SumOperator",
+    "logdet_tensor",
+    "plan",
+    "solve",
+    "solve_tensor",
+]

@@ -89,6 +89,8 @@ class _Solve(torch.autograd.Function):
         by_noise = None
         if ctx.needs_input_grad[2]:
             by_row = -(w * x).sum(-1)  # (*batch, n)
-            by_noise = by_row.sum() if noise.ndim == 0 else by_row.reshape(-1, *by_row.shape[-1:]).sum_to_size(noise.shape)
+            by_noise = (
+                by_row.sum() if noise.ndim == 0 else by_row.reshape(-1, *by_row.shape[-1:]).sum_to_size(noise.shape)
+            )
         wanted = list(ctx.needs_input_grad[3:])
         return (None, w, by_noise, *bilinear_gradients(call.rebuild, tuple(tensors), wanted, -w, x))

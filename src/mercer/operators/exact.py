@@ -39,37 +39,42 @@ def dense_inv_quad_logdet(A: Matrix, y: Tensor, noise: Tensor) -> tuple[Tensor, 
     )
     dense = (A if isinstance(A, Tensor) else A.to_dense()).to(torch.float64)
     dense = dense + torch.diag_embed(noise.expand(*noise.shape[:-1], n))
-    quad, logdet, x = _InvQuadLogdet.apply(dense, y)
+    quad, logdet, x, _ = _InvQuadLogdet.apply(dense, y)
     return quad, logdet, x
 
 
 class _InvQuadLogdet(torch.autograd.Function):
     @staticmethod
-    def forward(M: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        if M.ndim == 2 and len(M) > _IN_PANELS:
-            factor = cholesky(System(M))
-            x, logdet = factor.solve(y), M.new_tensor(factor.logdet())
+    def forward(M: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        if _is_large(M):
+            lower = cholesky(System(M)).buffer
         else:
             lower, failed = torch.linalg.cholesky_ex(M)
             if bool(failed.any()):
                 raise NotPositiveDefinite(int(failed.max()) - 1, M.shape[-1])
+        x = CholeskyFactor(lower).solve(y) if _is_large(M) else torch.cholesky_solve(y, lower)
+        logdet = 2.0 * lower.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return (y * x).sum(-2), logdet, x, lower
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
+        _, _, x, lower = output
+        ctx.mark_non_differentiable(x, lower)
+        ctx.save_for_backward(*inputs, x, lower)
+
+    @staticmethod
+    def backward(ctx: Any, by_quad: Tensor, by_logdet: Tensor, *_: Tensor) -> tuple[Tensor, Tensor]:
+        M, y, x, lower = ctx.saved_tensors
+        if torch.is_grad_enabled():  # to be differentiated again: from M, not from what was kept
+            lower = torch.linalg.cholesky(M)
             x = torch.cholesky_solve(y, lower)
-            logdet = 2.0 * lower.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return (y * x).sum(-2), logdet, x
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor, Tensor]) -> None:
-        ctx.mark_non_differentiable(output[2])
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, by_quad: Tensor, by_logdet: Tensor, _: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        M, y = ctx.saved_tensors
-        if M.ndim == 2 and len(M) > _IN_PANELS and not torch.is_grad_enabled():
-            factor: CholeskyFactor = cholesky(System(M))
-            inverse = factor.solve(torch.eye(len(M), dtype=M.dtype, device=M.device))
+        if _is_large(M) and not torch.is_grad_enabled():
+            inverse = CholeskyFactor(lower).solve(torch.eye(len(M), dtype=M.dtype, device=M.device))
         else:
-            inverse = torch.cholesky_inverse(torch.linalg.cholesky(M))
-        x = inverse @ y
+            inverse = torch.cholesky_inverse(lower)
         by_M = by_logdet[..., None, None] * inverse - (x * by_quad.unsqueeze(-2)) @ x.mT
         return by_M, 2.0 * x * by_quad.unsqueeze(-2)
+
+
+def _is_large(M: Tensor) -> bool:
+    return M.ndim == 2 and len(M) > _IN_PANELS

@@ -13,7 +13,7 @@ from mercer.errors import ShapeError
 from mercer.operators.base import Operator
 from mercer.operators.expression import evaluate, leaf
 from mercer.operators.operands import Identity, Operands
-from mercer.operators.plan import Plan, Request, radius
+from mercer.operators.planning import Plan, Request, radius
 from mercer.operators.plans import choose
 from mercer.operators.product import Call, KernelDense, KernelProduct
 from mercer.operators.spec import Spec, self_values
@@ -320,3 +320,13 @@ def _add_at(K: Tensor, rows: Tensor, columns: Tensor, values: Tensor) -> Tensor:
     """K with ``values`` added at positions ``(rows, columns)`` of its last two dimensions."""
     flat = K.reshape(*K.shape[:-2], -1)
     return flat.index_add(-1, rows * K.shape[-1] + columns, values).reshape(K.shape)
+
+
+def plan(K: KernelOperator, *, columns: int = 1, products: int = 1, gradient: bool = False) -> Plan:
+    """What ``products`` products of K with ``columns`` right-hand sides each (and their gradients) will cost, and how.
+
+    >>> from mercer.kernels import RBF
+    >>> plan(RBF()(torch.zeros(100_000, 3)), products=50).name
+    'tiles'
+    """
+    return K.plan_for(columns=columns, products=products, gradient=gradient)

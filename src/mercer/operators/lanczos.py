@@ -92,15 +92,16 @@ def lanczos_solve(
     if not diagonal:
         return LanczosSolve(X, B.new_ones(t, 1), B.new_zeros(t, 0), 0, broke_down)
     return LanczosSolve(
-        X, torch.stack(diagonal, 1), torch.stack(off_diagonal[:-1], 1) if n_iter > 1 else B.new_zeros(t, 0), n_iter, broke_down
+        X,
+        torch.stack(diagonal, 1),
+        torch.stack(off_diagonal[:-1], 1) if n_iter > 1 else B.new_zeros(t, 0),
+        n_iter,
+        broke_down,
     )
 
 
 def quadrature(run: LanczosSolve, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """``u' f(M) u`` for the unit start vectors u of the Lanczos runs, ``(t,)``, by Gauss quadrature.
-
-    ``function`` must be 0 at 1, the value that fills up matrices that ended early (such as log).
-    """
+    """``u' f(M) u`` for the unit start vectors u of the Lanczos runs, ``(t,)``, by Gauss quadrature."""
     T = torch.diag_embed(run.diagonal)
     if run.off_diagonal.shape[1]:
         T = T + torch.diag_embed(run.off_diagonal, 1) + torch.diag_embed(run.off_diagonal, -1)

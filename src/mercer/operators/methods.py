@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mercer.config import format_bytes, memory_budget
 from mercer.operators.cholesky import cholesky_bytes
-from mercer.operators.plan import format_seconds
+from mercer.operators.planning import format_seconds
 from mercer.operators.rates import rates
 from mercer.operators.system import System
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from mercer.operators.operands import Identity, Operands
-from mercer.operators.plan import Plan, Request
+from mercer.operators.planning import Plan, Request
 from mercer.operators.plans.dense import DensePlan
 from mercer.operators.plans.tiles import TilesPlan
 

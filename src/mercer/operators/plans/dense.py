@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mercer import config
 from mercer.operators.operands import Identity, Operands
-from mercer.operators.plan import Plan, Request
+from mercer.operators.planning import Plan, Request
 from mercer.operators.rates import rates
 from mercer.operators.tiles import Tiles
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from mercer.operators.operands import Identity, Operands
-from mercer.operators.plan import Plan, Request
+from mercer.operators.planning import Plan, Request
 from mercer.operators.rates import rates
 from mercer.operators.tiles import Tiles
 

@@ -1,0 +1,137 @@
+"""Ridge regression in feature space: normal equations from one pass over rows that need never be together in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from mercer.config import require_memory
+from mercer.progress import track
+
+__all__ = ["FeatureRows", "Normal", "PrimalPath", "StoredRows", "normal_equations"]
+
+_BLOCK_BYTES = 64 * 2**20  # of the float64 features held at a time
+
+
+class FeatureRows(Protocol):
+    """Features of n points, given a block of rows at a time."""
+
+    n: int
+    width: int
+
+    def block(self, rows: slice) -> Tensor:
+        """The features of some rows, float64 ``(rows, width)``."""
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """Features computed from stored points: ``compute`` maps ``points[rows]`` to float64 features."""
+
+    n: int
+    width: int
+    compute: Callable[[slice], Tensor]
+
+    def block(self, rows: slice) -> Tensor:
+        """The features of some rows."""
+        return self.compute(rows)
+
+
+def row_blocks(n: int, width: int) -> Iterator[slice]:
+    """Slices of rows whose features take at most 64 MB."""
+    step = max(1, _BLOCK_BYTES // (8 * max(1, width)))
+    return (slice(i, min(i + step, n)) for i in range(0, n, step))
+
+
+@dataclass(frozen=True)
+class Normal:
+    """``H = F' S F`` ``(r, r)`` and ``B = F' S Y`` ``(r, t)`` for features F, weights S and targets Y."""
+
+    H: Tensor
+    B: Tensor
+
+    def solve(self, alpha: float) -> tuple[Tensor, bool]:
+        """``(H + alpha)^-1 B``, and whether it is singular (then the solution of least norm)."""
+        shifted = self.H.clone()
+        shifted.diagonal().add_(alpha)
+        lower, failed = torch.linalg.cholesky_ex(shifted)
+        diagonal = lower.diagonal()
+        # Below this ratio the factor has no correct digit left.
+        worst = len(diagonal) * torch.finfo(torch.float64).eps
+        if not int(failed) and float(diagonal.min()) ** 2 > worst * float(diagonal.max()) ** 2:
+            return torch.cholesky_solve(self.B, lower), False
+        values, vectors = torch.linalg.eigh(shifted)
+        inverse = _inverse_or_zero(values, worst)
+        return vectors @ (inverse[:, None] * (vectors.mT @ self.B)), True
+
+
+def normal_equations(rows: FeatureRows, Y: Tensor, weights: Tensor | None, *, description: str) -> Normal:
+    """H and B in one pass over the rows.
+
+    Raises:
+        MemoryBudgetError: H does not fit; before anything is allocated.
+
+    Cost: ``n r^2`` multiply-adds in float64; ``24 r^2`` bytes.
+    """
+    r = rows.width
+    require_memory(24 * r * r, asked=f"A ridge with {r} features", instead="Use fewer features or fewer centres.")
+    H = Y.new_zeros(r, r)
+    B = Y.new_zeros(r, Y.shape[1])
+    with track(None, description=description, total=rows.n) as progress:
+        for block in row_blocks(rows.n, r):
+            F = rows.block(block)
+            weighted = F if weights is None else F * weights[block, None]
+            H.addmm_(weighted.mT, F)
+            B.addmm_(weighted.mT, Y[block])
+            progress.advance(len(F))
+    return Normal(H, B)
+
+
+class PrimalPath:
+    """Ridge for every alpha, from one eigendecomposition ``H = V diag(values) V'`` of the normal matrix.
+
+    Args:
+        rows: the features.
+        Y: ``(n, t)`` targets, float64.
+        weights: of the rows, ``(n,)``, or None.
+    """
+
+    is_primal = True
+
+    def __init__(self, rows: FeatureRows, Y: Tensor, weights: Tensor | None) -> None:
+        self.rows, self.Y, self.weights = rows, Y, weights
+        normal = normal_equations(rows, Y, weights, description="ridge: normal equations")
+        self.values, self.vectors = torch.linalg.eigh(normal.H)
+        self.values.clamp_(min=0.0)
+        self.rotated = self.vectors.mT @ normal.B  # (r, t)
+
+    def coefficients(self, alpha: float) -> Tensor:
+        """Weights of the features, ``(r, t)``."""
+        return self.vectors @ (self._inverse(alpha)[:, None] * self.rotated)
+
+    def leave_one_out(self, alphas: Sequence[float]) -> Tensor:
+        """What each row's target is off the prediction of a model made without it, ``(alphas, n, t)``; a second pass."""
+        inverses = torch.stack([self._inverse(a) for a in alphas], 1)  # (r, a)
+        errors = self.Y.new_empty(len(alphas), *self.Y.shape)
+        for block in row_blocks(self.rows.n, self.rows.width):
+            Z = self.rows.block(block) @ self.vectors
+            leverage = Z.square() @ inverses  # (rows, a)
+            if self.weights is not None:
+                leverage *= self.weights[block, None]
+            for a in range(len(alphas)):
+                fitted = Z @ (inverses[:, a, None] * self.rotated)
+                # A leverage of 1 is a row that its feature alone explains: nothing is known without it.
+                errors[a, block] = (self.Y[block] - fitted) / (1.0 - leverage[:, a, None]).clamp(min=1e-15)
+        return errors
+
+    def _inverse(self, alpha: float) -> Tensor:
+        return _inverse_or_zero(self.values + alpha, len(self.values) * torch.finfo(torch.float64).eps)
+
+
+def _inverse_or_zero(values: Tensor, share: float) -> Tensor:
+    """1 / values, and 0 for those below ``share`` of the largest."""
+    significant = values.abs() > share * values.abs().max()
+    return torch.where(significant, 1.0 / torch.where(significant, values, 1.0), 0.0)

@@ -1,0 +1,90 @@
+"""Charts of any model: what more rows would bring, which columns matter, and what each of them does."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mercer.tables.charts.canvas import COLOURS, INK, canvas, compact, svg
+
+__all__ = ["effect_chart", "importance_chart", "learning_chart"]
+
+
+def learning_chart(sizes: Sequence[int], scores: dict[str, Sequence[float]], *, score: str) -> str:
+    """Validation score against the number of training rows, a line a model (``"kernel"``, ``"boosting"``, ``"ridge"``)."""
+    from matplotlib.ticker import NullLocator
+
+    figure, axes = canvas(height=3.4)
+    for name in ("ridge", "boosting", "kernel"):
+        if name in scores:
+            axes.plot(sizes, scores[name], "o-", color=COLOURS[name], markersize=4.5, label=name)
+    axes.set_xscale("log")
+    axes.set_xticks(list(sizes), [compact(size) for size in sizes])
+    axes.xaxis.set_minor_locator(NullLocator())
+    values = np.concatenate([np.asarray(line) for line in scores.values()])
+    # A model that fails at the smallest sizes must not flatten what happens at the others.
+    low = max(float(values.min()), float(np.quantile(values, 0.25) - 3.0 * (values.max() - np.quantile(values, 0.25))))
+    margin = 0.06 * (float(values.max()) - low) or 0.01
+    axes.set_ylim(low - margin, float(values.max()) + margin)
+    axes.set(xlabel="training rows", ylabel=f"{score}, validation")
+    axes.legend(loc="lower right" if score != "log loss" else "upper right", reverse=True)
+    return svg(figure, title=f"{score} on the validation part against the number of training rows.")
+
+
+def importance_chart(names: Sequence[str], losses: Sequence[float], *, score: str) -> str:
+    """How much the score falls when a column's values are shuffled among the test rows, the largest on top."""
+    order = np.argsort(losses)[-12:]
+    figure, axes = canvas(height=0.7 + 0.27 * len(order))
+    places = np.arange(len(order))
+    values = np.maximum(np.asarray(losses)[order], 0.0)
+    axes.barh(places, values, height=0.62, color=COLOURS["kernel"])
+    for place, value in zip(places, values, strict=True):
+        axes.annotate(f" {value:.3g}", (value, place), va="center", fontsize=9)
+    axes.set_yticks(places, [_short(names[place], 18) for place in order])
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlim(0.0, 1.16 * float(values.max()) or 1.0)
+    axes.set(xlabel=f"loss of {score} when shuffled")
+    return svg(figure, title=f"Loss of {score} when a column is shuffled.")
+
+
+def effect_chart(
+    name: str, values: Sequence[float] | Sequence[str], low: np.ndarray, middle: np.ndarray, high: np.ndarray, *, y: str
+) -> str:
+    """The prediction as one column changes and the others stay: the median row, and the middle half of the rows.
+
+    Args:
+        name: of the column.
+        values: numbers, or labels of categories.
+        low: and ``middle`` and ``high``: quartiles of the prediction over rows, ``(len(values),)`` each.
+        y: what is predicted.
+    """
+    figure, axes = canvas(height=2.7)
+    if isinstance(values[0], str):
+        places = np.arange(len(values))
+        axes.errorbar(
+            places,
+            middle,
+            yerr=[middle - low, high - middle],
+            fmt="o",
+            color=COLOURS["kernel"],
+            elinewidth=5,
+            ecolor=COLOURS["band"],
+        )
+        n_letters = max(len(str(value)) for value in values)
+        crowded = n_letters * len(values) > 38
+        axes.set_xticks(places, [_short(str(value), 14) for value in values], rotation=40 if crowded else 0)
+        if crowded:
+            for label in axes.get_xticklabels():
+                label.set(ha="right", rotation_mode="anchor")
+        axes.grid(visible=False, axis="x")
+    else:
+        axes.fill_between(values, low, high, color=COLOURS["band"], linewidth=0)
+        axes.plot(values, middle, color=COLOURS["kernel"])
+        axes.xaxis.set_major_formatter(compact)
+    axes.yaxis.set_major_formatter(compact)
+    axes.set(xlabel=_short(name, 40), ylabel=_short(y, 22))
+    return svg(figure, title=f"Predicted {y} as {name} changes.")
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
