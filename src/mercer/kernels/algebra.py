@@ -15,6 +15,7 @@ from mercer.kernels.parameters import Domain, Parameter, Value, format_value
 from mercer.operators.expression import Expression
 
 Column = int | str
+LARGEST_PRODUCT = 16  # terms; (a + b) * (c + d) * ... has 2^n of them
 
 
 def as_kernel(value: Kernel | float) -> Kernel:
@@ -63,7 +64,7 @@ class Sum(Composite):
 
 
 class Product(Composite):
-    """k(x, y) = left(x, y) * right(x, y). Products of sums are multiplied out, so that each term can be planned."""
+    """k(x, y) = left(x, y) * right(x, y). Short products of sums are multiplied out: a plan for each term."""
 
     inner = ("left", "right")
 
@@ -73,8 +74,10 @@ class Product(Composite):
 
     def trace(self, binder: Binder) -> list[Expression]:
         """Every term of one times every term of the other."""
-        right = self.right.trace(binder)
-        return [a * b for a in self.left.trace(binder) for b in right]
+        left, right = self.left.trace(binder), self.right.trace(binder)
+        if len(left) * len(right) > LARGEST_PRODUCT:
+            left, right = [total(left)], [total(right)]
+        return [a * b for a in left for b in right]
 
     def __repr__(self) -> str:
         return f"{_in_brackets(self.left, Sum)} * {_in_brackets(self.right, Sum, Product, Scaled)}"
@@ -116,10 +119,7 @@ class Power(Composite):
 
     def trace(self, binder: Binder) -> list[Expression]:
         """The power of the summed terms."""
-        first, *rest = self.kernel.trace(binder)
-        for term in rest:
-            first = first + term
-        return [first ** float(self.exponent)]
+        return [total(self.kernel.trace(binder)) ** float(self.exponent)]
 
     def __repr__(self) -> str:
         return f"{_in_brackets(self.kernel, Sum, Product, Scaled, Power)} ** {int(self.exponent)}"
@@ -175,6 +175,12 @@ class On(Composite):
 
     def __repr__(self) -> str:
         return f"{_in_brackets(self.kernel, Sum, Product, Scaled, Power)}.on({self._columns()!r})"
+
+
+def total(terms: Sequence[Expression]) -> Expression:
+    """The sum of the terms as one."""
+    first, *rest = terms
+    return sum(rest, first)
 
 
 def _in_brackets(kernel: Kernel, *classes: type[Kernel]) -> str:

@@ -21,7 +21,7 @@ from mercer.kernels.parameters import (
 
 
 class Arguments:
-    """Base of objects that are nothing but their constructor's arguments, some numeric (``domains``), some such objects.
+    """Base of objects that are nothing but their constructor's arguments; ``domains`` lists the numeric ones.
 
     A subclass stores its arguments unchanged under their names, as scikit-learn's ``clone`` demands.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -29,6 +29,7 @@ class Kernel(Arguments):
     ``domains`` and writes its terms in :meth:`trace`.
     """
 
+    in_grammar: ClassVar[bool] = True  # whether a text can build one: :func:`mercer.kernels.parse`
     __array_ufunc__ = None  # so that numpy leaves ``np.float64(2.0) * kernel`` to us
 
     # matrices

@@ -150,7 +150,7 @@ def as_value(value: Any, name: str) -> Tensor:
         return value.to(torch.float64)
     try:
         array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(f"{name} must be a number, a sequence of numbers or a tensor, not {value!r}.") from error
     return torch.from_numpy(np.array(array))
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from mercer.config import require_memory
 from mercer.progress import track
 
-__all__ = ["FeatureRows", "Normal", "PrimalPath", "StoredRows", "normal_equations"]
+__all__ = ["FeatureRows", "Normal", "PrimalPath", "StoredRows", "normal_equations", "row_blocks"]
 
 _BLOCK_BYTES = 64 * 2**20  # of the float64 features held at a time
 

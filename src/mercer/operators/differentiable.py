@@ -52,7 +52,7 @@ def solve_tensor(
     rebuild, tensors = take_apart(A)
     variance = torch.as_tensor(noise, dtype=torch.float64, device=y.device)
     call = _Call(rebuild, rtol, options)
-    x: Tensor = _Solve.apply(call, columns.to(torch.float64), variance, *tensors)
+    x: Tensor = _Solve.apply(call, columns.to(torch.float64), variance, *tensors)  # type: ignore[no-untyped-call]
     x = (x.squeeze(-1) if y.ndim == 1 else x).to(y.dtype)
     return x if left is None else left @ x
 
@@ -85,12 +85,11 @@ class _Solve(torch.autograd.Function):
         x, noise, *tensors = ctx.saved_tensors
         call: _Call = ctx.call
         options = {**call.options, "initial": None}
-        w: Tensor = _Solve.apply(_Call(call.rebuild, call.rtol, options), gradient, noise, *tensors)
+        again = _Call(call.rebuild, call.rtol, options)
+        w: Tensor = _Solve.apply(again, gradient, noise, *tensors)  # type: ignore[no-untyped-call]
         by_noise = None
         if ctx.needs_input_grad[2]:
             by_row = -(w * x).sum(-1)  # (*batch, n)
-            by_noise = (
-                by_row.sum() if noise.ndim == 0 else by_row.reshape(-1, *by_row.shape[-1:]).sum_to_size(noise.shape)
-            )
+            by_noise = by_row.sum_to_size(noise.shape) if noise.ndim else by_row.sum()
         wanted = list(ctx.needs_input_grad[3:])
         return (None, w, by_noise, *bilinear_gradients(call.rebuild, tuple(tensors), wanted, -w, x))

@@ -39,7 +39,7 @@ def dense_inv_quad_logdet(A: Matrix, y: Tensor, noise: Tensor) -> tuple[Tensor, 
     )
     dense = (A if isinstance(A, Tensor) else A.to_dense()).to(torch.float64)
     dense = dense + torch.diag_embed(noise.expand(*noise.shape[:-1], n))
-    quad, logdet, x, _ = _InvQuadLogdet.apply(dense, y)
+    quad, logdet, x, _ = _InvQuadLogdet.apply(dense, y)  # type: ignore[no-untyped-call]
     return quad, logdet, x
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from mercer.arrays import generator
 from mercer.errors import NotConverged, ShapeError
 from mercer.operators.cg import block_cg
+from mercer.operators.control_variate import preconditioner_slope
 from mercer.operators.exact import dense_inv_quad_logdet
 from mercer.operators.iterative import build_preconditioner
 from mercer.operators.lanczos import LanczosSolve, lanczos_solve, quadrature
@@ -108,7 +109,7 @@ def inv_quad_logdet(
             for i in itertools.product(*(range(size) for size in batch))
         ]
         quad, logdet, error, x = (
-            torch.stack([getattr(part, name) for part in parts]).reshape(*batch, *getattr(parts[0], name).shape)
+            torch.stack([getattr(part, name) for part in parts]).reshape((*batch, *getattr(parts[0], name).shape))
             for name in ("inv_quad", "logdet", "standard_error", "x")
         )
         n_iter, used_rank = max(part.n_iter for part in parts), parts[0].rank
@@ -146,13 +147,14 @@ def _one(A: Matrix, y: Tensor, noise: Tensor, options: _Options) -> InvQuadLogde
         quad = ((y + residual) * x).sum(0)
         V = P.solve(Z)
         # On the sphere instead of with Gaussian lengths, as the quadrature does.
-        W = probes.X * (n / (options.n_probes * (Z * V).sum(0)))
+        weights = n / (options.n_probes * (Z * V).sum(0))
+        W = probes.X * weights
     if tracks_gradient(A, y, noise):
         left, right = torch.cat([-x, W], 1), torch.cat([x, V], 1)
         products = (left * (A @ right.to(A.dtype)).to(torch.float64)).sum(0) + (noise * (left * right).mT).sum(-1)
         slope = 2.0 * (x * y).sum(0) + products[:t]
         quad = quad + slope - slope.detach()
-        slope = products[t:].sum()
+        slope = products[t:].sum() + preconditioner_slope(A, noise, P, V, weights)
         logdet = logdet + slope - slope.detach()
     return InvQuadLogdet(quad, logdet, error, x, "lanczos", run.n_iter, P.rank)
 
@@ -186,9 +188,10 @@ def _polish(system: System, y: Tensor, x: Tensor, P: Preconditioner, options: _O
     state = block_cg(
         system, y, rtol=options.rtol, max_iter=options.max_iter, precondition=P.solve, initial=x, dtype=torch.float32
     )
-    if not bool((state.residual <= options.rtol).all()):
+    reached = float(state.residual.max()) if y.shape[1] else 0.0
+    if not reached <= options.rtol:
         raise NotConverged(
-            f"inv_quad_logdet: a relative residual of {options.rtol:.0e} was asked for, {float(state.residual.max()):.1e} "
+            f"inv_quad_logdet: a relative residual of {options.rtol:.0e} was asked for, {reached:.1e} "
             f"was reached with rank {P.rank}. Give a larger noise, rank, max_iter or rtol.",
             state.X,
         )

@@ -14,8 +14,13 @@ from mercer.operators.statistics import Panels, Pulled, Statistic
 class TileFunction(Protocol):
     """What a kernel gives when nothing faster fits: hashable, picklable, and differentiable where gradients are wanted."""
 
-    bytes_per_pair: float
-    flops_per_pair: float
+    @property
+    def bytes_per_pair(self) -> float:
+        """Memory that a pair needs while its tile is made, beyond the value."""
+
+    @property
+    def flops_per_pair(self) -> float:
+        """Work of a pair, in floating-point operations of a GEMM."""
 
     def __call__(self, X: Tensor, Y: Tensor, *theta: Tensor) -> Tensor:
         """``(p, d), (q, d), ... -> (p, q)``: the kernel of two blocks of points."""

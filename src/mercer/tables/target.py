@@ -70,7 +70,7 @@ class ClassTarget:
 
     def forward(self, labels: np.ndarray) -> np.ndarray:
         """``(n, n_classes)`` of 0 and 1."""
-        return (self.codes(labels)[:, None] == np.arange(len(self.classes))).astype(np.float64)
+        return np.asarray(self.codes(labels)[:, None] == np.arange(len(self.classes)), dtype=np.float64)
 
     def codes(self, labels: np.ndarray) -> np.ndarray:
         """``(n,)`` positions in ``classes``."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from mercer.errors import MissingExtra
 
-__all__ = ["INK", "MUTED", "COLOURS", "canvas", "compact", "draw_density", "svg"]
+__all__ = ["COLOURS", "INK", "MUTED", "canvas", "compact", "draw_density", "svg"]
 
 # Colours that nothing else uses; in the SVG each becomes a variable of the page's style sheet.
 INK, MUTED, GRID, KERNEL, BOOSTING, RIDGE, BAND, PAPER = (f"#0000a{digit}" for digit in range(1, 9))
@@ -24,7 +24,7 @@ _VARIABLES = {
     BAND: "var(--band)",
     PAPER: "var(--card)",
 }
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: it can be selected, and takes the page's font
     "font.family": "sans-serif",
     "font.size": 10.0,

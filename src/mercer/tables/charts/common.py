@@ -10,7 +10,7 @@ __all__ = ["effect_chart", "importance_chart", "learning_chart"]
 
 
 def learning_chart(sizes: Sequence[int], scores: dict[str, Sequence[float]], *, score: str) -> str:
-    """Validation score against the number of training rows, a line a model (``"kernel"``, ``"boosting"``, ``"ridge"``)."""
+    """Validation score against the number of training rows; a line a model: ``kernel``, ``boosting``, ``ridge``."""
     from matplotlib.ticker import NullLocator
 
     figure, axes = canvas(height=3.4)

@@ -1,0 +1,38 @@
+"""``python -m benchmarks [product] [solve] [--sizes N ...]``: measure, print, write JSON and plots."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from benchmarks import plots, product, solve
+from mercer.store import write_atomic
+
+RESULTS = Path(__file__).parent / "results"
+PICTURES = Path(__file__).parent.parent / "docs" / "_static"
+BENCHMARKS = {"product": (product, plots.plot_product), "solve": (solve, plots.plot_solve)}
+
+
+def main() -> None:
+    """Run the benchmarks named on the command line, all by default."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="which (default: all)")
+    parser.add_argument("--sizes", nargs="+", type=int, help="numbers of points instead of the stated ones")
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    for name in arguments.names or BENCHMARKS:
+        module, plot = BENCHMARKS[name]
+        rows = module.run(tuple(arguments.sizes or module.SIZES))
+        if arguments.sizes is None:
+            RESULTS.mkdir(exist_ok=True)
+            PICTURES.mkdir(exist_ok=True)
+            write_atomic(RESULTS / f"{name}.json", json.dumps(rows, indent=1))
+            plot(rows, PICTURES / f"{name}.png")
+            print(f"written: {RESULTS / name}.json, {PICTURES / name}.png")
+
+
+if __name__ == "__main__":
+    main()

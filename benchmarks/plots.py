@@ -1,0 +1,54 @@
+"""The pictures of the docs page on speed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+COLOURS = {"mercer": "#1b6ca8", "KeOps": "#c98a1a", "GPyTorch": "#7a5195", "scikit-learn": "#6b7280"}
+
+
+def plot_product(rows: list[dict[str, Any]], path: Path) -> None:
+    """Pairs a second against the dimension, one line a library, the limit dashed."""
+    import matplotlib.pyplot as plt
+
+    cases = [row for row in rows if row["case"] == "product"]
+    figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
+    dimensions = [row["d"] for row in cases]
+    for name in cases[0]["timings"]:
+        rates = [row["timings"][name]["rate"] for row in cases]
+        axes.plot(dimensions, rates, "o-", color=COLOURS[name], label=name)
+    axes.plot(dimensions, [row["parts"]["pairs"] for row in cases], "k--", linewidth=1, label="limit of this machine")
+    axes.set(xscale="log", yscale="log", xlabel="dimension d", ylabel="kernel pairs a second")
+    axes.set_xticks(dimensions, [str(d) for d in dimensions])
+    axes.set_title(f"K(X, Y) @ v, Gaussian, float32, n = m = {cases[0]['n']:,}", fontsize=11)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=9)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def plot_solve(rows: list[dict[str, Any]], path: Path) -> None:
+    """Seconds of each solver for every case of the smallest n, with the residual it reached."""
+    import matplotlib.pyplot as plt
+
+    n = min(row["n"] for row in rows)
+    cases = [row for row in rows if row["n"] == n]
+    figure, axes = plt.subplots(figsize=(7.2, 4.0), layout="constrained")
+    names = list(COLOURS)
+    present = [name for name in names if any(name in row["solvers"] for row in cases)]
+    width = 0.8 / len(present)
+    for k, name in enumerate(present):
+        at = [i + k * width for i, row in enumerate(cases) if name in row["solvers"]]
+        found = [row["solvers"][name] for row in cases if name in row["solvers"]]
+        bars = axes.bar(at, [s["seconds"] for s in found], width, color=COLOURS[name], label=name)
+        axes.bar_label(bars, [f"{s['residual']:.0e}" for s in found], fontsize=6, rotation=90, padding=2)
+    axes.set_xticks([i + 0.4 - width / 2 for i in range(len(cases))])
+    axes.set_xticklabels([f"d = {row['d']}\nnoise {row['noise']:g}" for row in cases], fontsize=8)
+    axes.set(yscale="log", ylabel="seconds (residual reached above each bar)")
+    axes.margins(y=0.2)
+    axes.set_title(f"(K + noise I)⁻¹ y, Gaussian, n = {n:,}", fontsize=11)
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(frameon=False, fontsize=9)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

@@ -1,0 +1,7 @@
+"""Real data sets, each as one :class:`Bunch`: the table, its target, source and licence. Nothing is downloaded."""
+
+from mercer.data.bunch import Bunch
+from mercer.data.diamonds import diamonds
+from mercer.data.flights import flights
+
+__all__ = ["Bunch", "diamonds", "flights"]

@@ -1,0 +1,205 @@
+"""What all ridge estimators share: the kernel argument, fitted coefficients, predictions, intervals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from scipy import sparse
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from mercer.arrays import as_tensor
+from mercer.learn.centers import CenterFeatures, choose_centers, solve_with_centers
+from mercer.learn.expansion import Expansion
+from mercer.learn.inputs import Given, check_data, densify, estimator_columns
+from mercer.learn.intervals import around, check_level, error_quantile
+from mercer.learn.leave_one_out import leave_one_out
+from mercer.learn.ridge import fit_ridge
+from mercer.learn.saving import Saved
+from mercer.learn.similarity import Similarity, resolve
+
+__all__ = ["RidgeModel"]
+
+
+class RidgeModel(Saved, BaseEstimator):
+    """Base of the ridge estimators; a subclass's ``__init__`` stores the arguments read here.
+
+    Attributes:
+        dual_coef_: float64 coefficients, ``(n,)`` or ``(n, t)``: ``f(x) = sum_i dual_coef_[i] k(x, X_fit_[i])``.
+        X_fit_: the training points, or the centres.
+        kernel_: the kernel, its columns resolved; None for "precomputed".
+        center_indices_: which training rows are the centres; only with ``n_centers``.
+        solver_: how the coefficients were found, and why so.
+        residual_: the relative residual that was reached.
+        n_iter_: iterations, 0 for direct methods.
+    """
+
+    _not_saved = ("kernel_",)  # made again from ``kernel``, which has a safe form more often
+
+    kernel: Any
+    n_centers: int | None
+    center_sampling: str
+    random_state: Any
+    rtol: float
+    n_features_in_: int
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.pairwise = self._is_precomputed()
+        return tags
+
+    def _is_precomputed(self) -> bool:
+        return isinstance(self.kernel, str) and self.kernel == "precomputed"
+
+    # fitting
+
+    def _similarity(self, given: Given) -> Similarity | None:
+        """The kernel for these data; None when they are the kernel matrix."""
+        if self._is_precomputed():
+            if given.points.shape[0] != given.points.shape[1]:
+                raise ValueError(
+                    f"kernel='precomputed': X must be a square matrix of kernel values, not {tuple(given.points.shape)}."
+                )
+            if self.n_centers is not None:
+                raise ValueError("kernel='precomputed' has the whole kernel matrix: leave n_centers out.")
+            return None
+        return self._resolved()
+
+    def _resolved(self) -> Similarity:
+        return resolve(
+            self.kernel,
+            width=self.n_features_in_,
+            names=estimator_columns(self),
+            gamma=getattr(self, "gamma", None),
+            degree=getattr(self, "degree", 3),
+            coef0=getattr(self, "coef0", 1),
+            kernel_params=getattr(self, "kernel_params", None),
+        )
+
+    def _center_features(self, similarity: Similarity, points: Any) -> CenterFeatures:
+        """Features of some points on centres chosen among them."""
+        if self.n_centers is None or self.n_centers < 1 or self.n_centers != int(self.n_centers):
+            raise ValueError(f"n_centers must be a whole number >= 1 or None, not {self.n_centers}.")
+        chosen = choose_centers(
+            similarity,
+            points,
+            int(self.n_centers),
+            sampling=self.center_sampling,
+            random_state=self.random_state,
+        )
+        self.center_indices_ = chosen.numpy()
+        return CenterFeatures.of(similarity, points, points[chosen])
+
+    def _solve(self, similarity: Similarity | None, given: Given, Y: Tensor, weights: Tensor | None, alpha: float) -> Tensor:
+        """Coefficients ``(n, t)`` of one alpha; keeps what predictions need."""
+        if self.n_centers is not None and similarity is not None:
+            features = self._center_features(similarity, given.points)
+            found = solve_with_centers(
+                features, Y, alpha=alpha, weights=weights, rtol=self.rtol, max_iter=None, random_state=self.random_state
+            )
+            self._keep(similarity, given, features.centers)
+            self.solver_, self.residual_, self.n_iter_ = found.reason, found.residual, found.n_iter
+            return found.coefficients
+        points = densify(given.points, why="kernel='precomputed'") if similarity is None else given.points
+        fit = fit_ridge(similarity, points, Y, alpha=alpha, weights=weights, rtol=self.rtol, random_state=self.random_state)
+        self._keep(similarity, given, given.points)
+        self.solver_, self.residual_, self.n_iter_ = fit.reason, fit.residual, fit.n_iter
+        self._feature_weights = fit.weights
+        return fit.dual
+
+    def _keep(self, similarity: Similarity | None, given: Given, points: Any) -> None:
+        self.kernel_ = None if similarity is None else similarity.kernel
+        self.X_fit_ = Given(points, given.example).keep()
+        self._feature_weights: Tensor | None = None
+        self._kept_errors: Tensor | None = None
+
+    def _remember(self, given: Given, Y: Tensor, weights: Tensor | None, dual: Tensor, is_vector: bool) -> None:
+        """Fitted attributes from the coefficients, and the targets that leave-one-out errors need."""
+        self._targets, self._weights, self._is_vector = Y, weights, is_vector
+        self.dual_coef_ = given.coefficients(dual.squeeze(-1) if is_vector else dual)
+
+    def _restore(self) -> None:
+        if hasattr(self, "X_fit_"):
+            self.kernel_ = None if self._is_precomputed() else self._resolved().kernel
+
+    # predicting
+
+    def _expansion(self) -> Expansion:
+        check_is_fitted(self)
+        dual = as_tensor(self.dual_coef_, dtype=torch.float64)
+        dual = dual.unsqueeze(-1) if dual.dim() == 1 else dual
+        similarity = None if self.kernel_ is None else Similarity(self.kernel_)
+        return Expansion(similarity, self._fitted_points(), dual, self._feature_weights)
+
+    def _fitted_points(self) -> Any:
+        return self.X_fit_ if sparse.issparse(self.X_fit_) else as_tensor(self.X_fit_)
+
+    def _evaluate(self, X: Any) -> tuple[Given, Tensor]:
+        """The checked points, and the model there, ``(m, t)`` in float64."""
+        expansion = self._expansion()
+        given = check_data(self, X, reset=False, accept_sparse=True)
+        return given, expansion(given.points if given.is_sparse else given.points.to(expansion.dual.device))
+
+    def _predict(self, X: Any, interval: float | None) -> Any:
+        """What the regressors' ``predict`` gives."""
+        level = None if interval is None else check_level(interval)
+        given, values = self._evaluate(X)
+        radius = None if level is None else error_quantile(self._errors(), level).to(values.device)
+        if self._is_vector:
+            values = values.squeeze(-1)
+        if radius is None:
+            return given.answer(values)
+        return tuple(given.answer(limit) for limit in around(values, radius))
+
+    # leave one out
+
+    def leave_one_out(self) -> Any:
+        """For every training row, y minus the prediction of a model made without it, in closed form.
+
+        Returns:
+            ``(n,)`` or ``(n, t)``, float64.
+
+        Raises:
+            ValueError: with ``n_centers``, where the training rows are not kept.
+            MemoryBudgetError: the kernel matrix would have to be factorised and does not fit.
+
+        Cost: over rows a Cholesky factorisation, ``n^3 / 3``, and its inverse, twice that; once, then it is kept.
+        """
+        errors = self._errors()
+        errors = errors.squeeze(-1) if self._is_vector else errors
+        return errors if isinstance(self.dual_coef_, Tensor) else errors.cpu().numpy()
+
+    def _errors(self) -> Tensor:
+        """:meth:`leave_one_out` as ``(n, t)``."""
+        check_is_fitted(self)
+        if self._kept_errors is None:
+            self._kept_errors = self._compute_errors()
+        return self._kept_errors
+
+    def _compute_errors(self) -> Tensor:
+        if self.n_centers is not None:
+            raise ValueError(
+                f"Leave-one-out errors need the training rows, which a model with n_centers={self.n_centers} does not "
+                f"keep. Use KernelRidgeCV, which computes them in fit, or SplitConformal(...).calibrate."
+            )
+        expansion = self._expansion()
+        alphas = self._alphas(self._targets.shape[1])
+        errors = torch.empty_like(self._targets)
+        for alpha in sorted(set(alphas)):
+            columns = [j for j, a in enumerate(alphas) if a == alpha]
+            errors[:, columns] = leave_one_out(
+                expansion.similarity,
+                expansion.points,
+                self._targets[:, columns],
+                expansion.dual[:, columns],
+                alpha=alpha,
+                weights=self._weights,
+            )
+        return errors
+
+    def _alphas(self, n_targets: int) -> list[float]:
+        """The alpha of every target."""
+        raise NotImplementedError  # every subclass has its own
