@@ -44,7 +44,7 @@ bench: $(VENV)/.ready-bench  ## measure against KeOps, GPyTorch and scikit-learn
 
 clean:  ## remove everything that make has made
 	@echo "== clean: $(VENV), docs/_build, runs and the tools' caches"
-	rm -rf $(VENV) docs/_build docs/api runs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf $(VENV) docs/_build docs/api docs/speed.md runs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 
 # One stamp for each set of extras: pip runs again only when the dependencies or their versions change.
 $(VENV)/.ready-run:   EXTRAS := tables,data,fourier

@@ -25,7 +25,7 @@ def best_seconds(function: Callable[[], object], *, repeats: int = 30) -> float:
 def product_limit(d: int, dtype: torch.dtype = torch.float32) -> dict[str, float]:
     """Seconds a pair of each part, and ``pairs`` a second of their sum."""
     like = torch.zeros(1, dtype=dtype)
-    p, q = tile_shape(1, like, 1 << 20, 1 << 20)
+    p, q = tile_shape(1, like)
     left, right = torch.randn(p, d + 2, dtype=dtype), torch.randn(q, d + 2, dtype=dtype)
     tile, values = torch.empty(p, q, dtype=dtype), -torch.rand(p, q, dtype=dtype)
     v, out = torch.randn(q, 1, dtype=dtype), torch.zeros(p, 1, dtype=dtype)

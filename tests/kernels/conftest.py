@@ -241,8 +241,12 @@ CASES = [
 ]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "cases(claim): run only for the kernels of which ``claim(case)`` is true")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test with an argument ``case`` runs for every row; marks ``only("psd")`` or ``only(data="real")`` narrow it."""
+    """A test with an argument ``case`` runs for every row, or for those that a mark ``cases`` chooses."""
     if "case" in metafunc.fixturenames:
         mark = metafunc.definition.get_closest_marker("cases")
         chosen = [c for c in CASES if mark is None or mark.args[0](c)]

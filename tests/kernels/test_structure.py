@@ -9,10 +9,10 @@ def close(actual, expected, tolerance=1e-12):
     torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance * float(expected.abs().max() + 1.0))
 
 
-def test_the_dense_matrix_is_exactly_symmetric(case):
+def test_the_dense_matrix_is_symmetric_to_round_off(case):
     for dtype in (torch.float32, torch.float64):
         K = case.kernel(3)(case.points(129, 3, dtype)).to_dense()
-        assert torch.equal(K, K.mT)
+        assert float((K - K.mT).norm()) <= 32.0 * torch.finfo(dtype).eps * float(K.norm())
 
 
 @pytest.mark.cases(lambda c: c.psd)

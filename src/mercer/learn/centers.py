@@ -19,6 +19,7 @@ from mercer.arrays import generator
 from mercer.config import require_memory
 from mercer.errors import NotConverged
 from mercer.learn.dual import Dual
+from mercer.learn.inputs import take
 from mercer.learn.primal import Normal, normal_equations
 from mercer.learn.similarity import Similarity
 from mercer.operators.cg import block_cg
@@ -51,7 +52,7 @@ def choose_centers(
     if sampling != "pivoted":
         raise ValueError(f"center_sampling must be 'uniform' or 'pivoted', not {sampling!r}.")
     pool = shuffled[: _POOL * m].sort().values
-    found = pivoted_cholesky(similarity.cross(points[pool], points[pool]), m, random_state=draw)
+    found = pivoted_cholesky(similarity.matrix(take(points, pool)), m, random_state=draw)
     return pool[found.pivots.cpu()].sort().values
 
 
@@ -104,7 +105,8 @@ class CenterFeatures:
 
     def block(self, rows: slice | Tensor) -> Tensor:
         """The features of some rows, float64. Entries are always computed in float64: small features magnify round-off."""
-        K = self.similarity.dense(self.points[rows], self.centers)
+        chosen = self.points[rows] if isinstance(rows, slice) else take(self.points, rows)
+        K = self.similarity.dense(chosen, self.centers)
         return torch.linalg.solve_triangular(self.lower, K.mT, upper=False).mT
 
     def to_coefficients(self, weights: Tensor) -> Tensor:

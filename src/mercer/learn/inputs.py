@@ -13,7 +13,7 @@ from mercer.arrays import as_tensor, check_finite, like
 from mercer.config import require_memory
 from mercer.errors import ShapeError
 
-__all__ = ["Given", "as_targets", "as_weights", "check_data", "densify", "estimator_columns"]
+__all__ = ["Given", "as_targets", "as_weights", "check_data", "densify", "estimator_columns", "take"]
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,11 @@ def densify(points: Any, *, why: str) -> Tensor:
         "(sklearn.decomposition.TruncatedSVD).",
     )
     return torch.from_numpy(points.toarray())
+
+
+def take(points: Any, rows: Tensor) -> Any:
+    """Some rows of a tensor or of a sparse matrix."""
+    return points[rows.cpu().numpy()] if sparse.issparse(points) else points[rows.to(points.device)]
 
 
 def estimator_columns(estimator: Any) -> list[str] | None:

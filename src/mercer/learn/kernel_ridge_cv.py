@@ -13,7 +13,7 @@ from sklearn.model_selection import check_cv
 from torch import Tensor
 
 from mercer.learn.expansion import ExpansionPath
-from mercer.learn.inputs import as_targets, as_weights, check_data, densify
+from mercer.learn.inputs import as_targets, as_weights, check_data, densify, take
 from mercer.learn.model import RidgeModel
 from mercer.learn.similarity import Similarity
 
@@ -102,7 +102,7 @@ class KernelRidgeCV(MultiOutputMixin, RegressorMixin, RidgeModel):
             dual = path.at(self.alpha_).dual
             self._keep(similarity, given, path.points)
             where = "rows" if path.centers is None else "centres"
-            self.solver_, self.residual_, self.n_iter_ = f"eigenvalues over {len(dual)} {where}", 0.0, 0
+            self.solver_ = f"eigenvalues over {len(dual)} {where}"
         else:
             dual = self._solve(similarity, given, Y, weights, self.alpha_)
         if self.cv is None:
@@ -136,8 +136,8 @@ class KernelRidgeCV(MultiOutputMixin, RegressorMixin, RidgeModel):
         scores = []
         for train, test in check_cv(self.cv).split(np.empty((len(Y), 1)), Y.cpu().numpy()):
             seen, left = torch.from_numpy(train), torch.from_numpy(test)
-            inside = points[seen] if similarity is not None else points[seen][:, seen]
-            outside = points[left] if similarity is not None else points[left][:, seen]
+            inside = take(points, seen) if similarity is not None else points[seen][:, seen]
+            outside = take(points, left) if similarity is not None else points[left][:, seen]
             path = self._path(similarity, inside, Y[seen], None if weights is None else weights[seen])
             truth, importance = Y[left], None if weights is None else weights[left]
             scores.append([judge(path.at(alpha)(outside), truth, importance) for alpha in alphas])

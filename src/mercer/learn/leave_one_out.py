@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mercer.learn.dual import inverse_diagonal
+from mercer.learn.inputs import take
 from mercer.learn.primal import PrimalPath
 from mercer.learn.ridge import feature_rows, primal_features
 from mercer.learn.similarity import Similarity
@@ -42,12 +43,12 @@ def leave_one_out(
         return dual / inverse_diagonal(K, alpha=alpha, weights=None)[:, None]
     kept, unseen = (weights > 0).nonzero().squeeze(-1), (weights == 0).nonzero().squeeze(-1)
     errors = torch.empty_like(Y)
-    K = points[kept][:, kept] if similarity is None else similarity.matrix(points[kept])
+    K = points[kept][:, kept] if similarity is None else similarity.matrix(take(points, kept))
     errors[kept] = dual[kept] / inverse_diagonal(K, alpha=alpha, weights=weights[kept])[:, None]
     if len(unseen):
         # The model never saw these rows: its errors there are already those of a model made without them.
         if similarity is None:
             errors[unseen] = Y[unseen] - points[unseen].to(torch.float64) @ dual
         else:
-            errors[unseen] = Y[unseen] - similarity.times(points[unseen], points, dual)
+            errors[unseen] = Y[unseen] - similarity.times(take(points, unseen), points, dual)
     return errors

@@ -13,7 +13,7 @@ from torch import Tensor
 from mercer.arrays import as_tensor
 from mercer.learn.centers import CenterFeatures, choose_centers, solve_with_centers
 from mercer.learn.expansion import Expansion
-from mercer.learn.inputs import Given, check_data, densify, estimator_columns
+from mercer.learn.inputs import Given, check_data, densify, estimator_columns, take
 from mercer.learn.intervals import around, check_level, error_quantile
 from mercer.learn.leave_one_out import leave_one_out
 from mercer.learn.ridge import fit_ridge
@@ -91,7 +91,7 @@ class RidgeModel(Saved, BaseEstimator):
             random_state=self.random_state,
         )
         self.center_indices_ = chosen.numpy()
-        return CenterFeatures.of(similarity, points, points[chosen])
+        return CenterFeatures.of(similarity, points, take(points, chosen))
 
     def _solve(self, similarity: Similarity | None, given: Given, Y: Tensor, weights: Tensor | None, alpha: float) -> Tensor:
         """Coefficients ``(n, t)`` of one alpha; keeps what predictions need."""

@@ -19,6 +19,7 @@ from torch import Tensor
 from mercer.arrays import as_tensor, check_finite, like
 from mercer.errors import ShapeError
 from mercer.learn.dual import DualPath, solve_dual
+from mercer.learn.inputs import take
 from mercer.learn.features import FeatureMap, exact_features
 from mercer.learn.primal import PrimalPath, StoredRows, normal_equations, row_blocks
 from mercer.learn.similarity import Similarity
@@ -90,7 +91,7 @@ def fit_ridge(
     kept = None if weights is None else (weights > 0).nonzero().squeeze(-1)
     if weights is not None and kept is not None:
         weights, Y = weights[kept], Y[kept]
-        points = points[kept] if similarity is not None else points[kept][:, kept]
+        points = take(points, kept) if similarity is not None else points[kept][:, kept]
     K = points if similarity is None else similarity.matrix(points)
     found = solve_dual(K, Y, alpha=alpha, weights=weights, rtol=rtol, max_iter=max_iter, random_state=random_state)
     dual = found.coefficients

@@ -85,8 +85,6 @@ class Program:
         self.used = [int(s.number) for s in leaves(lowered, "statistic")]
         self._like = like
         self._schedule(lowered)
-        self._views: dict[tuple[int, int], list[Tensor]] = {}
-        self._memory: list[Tensor] = []
 
     def _schedule(self, roots: tuple[Expression, ...]) -> None:
         order = [n for n in postorder(roots) if n.op not in ("constant", "row", "column")]
@@ -135,21 +133,12 @@ class Program:
                 self.outputs.append(fresh())
                 self.steps.append(_Step(_copy, (operand(root, first=True),), {}, self.outputs[-1]))
 
-    def reserve(self, n_elements: int) -> None:
-        """Allocate the buffers for tiles of up to ``n_elements`` pairs."""
-        self._memory = [self._like.new_empty(n_elements) for _ in range(self.n_buffers)]
-        self._views = {}
+    def workspace(self, n_elements: int) -> Workspace:
+        """Buffers of one worker, for tiles of up to ``n_elements`` pairs; one more than the steps need, for panels."""
+        return Workspace([self._like.new_empty(n_elements) for _ in range(self.n_buffers + 1)])
 
-    def buffers(self, p: int, q: int) -> list[Tensor]:
-        """The buffers seen as tiles of ``p`` rows and ``q`` columns."""
-        views = self._views.get((p, q))
-        if views is None:
-            views = self._views[p, q] = [memory[: p * q].view(p, q) for memory in self._memory]
-        return views
-
-    def run(self, i0: int, i1: int, j0: int, j1: int) -> list[Tensor]:
-        """The roots on one tile whose statistics have been filled; the result is overwritten by the next tile."""
-        buffers = self.buffers(i1 - i0, j1 - j0)
+    def run(self, buffers: list[Tensor], i0: int, i1: int, j0: int, j1: int) -> list[Tensor]:
+        """The roots on one tile whose statistics have been filled; the next tile overwrites the result."""
         for step in self.steps:
             values = []
             for operand in step.operands:
@@ -162,6 +151,21 @@ class Program:
                 values.append(operand)
             step.function(*values, **step.keywords, out=buffers[step.out])
         return [buffers[o] for o in self.outputs]
+
+
+class Workspace:
+    """Memory for tiles that one worker uses over and over: fresh pages cost as much as arithmetic."""
+
+    def __init__(self, memory: list[Tensor]) -> None:
+        self._memory = memory
+        self._views: dict[tuple[int, int], list[Tensor]] = {}
+
+    def buffers(self, p: int, q: int) -> list[Tensor]:
+        """The buffers seen as tiles of ``p`` rows and ``q`` columns; the last one is scratch for panels."""
+        views = self._views.get((p, q))
+        if views is None:
+            views = self._views[p, q] = [memory[: p * q].view(p, q) for memory in self._memory]
+        return views
 
 
 def _fuse(node: Expression, uses: Counter[Expression]) -> tuple[tuple[Expression, ...], dict[str, float]]:

@@ -22,8 +22,8 @@ Pulled = Sequence[tuple[Tensor, Tensor | None]]
 class Panels(Protocol):
     """The two sides of one matrix, laid out for tiles."""
 
-    def fill(self, i0: int, i1: int, j0: int, j1: int, out: Tensor) -> None:
-        """Write the raw statistic of rows ``i0:i1`` and columns ``j0:j1`` into ``out``."""
+    def fill(self, i0: int, i1: int, j0: int, j1: int, out: Tensor, scratch: Tensor) -> None:
+        """Write the raw statistic of rows ``i0:i1`` and columns ``j0:j1`` into ``out``; ``scratch`` has its shape."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class SquaredDistance(Statistic):
         return (squares - 2.0 * (E @ F.mT)).clamp(min=0.0)
 
     def itself(self, E: Tensor, parameters: tuple[Tensor, ...] = ()) -> Tensor:
-        return torch.zeros_like(E[..., 0])
+        return torch.zeros_like(E.sum(-1))  # also without columns
 
     def lower(self, raw: Expression) -> Expression:
         return clamp(raw * -2.0, min=0.0)
@@ -123,7 +123,7 @@ class _DistancePanels:
             radius = float(2.0 * max(half_e.max(), half_f.max()))
             self.near = (radius / (8.0 * (2.0 + radius))) ** 2 / 2.0
 
-    def fill(self, i0: int, i1: int, j0: int, j1: int, out: Tensor) -> None:
+    def fill(self, i0: int, i1: int, j0: int, j1: int, out: Tensor, scratch: Tensor) -> None:
         torch.mm(self.left[i0:i1], self.right[j0:j1].mT, out=out)
         if self.near > 0.0:
             # scale < 0 turns the sign of the raw value around
@@ -162,7 +162,7 @@ class _DotPanels:
     def __init__(self, E: Tensor, F: Tensor) -> None:
         self.E, self.F = E, F
 
-    def fill(self, i0: int, i1: int, j0: int, j1: int, out: Tensor) -> None:
+    def fill(self, i0: int, i1: int, j0: int, j1: int, out: Tensor, scratch: Tensor) -> None:
         torch.mm(self.E[i0:i1], self.F[j0:j1].mT, out=out)
 
 
@@ -195,16 +195,12 @@ class L1Distance(Statistic):
 class _L1Panels:
     def __init__(self, E: Tensor, F: Tensor) -> None:
         self.E, self.F = E.mT.contiguous(), F.mT.contiguous()
-        self.scratch = E.new_empty(0)
 
-    def fill(self, i0: int, i1: int, j0: int, j1: int, out: Tensor) -> None:
-        if self.scratch.numel() < out.numel():
-            self.scratch = out.new_empty(out.numel())
-        difference = self.scratch[: out.numel()].view_as(out)
+    def fill(self, i0: int, i1: int, j0: int, j1: int, out: Tensor, scratch: Tensor) -> None:
         out.zero_()
         for e, f in zip(self.E[:, i0:i1], self.F[:, j0:j1], strict=True):
-            torch.sub(e.unsqueeze(1), f, out=difference)
-            out.add_(difference.abs_())
+            torch.sub(e.unsqueeze(1), f, out=scratch)
+            out.add_(scratch.abs_())
 
 
 @dataclass(frozen=True)
@@ -239,7 +235,7 @@ class _MismatchPanels:
         self.E, self.F = E[:, :c].mT.contiguous(), F[:, :c].mT.contiguous()
         self.weights = (E[:1, c:] * F[:1, c:]).flatten().tolist()  # the same for every row
 
-    def fill(self, i0: int, i1: int, j0: int, j1: int, out: Tensor) -> None:
+    def fill(self, i0: int, i1: int, j0: int, j1: int, out: Tensor, scratch: Tensor) -> None:
         out.zero_()
         for weight, e, f in zip(self.weights, self.E[:, i0:i1], self.F[:, j0:j1], strict=False):
             out.add_(e.unsqueeze(1) != f, alpha=weight)

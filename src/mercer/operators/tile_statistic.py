@@ -78,6 +78,5 @@ class _FunctionPanels:
     def __init__(self, function: TileFunction, E: Tensor, F: Tensor, parameters: tuple[Tensor, ...]) -> None:
         self.function, self.E, self.F, self.parameters = function, E, F, parameters
 
-    def fill(self, i0: int, i1: int, j0: int, j1: int, out: Tensor) -> None:
-        with torch.no_grad():
-            out.copy_(self.function(self.E[i0:i1], self.F[j0:j1], *self.parameters))
+    def fill(self, i0: int, i1: int, j0: int, j1: int, out: Tensor, scratch: Tensor) -> None:
+        out.copy_(self.function(self.E[i0:i1], self.F[j0:j1], *self.parameters))

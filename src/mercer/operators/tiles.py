@@ -6,7 +6,7 @@ its upper half only. Bound: the sum of the tile's GEMM, its exponentials and its
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,10 +14,14 @@ import torch
 from torch import Tensor
 
 from mercer import config
+from mercer.operators import parallel
 from mercer.operators.expression import Expression, derivatives, leaf
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.program import Program
 from mercer.operators.statistics import Panels
+
+
+SMALL = 1 << 18  # pairs below which starting workers costs more than it saves
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class Tiles:
             )
             for g in self.program.used
         ]
-        self.rows, self.columns = tile or tile_shape(self.program.n_buffers, operands.like, self.n, self.m)
+        self.rows, self.columns = tile or tile_shape(self.program.n_buffers, operands.like)
         self._coincident = identity.pairs() if identity is not None and self._exact else None
 
     @property
@@ -82,17 +86,31 @@ class Tiles:
         statistics = self.operands.spec.statistics
         return [b for b, g in enumerate(self.program.used) if statistics[g].centred]
 
-    def __iter__(self) -> Iterator[tuple[Block, list[Tensor]]]:
-        """Each block with the values of the roots on it; they are overwritten by the next step."""
-        self.program.reserve(min(self.rows, self.n) * min(self.columns, self.m))
-        symmetric = self.operands.symmetric
-        for block in blocks(self.n, self.m, self.rows, self.columns, symmetric=symmetric):
+    @property
+    def workers(self) -> int:
+        """How many workers a pass is worth."""
+        if self.operands.like.device.type != "cpu" or self.n * self.m < SMALL:
+            return 1
+        return min(parallel.n_workers(), -(-self.n // self.rows))
+
+    def walk(
+        self, worker: int = 0, workers: int = 1, check: Callable[[], None] = lambda: None
+    ) -> Iterator[tuple[Block, list[Tensor]]]:
+        """The blocks of one worker (every ``workers``-th row of blocks), each with the values of the roots on it.
+
+        The values are overwritten by the next step.
+        """
+        space = self.program.workspace(min(self.rows, self.n) * min(self.columns, self.m))
+        for block in blocks(self.n, self.m, self.rows, self.columns, symmetric=self.operands.symmetric):
+            if (block.i0 // self.rows) % workers != worker:
+                continue
+            check()
             i0, i1, j0, j1 = block.i0, block.i1, block.j0, block.j1
-            buffers = self.program.buffers(i1 - i0, j1 - j0)
+            *buffers, scratch = space.buffers(i1 - i0, j1 - j0)
             for panel, buffer in zip(self.panels, buffers, strict=False):
-                panel.fill(i0, i1, j0, j1, buffer)
+                panel.fill(i0, i1, j0, j1, buffer, scratch)
             self._mend(block, buffers)
-            yield block, self.program.run(i0, i1, j0, j1)
+            yield block, self.program.run(buffers, i0, i1, j0, j1)
 
     def _mend(self, block: Block, buffers: list[Tensor]) -> None:
         """The distance of a point to itself is 0, whatever round-off says."""
@@ -110,21 +128,34 @@ class Tiles:
 
     def product(self, v: Tensor) -> Tensor:
         """K @ v for v ``(m, t)``, without ``delta``."""
-        out = v.new_zeros(self.n, v.shape[1])
-        for block, (values,) in self:
-            out[block.i0 : block.i1].addmm_(values, v[block.j0 : block.j1])
-            if self.operands.symmetric:
-                below = slice(block.j0 + block.square, block.j1)
-                out[below].addmm_(values[:, block.square :].mT, v[block.i0 : block.i1])
-        return out
+        workers, symmetric = self.workers, self.operands.symmetric
+
+        def work(worker: int, check: Callable[[], None]) -> Tensor:
+            out = v.new_zeros(self.n, v.shape[1])
+            for block, (values,) in self.walk(worker, workers, check):
+                out[block.i0 : block.i1].addmm_(values, v[block.j0 : block.j1])
+                if symmetric:
+                    below = slice(block.j0 + block.square, block.j1)
+                    out[below].addmm_(values[:, block.square :].mT, v[block.i0 : block.i1])
+            return out
+
+        total, *others = parallel.run(work, workers)
+        for other in others:
+            total += other
+        return total
 
     def dense(self, out: Tensor | None = None) -> Tensor:
         """K as a tensor ``(n, m)``, without ``delta``."""
         K = self.operands.like.new_empty(self.n, self.m) if out is None else out
-        for block, (values,) in self:
-            K[block.i0 : block.i1, block.j0 : block.j1] = values
-            if self.operands.symmetric:
-                K[block.j0 + block.square : block.j1, block.i0 : block.i1] = values[:, block.square :].mT
+        workers, symmetric = self.workers, self.operands.symmetric
+
+        def work(worker: int, check: Callable[[], None]) -> None:
+            for block, (values,) in self.walk(worker, workers, check):
+                K[block.i0 : block.i1, block.j0 : block.j1] = values
+                if symmetric:
+                    K[block.j0 + block.square : block.j1, block.i0 : block.i1] = values[:, block.square :].mT
+
+        parallel.run(work, workers)
         return K
 
 
@@ -181,48 +212,33 @@ def pull(
     operands: Operands, cotangent: Cotangent, wanted: tuple[bool, ...], identity: Identity | None = None
 ) -> tuple[Tensor | None, ...]:
     """Gradient of sum(cotangent * K) with respect to ``operands.flat()``, recomputed tile by tile; None where unwanted."""
-    grads = tuple(torch.zeros_like(t) if want else None for t, want in zip(operands.flat(), wanted, strict=True))
-    d = _Gradients(operands, grads)
-    targets = [leaf("statistic", g) for g in d.statistics]
-    targets += [leaf("row", g) for g in d.rows] + [leaf("column", g) for g in d.columns]
-    targets += [leaf("theta", operands.spec.scalars[k]) for k in d.thetas]
-    if not targets:
-        return grads
-    tiles = Tiles(operands, roots=tuple(derivatives(operands.spec.total, targets)), identity=identity)
-    symmetric = operands.symmetric
-    needs_tile = bool(d.statistics or d.rows or d.columns)
-    for block, values in tiles:
-        rows, columns = slice(block.i0, block.i1), slice(block.j0, block.j1)
-        G = cotangent.tile(block, symmetric=symmetric) if needs_tile else None
-        D = iter(values)
-        for g in d.statistics:
-            assert G is not None
-            parameters = [(t[0], t[1]) for t in d.parameters[g]]
-            dE, dF = d.left[g], d.right[g]
-            operands.spec.statistics[g].pull(
-                next(D).mul_(G),
-                operands.left[g][rows],
-                operands.rights[g][columns],
-                None if dE is None else dE[rows],
-                None if dF is None else dF[columns],
-                parameters,
-            )
-        for g in d.rows:
-            assert G is not None
-            d.row[g][rows] += (next(D).mul_(G)).sum(1)
-        for g in d.columns:
-            assert G is not None
-            d.column[g][columns] += (next(D).mul_(G)).sum(0)
-        for k in d.thetas:
-            d.theta[k].add_(cotangent.contract(block, next(D), symmetric=symmetric).to(d.theta[k].dtype))
-    return grads
+    kinds = _Gradients(operands, wanted)
+    if not kinds.targets:
+        return tuple(torch.zeros_like(t) if w else None for t, w in zip(operands.flat(), wanted, strict=True))
+    tiles = Tiles(operands, roots=tuple(derivatives(operands.spec.total, kinds.targets)), identity=identity)
+    workers = tiles.workers
+
+    def work(worker: int, check: Callable[[], None]) -> tuple[Tensor | None, ...]:
+        into = _Gradients(operands, wanted)
+        for block, values in tiles.walk(worker, workers, check):
+            into.add(block, values, cotangent)
+        return into.flat
+
+    total, *others = parallel.run(work, workers)
+    for other in others:
+        for mine, theirs in zip(total, other, strict=True):
+            if mine is not None and theirs is not None:
+                mine += theirs
+    return total
 
 
 class _Gradients:
-    """Where each gradient is accumulated; in the symmetric case both sides share one tensor."""
+    """Where one worker adds up gradients; in the symmetric case both sides share one tensor."""
 
-    def __init__(self, operands: Operands, grads: tuple[Tensor | None, ...]) -> None:
-        shell = operands.unflatten(grads)  # type: ignore[arg-type]
+    def __init__(self, operands: Operands, wanted: tuple[bool, ...]) -> None:
+        self.operands = operands
+        self.flat = tuple(torch.zeros_like(t) if w else None for t, w in zip(operands.flat(), wanted, strict=True))
+        shell = operands.unflatten(self.flat)  # type: ignore[arg-type]
         self.left: tuple[Tensor | None, ...] = shell.left
         self.right: tuple[Tensor | None, ...] = shell.rights
         self.row, self.column, self.theta = shell.row, shell.columns, shell.theta
@@ -230,24 +246,48 @@ class _Gradients:
             list(zip(tensors, into, strict=True))
             for tensors, into in zip(operands.parameters, shell.parameters, strict=True)
         ]
+        sides = zip(self.left, self.right, self.parameters, strict=True)
         self.statistics = [
             g
-            for g in range(len(operands.spec.statistics))
-            if self.left[g] is not None
-            or self.right[g] is not None
-            or any(into is not None for _, into in self.parameters[g])
+            for g, (dE, dF, parameters) in enumerate(sides)
+            if dE is not None or dF is not None or any(into is not None for _, into in parameters)
         ]
         self.rows = [g for g, a in enumerate(self.row) if a is not None]
         self.columns = [g for g, b in enumerate(self.column) if b is not None]
         self.thetas = [k for k, t in enumerate(self.theta) if t is not None]
+        self.targets = [leaf("statistic", g) for g in self.statistics]
+        self.targets += [leaf("row", g) for g in self.rows] + [leaf("column", g) for g in self.columns]
+        self.targets += [leaf("theta", operands.spec.scalars[k]) for k in self.thetas]
+
+    def add(self, block: Block, values: list[Tensor], cotangent: Cotangent) -> None:
+        """Add what one block contributes; ``values`` are the derivatives by ``targets``, and are used up."""
+        operands, symmetric = self.operands, self.operands.symmetric
+        rows, columns = slice(block.i0, block.i1), slice(block.j0, block.j1)
+        derivative = iter(values)
+        if self.statistics or self.rows or self.columns:
+            G = cotangent.tile(block, symmetric=symmetric)
+        for g in self.statistics:
+            dE, dF = self.left[g], self.right[g]
+            operands.spec.statistics[g].pull(
+                next(derivative).mul_(G),
+                operands.left[g][rows],
+                operands.rights[g][columns],
+                None if dE is None else dE[rows],
+                None if dF is None else dF[columns],
+                self.parameters[g],
+            )
+        for g in self.rows:
+            self.row[g][rows] += next(derivative).mul_(G).sum(1)
+        for g in self.columns:
+            self.column[g][columns] += next(derivative).mul_(G).sum(0)
+        for k in self.thetas:
+            change = cotangent.contract(block, next(derivative), symmetric=symmetric)
+            self.theta[k].add_(change.to(self.theta[k].dtype))
 
 
-def tile_shape(n_buffers: int, like: Tensor, n: int, m: int) -> tuple[int, int]:
-    """Rows and columns of a tile: all buffers of a thread's share inside its L2, at most 64 MB in all."""
-    threads = max(1, torch.get_num_threads())
-    cache = config.cache_bytes() * threads if like.device.type == "cpu" else 1 << 26
-    elements = cache / (like.element_size() * max(1, n_buffers))
-    elements = int(min(max(elements, 1 << 15), (1 << 26) // (like.element_size() * max(1, n_buffers))))
-    rows = 1 << max(5, (elements.bit_length() - 2) // 2)
-    columns = max(rows, elements // rows)
-    return rows, columns
+def tile_shape(n_buffers: int, like: Tensor) -> tuple[int, int]:
+    """Rows and columns of a tile, powers of two: on a CPU all its buffers fit the L2 cache of one core."""
+    cache = config.cache_bytes() if like.device.type == "cpu" else 1 << 26
+    elements = max(1 << 12, int(cache / (like.element_size() * max(1, n_buffers))))
+    rows = 1 << ((elements.bit_length() - 3) // 2)
+    return rows, 1 << ((elements // rows).bit_length() - 1)
