@@ -30,7 +30,8 @@ def sklearn_solution(X: Tensor, y: Tensor, lengthscale: float, noise: float) -> 
 
 
 def gpytorch_solution(X: Tensor, y: Tensor, lengthscale: float, noise: float) -> tuple[Tensor, dict[str, Any]]:
-    """GPyTorch's preconditioned conjugate gradients at its default tolerance for predictions, 1e-2, tightened to 1e-6."""
+    """GPyTorch's preconditioned conjugate gradients at its default tolerance for predictions, 1e-2, tightened to
+    1e-6."""
     import gpytorch
     import linear_operator
 
@@ -78,7 +79,14 @@ def run(sizes: tuple[int, ...] = SIZES) -> list[dict[str, Any]]:
             X = torch.randn(n, d, generator=generator)
             y = torch.sin(X.sum(1)) + 0.1 * torch.randn(n, generator=generator)
             for noise in NOISES:
-                row: dict[str, Any] = {"case": "solve", "n": n, "d": d, "noise": noise, "machine": machine(), "solvers": {}}
+                row: dict[str, Any] = {
+                    "case": "solve",
+                    "n": n,
+                    "d": d,
+                    "noise": noise,
+                    "machine": machine(),
+                    "solvers": {},
+                }
                 for name, solver in SOLVERS.items():
                     if name == "scikit-learn" and n > SCIKIT_LEARN_LIMIT:
                         continue

@@ -6,6 +6,7 @@ import pkgutil
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -46,6 +47,9 @@ def test_the_code_on_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("module", MODULES)
 def test_the_examples_in_docstrings_give_what_they_say(module):
-    names = {"torch": torch, "mc": mercer}  # an example is short enough to be read, not to be an import exercise
+    # An example is there to be read: torch, numpy and the public names of its package need no import line.
+    package = importlib.import_module(module.rpartition(".")[0] or module)
+    names = {name: getattr(package, name) for name in getattr(package, "__all__", [])}
+    names |= {"torch": torch, "np": np, "mc": mercer}
     results = doctest.testmod(importlib.import_module(module), extraglobs=names, optionflags=FLAGS)
     assert results.failed == 0

@@ -53,8 +53,10 @@ def module_page(module: ModuleType) -> str:
             kind = "py:data"  # autodoc would show the docstring of its type instead
         parts += [f".. {kind}:: {name}.{public}"]
         if kind == "autoclass":
-            is_error = issubclass(value, BaseException)
-            parts += ["   :show-inheritance:"] if is_error else ["   :members:", "   :inherited-members:"]
+            # What a public base class says is said there; what a private one says, here.
+            has_public_base = any(base.__name__ in module.__all__ for base in value.__mro__[1:])
+            parts += ["   :members:"] if not issubclass(value, BaseException) else []
+            parts += ["   :show-inheritance:" if has_public_base else "   :inherited-members: Exception"]
         parts += [""]
     return "\n".join(parts)
 
@@ -82,8 +84,12 @@ def write_pages(pages: dict[str, str]) -> None:
 
 
 def embolden_titles(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Show the ``Cost:`` and ``Source:`` paragraphs of the house style with a bold first word."""
-    lines[:] = [_PARAGRAPH_TITLE.sub(r"\1**\2:** ", line) for line in lines]
+    """Show the ``Cost:`` and ``Source:`` lines of the house style as paragraphs with a bold first word."""
+    shown: list[str] = []
+    for line in lines:
+        bold = _PARAGRAPH_TITLE.sub(r"\1**\2:** ", line)
+        shown += ["", bold] if bold != line else [line]
+    lines[:] = shown
 
 
 def skip_inherited_from_others(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:

@@ -21,5 +21,5 @@ def inline(translator: HTML5Translator, node: nodes.math) -> None:
 def block(translator: HTML5Translator, node: nodes.math_block) -> None:
     """``.. math::`` and ``$$...$$``; a formula wider than a phone scrolls by itself."""
     formula = tex2mathml(node.astext(), as_block=True)
-    translator.body.append(f'<div class="math" style="overflow-x: auto">{formula}</div>')
+    translator.body.append(f'<div class="math" style="overflow: auto hidden">{formula}</div>')
     raise nodes.SkipNode

@@ -18,7 +18,10 @@ def require_close(case, K, X, Y, v, result):
     bound = 4.0 * torch.finfo(X.dtype).eps * (2.0 + case.radius(A, B)) * case.accuracy
     size = np.linalg.norm(np.abs(exact) @ np.abs(v.double().numpy()))
     error = np.linalg.norm(result.double().numpy() - exact @ v.double().numpy())
-    assert error <= bound * size + 1e-300, f"{error / size:.2e} against {bound:.2e}"
+    # Exponents end at -80, so what should be smaller than 1.8e-35 of the other factors is as large as that.
+    largest = max(1.0, np.abs(A).max(initial=0.0), np.abs(B).max(initial=0.0)) ** case.degree * A.shape[1] ** case.degree
+    floor = 2e-35 * largest * np.sqrt(len(A)) * np.linalg.norm(v.double().numpy().sum(0)) + 1e-300
+    assert error <= bound * size + 4.0 * floor, f"{error:.2e} is {error / (size + floor):.2e} against {bound:.2e}"
 
 
 def applicable(K):
@@ -65,6 +68,21 @@ def test_data_of_any_scale_stays_within_the_bound(case, scale, dtype):
     for name in ("dense", "tiles"):
         require_close(case, None, X, X, v, case.kernel(3)(X, plan=name) @ v)
         require_close(case, None, Y, X, v, case.kernel(3)(Y, X, plan=name) @ v)
+
+
+@pytest.mark.parametrize("factor", [2.0**20, 2.0**-20])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.cases(lambda c: c.data == "real" and "lengthscale" in str(c.kernel(3).get_params()))
+def test_units_do_not_matter(case, factor, dtype):
+    kernel = case.kernel(3)
+    found = {h.path: h for h in kernel.hyperparameters() if h.path.endswith("lengthscale")}
+    scaled = kernel.with_values({path: h.value * factor for path, h in found.items()})
+    X, Y = case.points(33, 3, dtype), case.points(17, 3, dtype, seed=1)
+    for name in ("dense", "tiles"):
+        # a power of 2 changes no digit
+        expected = kernel(X, Y, plan=name) @ torch.eye(17, dtype=dtype)
+        actual = scaled(X * factor, Y * factor, plan=name) @ torch.eye(17, dtype=dtype)
+        torch.testing.assert_close(actual, expected, rtol=8 * torch.finfo(dtype).eps, atol=0.0)
 
 
 @pytest.mark.slow("a thousand points pass through several tiles")

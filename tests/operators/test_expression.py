@@ -24,7 +24,9 @@ def test_expressions_survive_pickle_as_the_same_object():
 def test_numbers_fold_and_meet():
     assert (S * 2.0) * 3.0 is S * 6.0
     assert (2.0 * S) * (3.0 * ROW) is (S * ROW) * 6.0
-    assert S * 1.0 is S and S + 0.0 is S and (S * 0.0).number == 0.0
+    assert S * 1.0 is S
+    assert S + 0.0 is S
+    assert (S * 0.0).number == 0.0
     assert S / 4.0 is S * 0.25
     assert make("exp", constant(0.0)).number == 1.0
     assert clamp(clamp(S, min=0.0), max=3.0) is clamp(S, 0.0, 3.0)

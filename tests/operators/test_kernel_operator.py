@@ -29,7 +29,7 @@ def test_product_agrees_with_the_definition(name, t):
 
 
 @pytest.mark.parametrize("name", PLANS)
-@pytest.mark.parametrize("shift, scale", [(0.0, 1.0), (1e4, 1.0), (0.0, 1e-6), (0.0, 1e6), (1e4, 30.0)])
+@pytest.mark.parametrize(("shift", "scale"), [(0.0, 1.0), (1e4, 1.0), (0.0, 1e-6), (0.0, 1e6), (1e4, 30.0)])
 def test_float32_error_stays_within_round_off_far_off_centre_and_at_any_scale(name, shift, scale):
     X = points(200, dtype=torch.float32) * scale + shift
     v = torch.randn(200, 2, generator=torch.Generator().manual_seed(2))
@@ -84,7 +84,9 @@ def test_white_noise_knows_the_points_of_a_block():
 
 def test_a_symmetric_block_stays_symmetric():
     K = RBF()(points(10))
-    assert K[2:6, 2:6].symmetric and not K[2:6, 3:7].symmetric and not K[torch.tensor([1, 1]), :].symmetric
+    assert K[2:6, 2:6].symmetric
+    assert not K[2:6, 3:7].symmetric
+    assert not K[torch.tensor([1, 1]), :].symmetric
 
 
 def test_gradients_reach_points_vectors_and_lengthscales_twice():
@@ -174,9 +176,11 @@ def test_operators_survive_pickle():
 
 def test_plan_says_what_why_and_how_much():
     small, large = RBF()(points(50)), RBF()(torch.zeros(200_000, 3))
-    assert small.plan.name == "dense" and large.plan.name == "tiles"
+    assert small.plan.name == "dense"
+    assert large.plan.name == "tiles"
     assert 0 < small.plan.seconds < 0.1 < large.plan.seconds
-    assert large.plan.memory < 64e6 and "nothing is stored" in str(large.plan)
+    assert large.plan.memory < 64e6
+    assert "nothing is stored" in str(large.plan)
     assert plan(large, products=10).seconds == pytest.approx(10 * large.plan.seconds)
     assert plan(large, gradient=True).seconds > 2 * large.plan.seconds
     assert RBF()(1e3 * points(50)).plan.error > small.plan.error
@@ -220,7 +224,7 @@ def test_wrong_shapes_and_types_are_refused_with_advice():
         K.repeat(1, 2, 1)
 
 
-@pytest.mark.parametrize("n, m", [(0, 5), (5, 0), (1, 1), (0, 0)])
+@pytest.mark.parametrize(("n", "m"), [(0, 5), (5, 0), (1, 1), (0, 0)])
 def test_empty_and_single_points(n, m):
     K = RBF()(points(n), points(m))
     assert (K @ torch.ones(m, 2, dtype=torch.float64)).shape == (n, 2)

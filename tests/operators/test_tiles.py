@@ -12,7 +12,13 @@ from mercer.operators.spec import Spec
 from mercer.operators.statistics import DotProduct, L1Distance, Mismatch, SquaredDistance
 from mercer.operators.tiles import DenseCotangent, OuterCotangent, Tiles, blocks, pull, tile_shape
 
-S0, S1, T0, ROW, COLUMN = leaf("statistic", 0), leaf("statistic", 1), leaf("theta", 0), leaf("row", 0), leaf("column", 0)
+S0, S1, T0, ROW, COLUMN = (
+    leaf("statistic", 0),
+    leaf("statistic", 1),
+    leaf("theta", 0),
+    leaf("row", 0),
+    leaf("column", 0),
+)
 
 MAPS = {
     "rbf": torch.exp(-0.5 * S0),
@@ -186,12 +192,15 @@ def test_underflow_is_clamped_to_something_negligible():
     X = 30.0 * torch.randn(50, 3)
     spec = Spec((SquaredDistance(),), (torch.exp(-0.5 * S0),))
     K = Tiles(Operands(spec, (X,), None, (), None, ((),), ())).dense()
-    assert (K >= 1e-36).all() and K.max() == 1.0 and K[0, 1] < 1e-30
+    assert (K >= 1e-36).all()
+    assert K.max() == 1.0
+    assert K[0, 1] < 1e-30
 
 
 def test_tile_shape_fits_the_cache():
     rows, columns = tile_shape(3, torch.zeros(1, dtype=torch.float64))
-    assert columns >= rows >= 32 and 3 * 8 * rows * columns <= max(config.cache_bytes(), 1 << 17)
+    assert columns >= rows >= 32
+    assert 3 * 8 * rows * columns <= max(config.cache_bytes(), 1 << 17)
 
 
 def test_empty_matrices_give_empty_or_zero_results():

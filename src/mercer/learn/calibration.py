@@ -47,7 +47,7 @@ class Calibration:
             loss = -(weights * (targets * logits.log_softmax(1)).sum(1)).sum() / weights.sum()
             loss.backward()  # type: ignore[no-untyped-call]
             assert parameters.grad is not None
-            return float(loss), parameters.grad.cpu().numpy()
+            return float(loss.detach()), parameters.grad.cpu().numpy()
 
         found = minimize(objective, np.zeros(1 + values.shape[1]), jac=True, method="L-BFGS-B")
         x = torch.from_numpy(found.x)

@@ -21,7 +21,7 @@ class Given:
     """Points as an estimator got them, checked.
 
     Attributes:
-        points: tensor ``(n, d)``, or a scipy CSR matrix.
+        points: tensor ``(n, d)``, a scipy CSR matrix, or (for kernels of other things than vectors) an array of objects.
         example: what the caller gave, so that answers go back in its kind.
     """
 
@@ -39,11 +39,11 @@ class Given:
     @property
     def device(self) -> torch.device:
         """Where the points are."""
-        return torch.device("cpu") if self.is_sparse else self.points.device
+        return self.points.device if isinstance(self.points, Tensor) else torch.device("cpu")
 
     def keep(self) -> Any:
         """The points as a fitted attribute: a tensor if tensors were given, else an array or a CSR matrix."""
-        if self.is_sparse or isinstance(self.example, Tensor):
+        if not isinstance(self.points, Tensor) or isinstance(self.example, Tensor):
             return self.points
         return self.points.numpy()
 
@@ -55,8 +55,8 @@ class Given:
         """Predictions in the kind and the floating-point type of what was given."""
         if isinstance(self.example, Tensor):
             return like(values, self.example)
-        dtype = np.dtype(self.points.dtype) if self.is_sparse else self.points.numpy().dtype
-        return values.cpu().numpy().astype(dtype, copy=False)
+        is_single = str(self.points.dtype).removeprefix("torch.") == "float32"
+        return values.cpu().numpy().astype(np.float32 if is_single else np.float64, copy=False)
 
 
 def check_data(estimator: Any, X: Any, y: Any = None, *, reset: bool, accept_sparse: bool = False, **options: Any) -> Any:

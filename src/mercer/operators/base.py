@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from linear_operator import to_linear_operator
@@ -22,14 +22,14 @@ from mercer import config
 from mercer.errors import ShapeError
 from mercer.operators.cholesky import NotPositiveDefinite
 
-Other = Tensor | LinearOperator | float
+Other: TypeAlias = Tensor | LinearOperator | float
 
 
 class Operator(LinearOperator):
     """A lazy matrix, or a batch of them, ``(*batch, n, m)``.
 
-    Products are exact to round-off; ``+``, elementwise ``*``, ``add_diagonal``, ``solve``, ``logdet``, roots and ``to_dense``
-    go through mercer, are exact or say what they approximate, and return mercer's classes.
+    Products are exact to round-off; ``+``, elementwise ``*``, ``add_diagonal``, ``solve``, ``logdet``, roots and
+    ``to_dense`` go through mercer, are exact or say what they approximate, and return mercer's classes.
     """
 
     # products
@@ -78,7 +78,9 @@ class Operator(LinearOperator):
     def _mul_constant(self, other: float | Tensor) -> LinearOperator:
         from mercer.operators.composite import ScaledOperator
 
-        return ScaledOperator(self, torch.as_tensor(other, dtype=self.dtype, device=self.device).expand(self.batch_shape))
+        return ScaledOperator(
+            self, torch.as_tensor(other, dtype=self.dtype, device=self.device).expand(self.batch_shape)
+        )
 
     def _mul_matrix(self, other: Tensor | LinearOperator) -> LinearOperator:
         from mercer.operators.composite import HadamardOperator
@@ -98,7 +100,9 @@ class Operator(LinearOperator):
         diag = torch.as_tensor(diag, dtype=self.dtype, device=self.device)
         n = self.shape[-1]
         if diag.dim() and diag.shape[-1] not in (1, n):
-            raise ShapeError(f"add_diagonal: K is {n} x {n}, so the diagonal needs 1 or {n} entries, not {tuple(diag.shape)}.")
+            raise ShapeError(
+                f"add_diagonal: K is {n} x {n}, so the diagonal needs 1 or {n} entries, not {tuple(diag.shape)}."
+            )
         if n > 1 and diag.dim() and diag.shape[-1] == n:
             return self + DiagLinearOperator(diag.expand(*torch.broadcast_shapes(self.batch_shape, diag.shape[:-1]), n))
         one = diag.reshape(1) if diag.dim() == 0 else diag
@@ -133,7 +137,12 @@ class Operator(LinearOperator):
     # functions of a square matrix
 
     def solve(
-        self, right_tensor: Tensor, left_tensor: Tensor | None = None, *, noise: float | Tensor = 0.0, rtol: float | None = None
+        self,
+        right_tensor: Tensor,
+        left_tensor: Tensor | None = None,
+        *,
+        noise: float | Tensor = 0.0,
+        rtol: float | None = None,
     ) -> Tensor:
         """(K + noise I)^-1 y, or left (K + noise I)^-1 y; differentiable. See :func:`mercer.operators.solve`.
 
@@ -177,7 +186,7 @@ class Operator(LinearOperator):
         return logdet_tensor(A, noise=noise)
 
     def _split_noise(self, noise: float | Tensor) -> tuple[LinearOperator, float | Tensor]:
-        """(A, d) with self + noise I = A + diag(d): solvers build better preconditioners when they know the diagonal."""
+        """(A, d) with self + noise I = A + diag(d): preconditioners are better when they know the diagonal."""
         return self, noise
 
     def _cholesky(self, upper: bool = False) -> TriangularLinearOperator:
@@ -214,7 +223,7 @@ class Operator(LinearOperator):
         return values, vectors
 
     def sqrt_inv_matmul(self, rhs: Tensor, lhs: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
-        """K^-1/2 rhs; with ``lhs`` also the squared row norms of lhs K^-1/2. By an eigendecomposition; differentiable."""
+        """K^-1/2 rhs by eigenvalues; with ``lhs`` (lhs K^-1/2 rhs, squared row norms of lhs K^-1/2). Differentiable."""
         self._require_square("sqrt_inv_matmul")
         values, vectors = torch.linalg.eigh(self.to_dense())
         half = vectors * values.clamp(min=torch.finfo(values.dtype).tiny).rsqrt().unsqueeze(-2) @ vectors.mT
@@ -245,7 +254,9 @@ class Operator(LinearOperator):
     def _require_square(self, what: str) -> None:
         if not self.is_square:
             n, m = self.shape[-2:]
-            raise ShapeError(f"{what} needs a square matrix, but K is {n} x {m}. Did you mean kernel(X) instead of kernel(X, Y)?")
+            raise ShapeError(
+                f"{what} needs a square matrix, but K is {n} x {m}. Did you mean kernel(X) instead of kernel(X, Y)?"
+            )
 
 
 def require_dense_memory(operator: LinearOperator, what: str) -> None:

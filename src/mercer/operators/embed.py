@@ -10,7 +10,8 @@ from torch import Tensor
 
 
 class Embed(Protocol):
-    """Points to rows of features, ``(*batch, n, d) -> (*batch, n, r)``; hashable, picklable, differentiable by autograd.
+    """Points to rows of features, ``(*batch, n, d) -> (*batch, n, r)``; hashable, picklable, differentiable by
+    autograd.
 
     ``center`` is ``(*batch, 1, d)`` or None: what a translation-invariant statistic subtracts first, before a division
     could round the difference away.

@@ -1,9 +1,9 @@
 """Elementwise expressions: the ``map`` of a kernel as plain data.
 
-A kernel writes its map as ordinary torch code. Called with :class:`Expression` leaves instead of tensors, that code leaves
-behind a small graph that can be differentiated, simplified, compared, pickled, evaluated on tensors of any device, compiled
-for tiles (``program.py``) or printed as source for another compiler. Equal expressions are one object, so a statistic used
-twice is computed once.
+A kernel writes its map as ordinary torch code. Called with :class:`Expression` leaves instead of tensors, that code
+leaves behind a small graph that can be differentiated, simplified, compared, pickled, evaluated on tensors of any
+device, compiled for tiles (``program.py``) or printed as source for another compiler. Equal expressions are one object,
+so a statistic used twice is computed once.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ LEAVES = frozenset({"statistic", "row", "column", "theta", "delta", "constant"})
 class Expression:
     """A node: ``op`` applied to ``args``; ``value`` is a constant, a slot number or an attribute of the op.
 
-    Leaves: ``statistic`` g (one value a pair), ``row`` g and ``column`` g (row values of x and y), ``theta`` i (a scalar
-    hyperparameter), ``delta`` (1 where x and y are the same point, else 0), ``constant``.
+    Leaves: ``statistic`` g (one value a pair), ``row`` g and ``column`` g (row values of x and y), ``theta`` i (a
+    scalar hyperparameter), ``delta`` (1 where x and y are the same point, else 0), ``constant``.
     Nodes are interned: ``a is b`` when they are equal. Combine them with arithmetic and the torch functions in
     :data:`mercer.operators.operations.OPERATIONS`.
     """

@@ -24,8 +24,8 @@ Index = slice | Tensor
 class KernelOperator(Operator):
     """k(X, Y), nothing computed until it is used; ``K @ v`` picks its algorithm (see :attr:`plan`).
 
-    Users get one by calling a kernel. Its tensors are X ``(*batch, n, d)``, Y ``(*batch, m, d)`` unless the rows and the
-    columns are the same points, and the hyperparameters, each with the same batch shape; everything else is static.
+    Users get one by calling a kernel. Its tensors are X ``(*batch, n, d)``, Y ``(*batch, m, d)`` unless the rows and
+    the columns are the same points, and the hyperparameters, each with the same batch shape; everything else is static.
 
     Args:
         tensors: ``X, *theta`` when ``symmetric``, else ``X, Y, *theta``.
@@ -107,8 +107,13 @@ class KernelOperator(Operator):
         operands, memory = self._operands()
         algorithm, _ = choose(self._request(operands, columns=v.shape[-1]), self.forced)
         call = Call(operands.structure, self.identity, algorithm, memory)
-        out: Tensor = KernelProduct.apply(call, v.to(operands.like.dtype), *operands.flat())
-        return (out + self._delta_product(operands, v)).to(v.dtype) if self.spec.has_delta and self.same else out.to(v.dtype)
+        v_tile = v.to(operands.like.dtype)
+        out: Tensor = KernelProduct.apply(call, v_tile, *operands.flat())  # type: ignore[no-untyped-call]
+        return (
+            (out + self._delta_product(operands, v)).to(v.dtype)
+            if self.spec.has_delta and self.same
+            else out.to(v.dtype)
+        )
 
     def _delta_product(self, operands: Operands, v: Tensor) -> Tensor:
         """What coincident points add when the kernel treats a point and itself in another way."""
@@ -121,9 +126,7 @@ class KernelOperator(Operator):
 
     def _self_values(self, operands: Operands, delta: float) -> Tensor:
         spec = operands.spec
-        own = [
-            s.itself(E, p) for s, E, p in zip(spec.statistics, operands.left, operands.parameters, strict=True)
-        ]
+        own = [s.itself(E, p) for s, E, p in zip(spec.statistics, operands.left, operands.parameters, strict=True)]
         theta = dict(zip(spec.scalars, operands.theta, strict=True))
         return self_values(spec, own, list(operands.row), theta, delta=delta)
 
@@ -162,7 +165,7 @@ class KernelOperator(Operator):
             columns=columns,
             products=products,
             gradient=gradient,
-            device=operands.like.device,
+            device=operands.like.device.type,
         )
 
     @property
@@ -203,7 +206,7 @@ class KernelOperator(Operator):
         )
         operands, memory = self._operands()
         call = Call(operands.structure, self.identity, choose(self._request(operands))[0], memory)
-        K: Tensor = KernelDense.apply(call, len(self.batch_shape), *operands.flat())
+        K: Tensor = KernelDense.apply(call, len(self.batch_shape), *operands.flat())  # type: ignore[no-untyped-call]
         if self.spec.has_delta and self.same:
             extra = self._self_values(operands, 1.0) - self._self_values(operands, 0.0)
             if self.identity is None:
@@ -258,9 +261,8 @@ class KernelOperator(Operator):
         if self.same:
             base = self.identity or Identity(torch.arange(n, device=self.device), torch.arange(m, device=self.device))
             identity = Identity(base.rows[row_index], base.columns[col_index])
-            if identity.rows.shape == identity.columns.shape and torch.equal(identity.rows, identity.columns):
-                if self.symmetric and len(identity.rows.unique()) == len(identity.rows):
-                    return operator._like(X, *operator.theta, symmetric=True, identity=None)
+            if self.symmetric and identity.is_symmetric:
+                return operator._like(X, *operator.theta, symmetric=True, identity=None)
         return operator._like(X, Y, *operator.theta, symmetric=False, identity=identity)
 
     def _get_indices(self, row_index: Tensor, col_index: Tensor, *batch_indices: Tensor) -> Tensor:

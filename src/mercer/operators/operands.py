@@ -21,6 +21,12 @@ class Identity:
     rows: Tensor
     columns: Tensor
 
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether rows and columns are the same points in the same order, each once."""
+        equal = self.rows.shape == self.columns.shape and torch.equal(self.rows, self.columns)
+        return equal and len(self.rows.unique()) == len(self.rows)
+
     def pairs(self) -> tuple[Tensor, Tensor]:
         """Row and column positions ``(p,)`` of all coincident pairs, ordered by row. Points may occur several times."""
         order = torch.argsort(self.columns, stable=True)
@@ -32,7 +38,7 @@ class Identity:
         return rows, order[starts + torch.arange(len(rows), device=rows.device)]
 
     @property
-    def mT(self) -> Identity:  # noqa: N802 - torch's name
+    def mT(self) -> Identity:
         """The identity of the transposed block."""
         return Identity(self.columns, self.rows)
 
@@ -60,12 +66,14 @@ class Structure:
         parameters = tuple(take(count) for count in self.n_parameters)
         return Operands(self.spec, left, right, row, column, parameters, take(len(self.spec.scalars)))
 
+
 @dataclass(frozen=True)
 class Operands:
     """Embedded points, row values, parameters of statistics and scalar hyperparameters.
 
     ``left[g]`` is ``(*batch, n, r)``, ``right[g]`` ``(*batch, m, r)`` or None when both sides are the same tensor
-    (``symmetric``); ``row[g]``, ``column[g]`` are ``(*batch, n)``, ``(*batch, m)``; ``theta[k]`` belongs to ``spec.scalars[k]``.
+    (``symmetric``); ``row[g]``, ``column[g]`` are ``(*batch, n)``, ``(*batch, m)``; ``theta[k]`` belongs to
+    ``spec.scalars[k]``.
     """
 
     spec: Spec

@@ -1,7 +1,7 @@
 """Workers that each own a core: a tile never leaves its core's cache, and no operation waits for another thread.
 
-torch's own threads share every operation and meet at a barrier after it. On a machine that does other work too, one late
-thread holds up each of the hundreds of thousands of small operations of a product (measured: 50 times slower).
+torch's own threads share every operation and meet at a barrier after it. On a machine that does other work too, one
+late thread holds up each of the hundreds of thousands of small operations of a product (measured: 50 times slower).
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def n_workers() -> int:
 
 
 def run(work: Callable[[int, Callable[[], None]], Result], workers: int) -> list[Result]:
-    """``[work(0, check), ..., work(workers - 1, check)]``, each in a thread that computes with one core, without gradients.
+    """``[work(0, check), ..., work(workers - 1, check)]``, each in a thread that computes with one core, without
+    gradients.
 
     ``work`` calls ``check()`` between small pieces; after Ctrl-C in the caller it raises and the worker ends.
     """

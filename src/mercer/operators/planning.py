@@ -72,7 +72,7 @@ class Request:
     products: int = 1
     gradient: bool = False
     radius: float = 0.0
-    device: torch.device = torch.device("cpu")
+    device: str = "cpu"
 
     @property
     def pairs(self) -> float:

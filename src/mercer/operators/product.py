@@ -1,8 +1,9 @@
 """``K @ v`` and a dense copy of K as autograd functions that recompute instead of remembering.
 
 Forward goes through the chosen plan. Backward recomputes tiles: G = (u v') * dmap/dS, then GEMMs (about a third of the
-forward's speed; autograd through every tile is 4x slower still). The gradient is a function of its own, differentiable again
-by plain torch over blocks of rows, so Hessians, ``torch.func.grad`` and ``vmap`` work. Batches are one leading dimension a level.
+forward's speed; autograd through every tile is 4x slower still). The gradient is a function of its own, differentiable
+again by plain torch over blocks of rows, so Hessians, ``torch.func.grad`` and ``vmap`` work. Batches are one leading
+dimension a level.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ def _event_dims(structure: Structure, tensors: Sequence[Tensor], batch_dims: int
     return [t.dim() - batch_dims for t in tensors]
 
 
-def _vmap(apply: Callable[..., Any], info: Any, in_dims: Sequence[int | None], args: Sequence[Any], n_static: int) -> Any:
+def _vmap(
+    apply: Callable[..., Any], info: Any, in_dims: Sequence[int | None], args: Sequence[Any], n_static: int
+) -> Any:
     """Run a function with one more leading batch dimension; tensors without one are expanded."""
     moved = [
         t.movedim(d, 0) if d is not None else t.expand(info.batch_size, *t.shape)
@@ -93,7 +96,7 @@ class KernelProduct(Function):
         operands = call.structure.build(tensors)
         dv = None
         if ctx.needs_input_grad[1]:
-            dv = KernelProduct.apply(call.transposed(), u, *operands.transposed().flat())
+            dv = KernelProduct.apply(call.transposed(), u, *operands.transposed().flat())  # type: ignore[no-untyped-call]
         wanted = tuple(ctx.needs_input_grad[2:])
         return None, dv, *_gradient(call, wanted, (u, v), tensors)
 
@@ -138,7 +141,8 @@ def _gradient(
     """Gradients in every operand, None where unwanted; differentiable."""
     if not any(wanted):
         return tuple(None for _ in wanted)
-    grads = iter(KernelGradient.apply(call, wanted, len(cotangents), *cotangents, *tensors))
+    found = KernelGradient.apply(call, wanted, len(cotangents), *cotangents, *tensors)  # type: ignore[no-untyped-call]
+    grads = iter(found)
     return tuple(next(grads) if want else None for want in wanted)
 
 
@@ -220,7 +224,7 @@ def reference_rows(operands: Operands, identity: Identity | None, i0: int, i1: i
 
 
 def _coincident(operands: Operands, identity: Identity | None, i0: int, i1: int) -> Tensor | None:
-    n, m = operands.shape
+    n = operands.shape[0]
     if operands.symmetric:
         positions = torch.arange(n, device=operands.like.device)
         return positions[i0:i1, None] == positions[None, :]

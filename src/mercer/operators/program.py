@@ -1,8 +1,8 @@
 """Compile expressions into straight-line torch calls on reused tile buffers.
 
-Hyperparameters are numbers by now, so everything that depends on them alone folds away; what depends on one side only is
-computed once for all tiles; multiples of a statistic move into its panels; a liveness pass gives each call an ``out=`` buffer.
-Dispatch is about 1.5 us a call against 50 us of arithmetic on a tile.
+Hyperparameters are numbers by now, so everything that depends on them alone folds away; what depends on one side only
+is computed once for all tiles; multiples of a statistic move into its panels; a liveness pass gives each call an
+``out=`` buffer. Dispatch is about 1.5 us a call against 50 us of arithmetic on a tile.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _Slot(NamedTuple):
     """An operand that changes from tile to tile: a ``buffer``, or a slice of a ``row`` or ``column`` value."""
 
     kind: str
-    index: int
+    number: int
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def rates() -> Rates:
 
 
 def exp2_is_faster(like: Tensor) -> bool:
-    """Whether exp2 beats exp here. torch's exp goes through MKL, which is 3x slower than exp2 on AMD, faster on Intel."""
+    """Whether exp2 beats exp here: torch's exp goes through MKL, 3x slower than exp2 on AMD, faster on Intel."""
     return _exp2_is_faster(like.dtype) if like.device.type == "cpu" else True
 
 

@@ -14,7 +14,7 @@ from mercer.operators.statistics import Statistic
 
 
 class RowValue(Protocol):
-    """A number a point, ``(*batch, n, d) -> (*batch, n)``: norms, input-dependent lengthscales. Hashable and picklable."""
+    """A number a point, ``(*batch, n, d) -> (*batch, n)``, such as its norm. Hashable and picklable."""
 
     def __call__(self, X: Tensor, theta: tuple[Tensor, ...]) -> Tensor: ...
 
@@ -52,7 +52,7 @@ class Spec:
 
     @cached_property
     def singular(self) -> frozenset[int]:
-        """Statistics whose map has an infinite slope at 0, so that round-off in them shows: they need exact small values."""
+        """Statistics in which the map has an infinite slope at 0: their small values must be exact."""
         return frozenset(int(s.number) for s in leaves([self.total], "statistic") if _is_singular(self.total, s))
 
     @cached_property

@@ -93,7 +93,7 @@ class _Matern(torch.autograd.Function):
 def matern(s: Tensor, *, value: float | None) -> Tensor:
     """Matern correlation at squared distance ``s`` (in lengthscales), smoothness ``value``."""
     assert value is not None
-    result: Tensor = _Matern.apply(s, value)
+    result: Tensor = _Matern.apply(s, value)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -110,13 +110,14 @@ def matern_slope(s: Expression, nu: float) -> Expression:
     if nu == 1.0:
         nu = 1.0 + 1e-8  # K_0 as the limit of K_p: relative error 1e-8
     if nu > 1.0:
-        lower = make("matern", s * (nu / (nu - 1.0)), value=nu - 1.0)
+        lower: Expression = make("matern", s * (nu / (nu - 1.0)), value=nu - 1.0)
         return lower * (-nu / (2.0 * (nu - 1.0)))
     other = 1.0 - nu
     ratio = 2.0 ** (1.0 - nu) / math.gamma(nu) / (2.0 ** (1.0 - other) / math.gamma(other))
     inverse = make("reciprocal_or_zero", make("sqrt", s * (2.0 * nu)))
     singular = inverse if nu == 0.5 else make("pow", inverse, 2.0 - 2.0 * nu)
-    return make("matern", s * (nu / other), value=other) * singular * (-nu * ratio)
+    smooth: Expression = make("matern", s * (nu / other), value=other)
+    return smooth * singular * (-nu * ratio)
 
 
 def matern_rule(node: Expression, position: int) -> Expression:
@@ -126,14 +127,14 @@ def matern_rule(node: Expression, position: int) -> Expression:
 
 def matern_expand(node: Expression, s: Expression) -> Expression:
     """The op in terms of simpler ones, at half-integer smoothness; the node itself (Bessel) otherwise."""
-    from mercer.operators.expression import Expression, make
+    from mercer.operators.expression import Expression, constant, make
 
     nu = node.number
     polynomial = matern_polynomial(nu)
     if polynomial is None:
         return Expression("matern", (s,), nu)
     r = make("sqrt", s * (2.0 * nu))
-    factor: Any = polynomial[0]
+    factor = constant(polynomial[0])
     for coefficient in polynomial[1:]:
         factor = r * factor + coefficient
     return make("exp", -r) * factor

@@ -1,13 +1,13 @@
 """Statistics of pairs of embedded points: what a kernel's map is applied to.
 
-A statistic knows its definition (``pairs``), how to fill a tile quickly (``panels``) and how a tile of derivatives goes back
-to the points (``pull``). A new one is a class here or in a file of its own; nothing else knows them by name.
+A statistic knows its definition (``pairs``), how to fill a tile quickly (``panels``) and how a tile of derivatives goes
+back to the points (``pull``). A new one is a class here or in a file of its own; nothing else knows them by name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 import torch
@@ -30,7 +30,7 @@ class Panels(Protocol):
 class Statistic:
     """Base of all statistics. ``embed`` gives the points; ``centred`` says whether a common shift changes nothing."""
 
-    embed: Embed = Columns()
+    embed: Embed = field(default_factory=Columns)
     centred: ClassVar[bool] = False
     foldable: ClassVar[bool] = False  # whether panels can multiply the raw value by a number for free
 
@@ -65,7 +65,10 @@ class Statistic:
     def pull(
         self, W: Tensor, E: Tensor, F: Tensor, dE: Tensor | None, dF: Tensor | None, parameters: Pulled = ()
     ) -> None:
-        """Add sum_j W_ij dS_ij/dE_i to ``dE``, sum_i W_ij dS_ij/dF_j to ``dF``; ``parameters`` are (tensor, gradient)."""
+        """Add what the weights W of a tile pull on its points: sum_j W_ij dS_ij/dE_i to ``dE``, and so for ``dF``.
+
+        ``parameters`` are pairs of a tensor and the gradient to add to, None where unwanted.
+        """
         raise NotImplementedError
 
     def flops(self, width: int) -> float:
@@ -75,7 +78,10 @@ class Statistic:
 
 @dataclass(frozen=True)
 class SquaredDistance(Statistic):
-    """|e - f|^2. On centred points; a tile is one GEMM of [e, -|e|^2/2, 1] with [f, 1, -|f|^2/2]: raw = -|e - f|^2 / 2."""
+    """|e - f|^2, on centred points.
+
+    A tile is one GEMM of [e, -|e|^2/2, 1] with [f, 1, -|f|^2/2], which gives raw = -|e - f|^2 / 2.
+    """
 
     centred: ClassVar[bool] = True
     foldable: ClassVar[bool] = True
@@ -205,7 +211,7 @@ class _L1Panels:
 
 @dataclass(frozen=True)
 class Mismatch(Statistic):
-    """Weighted number of columns that differ. The embedding is codes, then the square roots of the weights (``Codes``)."""
+    """Weighted number of columns that differ; the embedding is codes, then square roots of weights (``Codes``)."""
 
     def pairs(self, E: Tensor, F: Tensor, parameters: tuple[Tensor, ...] = ()) -> Tensor:
         c = E.shape[-1] // 2

@@ -12,7 +12,7 @@ from mercer.operators.statistics import Panels, Pulled, Statistic
 
 
 class TileFunction(Protocol):
-    """What a kernel gives when nothing faster fits: hashable, picklable, and differentiable where gradients are wanted."""
+    """What a kernel gives when nothing faster fits: hashable, picklable, differentiable if gradients are wanted."""
 
     @property
     def bytes_per_pair(self) -> float:

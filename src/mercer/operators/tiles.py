@@ -1,7 +1,7 @@
 """Passes over the tiles of one kernel matrix that is never stored: product, dense copy, gradient.
 
-A tile stays in cache from the GEMM that gives its statistics to the GEMM that uses it up. A symmetric matrix is visited in
-its upper half only. Bound: the sum of the tile's GEMM, its exponentials and its product with v, all in L2.
+A tile stays in cache from the GEMM that gives its statistics to the GEMM that uses it up. A symmetric matrix is visited
+in its upper half only. Bound: the sum of the tile's GEMM, its exponentials and its product with v, all in L2.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from mercer.operators.expression import Expression, derivatives, leaf
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.program import Program
 from mercer.operators.statistics import Panels
-
 
 SMALL = 1 << 18  # pairs below which starting workers costs more than it saves
 
@@ -211,7 +210,7 @@ class DenseCotangent:
 def pull(
     operands: Operands, cotangent: Cotangent, wanted: tuple[bool, ...], identity: Identity | None = None
 ) -> tuple[Tensor | None, ...]:
-    """Gradient of sum(cotangent * K) with respect to ``operands.flat()``, recomputed tile by tile; None where unwanted."""
+    """Gradient of sum(cotangent * K) in each of ``operands.flat()``, recomputed by tiles; None where unwanted."""
     kinds = _Gradients(operands, wanted)
     if not kinds.targets:
         return tuple(torch.zeros_like(t) if w else None for t, w in zip(operands.flat(), wanted, strict=True))

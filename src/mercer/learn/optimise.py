@@ -1,0 +1,78 @@
+"""Hyperparameters of greatest likelihood: L-BFGS-B on logarithms within bounds, from one start or several."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+from sklearn.exceptions import ConvergenceWarning
+
+from mercer.learn.covariance import Array, Covariance
+
+__all__ = ["maximise", "warn_at_bounds"]
+
+Objective = Callable[[Array], tuple[float, Array]]
+
+
+def maximise(
+    objective: Objective, start: Array, bounds: Array, *, optimizer: Any, n_restarts: int, rng: np.random.RandomState
+) -> tuple[Array, float]:
+    """The best theta found, and its value.
+
+    Args:
+        objective: theta to (value, gradient).
+        start: where to begin; restarts begin at points drawn uniformly within ``bounds``.
+        optimizer: "fmin_l_bfgs_b", or a function ``(objective, start, bounds) -> (theta, least value)`` that minimises
+            ``objective(theta, eval_gradient=True)``; scikit-learn's convention.
+
+    Raises:
+        ValueError: restarts without finite bounds, or an unknown optimizer.
+    """
+    if n_restarts > 0 and not np.isfinite(bounds).all():
+        raise ValueError(
+            "n_restarts_optimizer > 0 requires that all bounds are finite: starting points are drawn within them."
+        )
+    starts = [np.clip(start, bounds[:, 0], bounds[:, 1])]
+    starts += [rng.uniform(bounds[:, 0], bounds[:, 1]) for _ in range(n_restarts)]
+    found = [_minimise(objective, theta, bounds, optimizer) for theta in starts]
+    theta, value = min(found, key=lambda pair: pair[1])
+    return theta, -value
+
+
+def _minimise(objective: Objective, start: Array, bounds: Array, optimizer: Any) -> tuple[Array, float]:
+    def negative(theta: Array, eval_gradient: bool = True) -> Any:
+        value, gradient = objective(theta)
+        return (-value, -gradient) if eval_gradient else -value
+
+    if callable(optimizer):
+        theta, value = optimizer(negative, start, bounds=bounds)
+        return np.asarray(theta), float(value)
+    if optimizer != "fmin_l_bfgs_b":
+        raise ValueError(f"optimizer must be 'fmin_l_bfgs_b', a function or None, not {optimizer!r}.")
+    result = minimize(negative, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    if not result.success:
+        warnings.warn(
+            f"L-BFGS-B stopped early after {result.nit} steps: {result.message} The hyperparameters may not be the best: "
+            f"scale the data, give bounds, or try n_restarts_optimizer.",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+    return result.x, float(result.fun)
+
+
+def warn_at_bounds(covariance: Covariance) -> None:
+    """Warn of every hyperparameter that ended at a bound, in scikit-learn's words, which some tools look for."""
+    theta, bounds, names = covariance.theta, covariance.bounds, covariance.names
+    for i, (value, (low, high), name) in enumerate(zip(theta, bounds, names, strict=True)):
+        for bound, side, change in ((low, "lower", "Decreasing"), (high, "upper", "Increasing")):
+            if np.isclose(value, bound):
+                warnings.warn(
+                    f"The optimal value found for dimension {i - names.index(name)} of parameter {name} is close to the "
+                    f"specified {side} bound {float(f'{np.exp(bound):.12g}')}. {change} the bound and calling fit again may find a "
+                    f"better value.",
+                    ConvergenceWarning,
+                    stacklevel=3,
+                )
