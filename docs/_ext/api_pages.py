@@ -55,8 +55,9 @@ def module_page(module: ModuleType) -> str:
         if kind == "autoclass":
             # What a public base class says is said there; what a private one says, here.
             has_public_base = any(base.__name__ in module.__all__ for base in value.__mro__[1:])
-            parts += ["   :members:"] if not issubclass(value, BaseException) else []
-            parts += ["   :show-inheritance:" if has_public_base else "   :inherited-members: Exception"]
+            is_error = issubclass(value, BaseException)
+            parts += ["   :members:"] if not is_error else []
+            parts += ["   :show-inheritance:" if is_error or has_public_base else "   :inherited-members:"]
         parts += [""]
     return "\n".join(parts)
 

@@ -6,18 +6,16 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from scipy.stats import norm
-from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, clone
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from mercer.arrays import as_tensor
 from mercer.errors import NotConverged
 from mercer.learn.covariance import Array, Covariance, as_covariance
-from mercer.learn.inputs import Given, as_targets, check_data, estimator_columns
-from mercer.learn.intervals import around, check_level
+from mercer.learn.gaussian_process_predictions import GaussianProcessPredictions
+from mercer.learn.inputs import as_targets, estimator_columns
 from mercer.learn.marginal_likelihood import MarginalLikelihood
 from mercer.learn.optimise import maximise, warn_at_bounds
 from mercer.learn.posterior import Posterior
@@ -26,7 +24,7 @@ from mercer.learn.saving import Saved
 __all__ = ["GaussianProcessRegressor"]
 
 
-class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, Saved, BaseEstimator):
+class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcessPredictions, Saved, BaseEstimator):
     r"""Gaussian process regression, exact: ``f ~ GP(0, k)``, ``y = f(x) + noise``.
 
     Hyperparameters maximise the log marginal likelihood plus the log density of their priors. Up to 5000 rows it is exact
@@ -68,7 +66,7 @@ class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, Saved, BaseEsti
     True
     """
 
-    _not_saved = ("_posterior", "_likelihood")
+    _not_saved = ("_posterior",)
 
     def __init__(
         self,
@@ -116,28 +114,123 @@ class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, Saved, BaseEsti
                 f"The number of targets seen in `y` is {Y.shape[1]}, but n_targets={self.n_targets}. Leave n_targets out, "
                 f"or give as many."
             )
-        mean, scale = (Y.mean(0), Y.std(0, correction=0)) if self.normalize_y else (torch.zeros_like(Y[0]), torch.ones_like(Y[0]))
-        scale = torch.where(scale > 10 * torch.finfo(torch.float64).eps * mean.abs(), scale, 1.0)
+        mean, scale = _location_and_scale(Y) if self.normalize_y else (torch.zeros_like(Y[0]), torch.ones_like(Y[0]))
         self._y_train_mean, self._y_train_std = given.coefficients(mean), given.coefficients(scale)
         Y = (Y - mean) / scale
-        self._diagonal = self._total_noise(len(Y), scale)
-        kept = Given(given.points.copy() if isinstance(given.points, np.ndarray) else given.points.clone(), given.example)
-        self.X_train_ = (kept if self.copy_X_train else given).keep()
+        self._diagonal = self._noise_of_rows(len(Y), scale)
+        self.X_train_ = given.keep(copy=self.copy_X_train)
         self.y_train_ = given.coefficients(Y.squeeze(-1) if is_vector else Y)
-        self._set_likelihood(given.points, Y, rng)
-        self.log_marginal_likelihood_value_: float | None = None
+        vars(self).pop("subset_indices_", None)
+        if self.subset is not None:
+            self.subset_indices_ = np.sort(rng.choice(len(Y), size=min(int(self.subset), len(Y)), replace=False))
         if self.optimizer is not None and len(covariance.theta):
-            theta, value = maximise(
-                lambda theta: self._objective(covariance, theta),
-                covariance.theta,
-                covariance.bounds,
-                optimizer=self.optimizer,
-                n_restarts=self.n_restarts_optimizer,
-                rng=rng,
-            )
-            covariance = covariance.at(theta)
+            covariance = covariance.at(self._learn(covariance, rng))
             warn_at_bounds(covariance)
         self.kernel_ = covariance.kernel
         self._posterior = Posterior.of(covariance, given.points, Y, self._diagonal)
-        self.alpha_ = given.coefficients(self._posterior.weights.squeeze(-1) if is_vector else self._posterior.weights)
+        weights = self._posterior.weights
+        self.alpha_ = given.coefficients(weights.squeeze(-1) if is_vector else weights)
+        self._likelihood_value: float | None = None
         return self
+
+    def log_marginal_likelihood(
+        self, theta: Any = None, eval_gradient: bool = False, clone_kernel: bool = True
+    ) -> float | tuple[float, Array]:
+        """The log marginal likelihood, without priors, of the rows that hyperparameters were learnt on.
+
+        Args:
+            theta: logarithms of the hyperparameters that are learnt, in the order of ``theta_``; None is ``theta_``.
+            eval_gradient: also give the gradient by theta, ``(p,)``.
+            clone_kernel: False sets ``kernel_`` to theta.
+        """
+        check_is_fitted(self)
+        if theta is None:
+            if eval_gradient:
+                raise ValueError("Gradient can only be evaluated for theta!=None: give theta=model.theta_.")
+            return self.log_marginal_likelihood_value_
+        covariance = self._covariance()
+        value, gradient = self._likelihood()(covariance, theta)
+        if not clone_kernel:
+            self.kernel_ = covariance.at(theta).kernel
+        return (value, gradient) if eval_gradient else value
+
+    @property
+    def log_marginal_likelihood_value_(self) -> float:
+        """The log marginal likelihood at ``theta_``; computed when it is first asked for."""
+        check_is_fitted(self)
+        if self._likelihood_value is None:
+            covariance = self._covariance()
+            self._likelihood_value = self._likelihood()(covariance, covariance.theta)[0]
+        return self._likelihood_value
+
+    @property
+    def theta_(self) -> Array:
+        """Logarithms of the hyperparameters that are learnt."""
+        check_is_fitted(self)
+        return self._covariance().theta
+
+    @property
+    def L_(self) -> Any:
+        """The lower Cholesky factor of K + noise, ``(n, n)``; computed when it is first asked for."""
+        check_is_fitted(self)
+        lower = self._posterior.factor().buffer.tril()
+        return lower if isinstance(self.alpha_, Tensor) else lower.cpu().numpy()
+
+    def _learn(self, covariance: Covariance, rng: np.random.RandomState) -> Array:
+        likelihood = self._likelihood()
+
+        def objective(theta: Array) -> tuple[float, Array]:
+            try:
+                return likelihood(covariance, theta, with_prior=True)
+            except NotConverged:
+                return -np.inf, np.zeros_like(theta)  # a bad place: the search turns back
+
+        theta, _ = maximise(
+            objective,
+            covariance.theta,
+            covariance.bounds,
+            optimizer=self.optimizer,
+            n_restarts=self.n_restarts_optimizer,
+            rng=rng,
+        )
+        return theta
+
+    def _likelihood(self) -> MarginalLikelihood:
+        points, Y, noise = self._points(), as_targets(self.y_train_, self._diagonal.device)[0], self._diagonal
+        rows = getattr(self, "subset_indices_", None)
+        if rows is not None:
+            points, Y, noise = points[rows], Y[rows], noise[rows] if noise.dim() else noise
+        seed = self.random_state if isinstance(self.random_state, int) else 0
+        return MarginalLikelihood(points, Y, noise, seed)
+
+    def _noise_of_rows(self, n: int, scale: Tensor) -> Tensor:
+        """alpha and noise together, in units of the normalised y squared: ``()`` or ``(n,)``."""
+        alpha = as_tensor(self.alpha, dtype=torch.float64, device=scale.device)
+        noise = as_tensor(0.0 if self.noise is None else self.noise, dtype=torch.float64, device=scale.device)
+        for name, value in (("alpha", alpha), ("noise", noise)):
+            if value.dim() > 1 or value.numel() not in (1, n):
+                raise ValueError(
+                    f"{name} must be a scalar or an array with same number of entries as y: {n}, not {tuple(value.shape)}."
+                )
+            if not bool((value >= 0).all()) or not bool(value.isfinite().all()):
+                raise ValueError(f"{name} must not be negative, NaN or infinite: it is a variance.")
+        if bool((noise > 0).any()) and len(scale) > 1 and bool((scale != scale[0]).any()):
+            raise ValueError("noise with normalize_y needs targets of one scale: normalise y before, or fit them one by one.")
+        total = alpha.squeeze() + noise.squeeze() / scale[0] ** 2
+        return total.reshape(n) if n > 1 and total.numel() == n else total.reshape(())
+
+    def _restore(self) -> None:
+        if hasattr(self, "X_train_"):
+            weights = as_targets(self.alpha_, self._diagonal.device)[0]
+            self._posterior = Posterior(self._covariance(), self._points(), self._diagonal, weights)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        return tags
+
+
+def _location_and_scale(Y: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each column; 1 for a constant one."""
+    mean, scale = Y.mean(0), Y.std(0, correction=0)
+    return mean, torch.where(scale > 10 * torch.finfo(torch.float64).eps * mean.abs(), scale, 1.0)

@@ -41,11 +41,12 @@ class Given:
         """Where the points are."""
         return self.points.device if isinstance(self.points, Tensor) else torch.device("cpu")
 
-    def keep(self) -> Any:
+    def keep(self, *, copy: bool = False) -> Any:
         """The points as a fitted attribute: a tensor if tensors were given, else an array or a CSR matrix."""
-        if not isinstance(self.points, Tensor) or isinstance(self.example, Tensor):
-            return self.points
-        return self.points.numpy()
+        if not isinstance(self.points, Tensor):
+            return self.points.copy() if copy else self.points
+        points = self.points.clone() if copy else self.points
+        return points if isinstance(self.example, Tensor) else points.numpy()
 
     def coefficients(self, values: Tensor) -> Any:
         """float64 coefficients as a fitted attribute: a tensor if tensors were given, else an array."""

@@ -16,9 +16,36 @@ from mercer.operators import NotPositiveDefinite, solve
 from mercer.operators.cholesky import CholeskyFactor, cholesky, cholesky_bytes
 from mercer.operators.system import System
 
-__all__ = ["Posterior"]
+__all__ = ["Posterior", "Prior"]
 
 _CHUNK = 1024  # new points handled together: their columns of k(X, X*) are held in float64
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A Gaussian process before data.
+
+    Attributes:
+        covariance: the kernel.
+        n_targets: how many targets a prediction has.
+    """
+
+    covariance: Covariance
+    n_targets: int
+
+    def mean(self, points: Any) -> Tensor:
+        """Zeros, ``(m, t)``."""
+        return torch.zeros(len(points), self.n_targets, dtype=torch.float64)
+
+    def variance(self, points: Any, *, with_noise: bool) -> Tensor:
+        """``(m,)``."""
+        return self.covariance.diagonal(points, with_noise=with_noise)
+
+    def joint_covariance(self, points: Any, *, with_noise: bool) -> Tensor:
+        """``(m, m)``."""
+        joint = _dense(self.covariance.matrix(points)[0]).clone()
+        joint.diagonal().copy_(self.variance(points, with_noise=with_noise))
+        return joint
 
 
 @dataclass

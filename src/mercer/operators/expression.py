@@ -11,11 +11,35 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+
+@dataclass(frozen=True)
+class Operation:
+    """How one op is computed, differentiated and simplified.
+
+    Attributes:
+        compute: from tensors, and the node's attribute as ``value``; plain torch.
+        derivative: ``(node, i)`` to the partial derivative in argument ``i``.
+        into: the same as ``compute`` with an ``out=`` argument; None where the op has to be expanded first.
+        simplify: arguments to a simpler equal expression, or None.
+        expand: ``(node, argument)`` to the same in terms of simpler ops.
+    """
+
+    compute: Callable[..., Tensor]
+    derivative: Callable[[Expression, int], Expression]
+    into: Callable[..., Any] | None = None
+    simplify: Callable[..., Expression | None] | None = None
+    expand: Callable[[Expression, Expression], Expression] | None = None
+
+
+# Filled by operations.py, which needs expressions to say how ops are differentiated.
+OPERATIONS: dict[str, Operation] = {}
+TORCH_NAMES: dict[Any, str] = {}
 Leaf = str
 LEAVES = frozenset({"statistic", "row", "column", "theta", "delta", "constant"})
 
@@ -26,7 +50,7 @@ class Expression:
     Leaves: ``statistic`` g (one value a pair), ``row`` g and ``column`` g (row values of x and y), ``theta`` i (a
     scalar hyperparameter), ``delta`` (1 where x and y are the same point, else 0), ``constant``.
     Nodes are interned: ``a is b`` when they are equal. Combine them with arithmetic and the torch functions in
-    :data:`mercer.operators.operations.OPERATIONS`.
+    :data:`OPERATIONS`.
     """
 
     __slots__ = ("__weakref__", "args", "op", "value")
@@ -92,8 +116,6 @@ class Expression:
     def __torch_function__(
         cls, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Expression:
-        from mercer.operators.operations import TORCH_NAMES
-
         name = TORCH_NAMES.get(function)
         if name is None:
             known = ", ".join(sorted(set(TORCH_NAMES.values())))
@@ -135,8 +157,6 @@ def clamp(x: Expression, min: float = -math.inf, max: float = math.inf) -> Expre
 
 def make(op: str, *operands: Expression | float, value: Any = None) -> Expression:
     """``op`` applied to ``operands``, folded and simplified where that is exact."""
-    from mercer.operators.operations import OPERATIONS
-
     args = tuple(o if isinstance(o, Expression) else constant(o) for o in operands)
     operation = OPERATIONS[op]
     if args and all(a.is_constant for a in args):
@@ -192,8 +212,6 @@ def leaves(roots: Iterable[Expression], kind: Leaf | None = None) -> list[Expres
 
 def derivatives(root: Expression, wrt: Iterable[Expression]) -> list[Expression]:
     """Partial derivatives of ``root`` with respect to leaves, as expressions that share their parts (reverse mode)."""
-    from mercer.operators.operations import OPERATIONS
-
     adjoint: dict[Expression, Expression] = {root: constant(1.0)}
     for node in reversed(postorder([root])):
         bar = adjoint.get(node)
@@ -209,8 +227,6 @@ def derivatives(root: Expression, wrt: Iterable[Expression]) -> list[Expression]
 
 def evaluate(roots: Iterable[Expression], values: Mapping[Expression, Tensor]) -> list[Tensor]:
     """The roots on tensors that broadcast against each other: the plain definition, differentiable by autograd."""
-    from mercer.operators.operations import OPERATIONS
-
     like = next(iter(values.values()), torch.zeros((), dtype=torch.float64))
     roots = list(roots)
     done: dict[Expression, Tensor] = dict(values)

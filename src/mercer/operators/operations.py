@@ -9,27 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from mercer.operators import special
-from mercer.operators.expression import Expression, clamp, constant, make
+from mercer.operators.expression import OPERATIONS, TORCH_NAMES, Expression, Operation, clamp, constant, make
+
+__all__ = ["OPERATIONS", "TORCH_NAMES"]
 
 Compute = Callable[..., Tensor]
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One op. ``into`` is the torch function with an ``out=`` argument, None where the op has to be expanded first."""
-
-    compute: Compute
-    derivative: Callable[[Expression, int], Expression]
-    into: Callable[..., Any] | None = None
-    simplify: Callable[..., Expression | None] | None = None
-    expand: Callable[[Expression, Expression], Expression] | None = None
 
 
 def _simplify_add(x: Expression, y: Expression) -> Expression | None:
@@ -107,7 +96,7 @@ def _call(name: str, *args: Expression | float) -> Expression:
     return make(name, *args)
 
 
-OPERATIONS: dict[str, Operation] = {
+OPERATIONS |= {
     "add": Operation(_binary(torch.add), lambda n, i: constant(1.0), torch.add, _simplify_add),
     "sub": Operation(_binary(torch.sub), lambda n, i: constant(1.0 - 2.0 * i), torch.sub, _simplify_sub),
     "mul": Operation(_binary(torch.mul), lambda n, i: n.args[1 - i], torch.mul, _simplify_mul),
@@ -165,7 +154,7 @@ OPERATIONS: dict[str, Operation] = {
     "matern": Operation(special.matern, special.matern_rule, special.matern_into, None, special.matern_expand),
 }
 
-TORCH_NAMES: dict[Any, str] = {
+TORCH_NAMES |= {
     getattr(torch, name): name
     for name in (
         "exp",

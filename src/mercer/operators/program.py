@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mercer.operators.expression import (
     LEAVES,
+    OPERATIONS,
     Expression,
     clamp,
     constant,
@@ -30,7 +31,6 @@ from mercer.operators.expression import (
     same_op,
     substitute,
 )
-from mercer.operators.operations import OPERATIONS
 from mercer.operators.rates import exp2_is_faster
 from mercer.operators.spec import Spec
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from mercer.operators.expression import Expression, constant, evaluate, leaf, leaves
+from mercer.operators.expression import Expression, constant, evaluate, leaf, leaves, postorder
 from mercer.operators.statistics import Statistic
 
 
@@ -77,8 +77,6 @@ def _is_singular(root: Expression, statistic: Expression) -> bool:
         while node.op in ("mul", "div"):
             node = node.args[0]
         return node is statistic
-
-    from mercer.operators.expression import postorder
 
     for node in postorder([root]):
         rough = node.op in singular_roots or (node.op == "matern" and node.number < 1.0)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from mercer.operators.expression import Expression
+from mercer.operators.expression import Expression, constant, evaluate, leaf, make
 
 
 def safe_sqrt(x: Tensor) -> Tensor:
@@ -82,8 +81,6 @@ class _Matern(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        from mercer.operators.expression import evaluate, leaf
-
         (s,) = ctx.saved_tensors
         slot = leaf("statistic", 0)
         (slope,) = evaluate([matern_slope(slot, ctx.nu)], {slot: s})
@@ -105,18 +102,16 @@ def matern_into(s: Tensor, nu: float, *, out: Tensor) -> Tensor:
 def matern_slope(s: Expression, nu: float) -> Expression:
     r"""dM/ds. From d/dr [r^nu K_nu(r)] = -r^nu K_{nu-1}(r) with r = sqrt(2 nu s):
     dM_nu/ds = -nu / (2 (nu - 1)) M_{nu-1} at the same r; for nu < 1 through K_{nu-1} = K_{1-nu}."""
-    from mercer.operators.expression import make
-
     if nu == 1.0:
         nu = 1.0 + 1e-8  # K_0 as the limit of K_p: relative error 1e-8
     if nu > 1.0:
-        lower: Expression = make("matern", s * (nu / (nu - 1.0)), value=nu - 1.0)
+        lower = make("matern", s * (nu / (nu - 1.0)), value=nu - 1.0)
         return lower * (-nu / (2.0 * (nu - 1.0)))
     other = 1.0 - nu
-    ratio = 2.0 ** (1.0 - nu) / math.gamma(nu) / (2.0 ** (1.0 - other) / math.gamma(other))
+    ratio = math.pow(2.0, other - nu) * math.gamma(other) / math.gamma(nu)
     inverse = make("reciprocal_or_zero", make("sqrt", s * (2.0 * nu)))
     singular = inverse if nu == 0.5 else make("pow", inverse, 2.0 - 2.0 * nu)
-    smooth: Expression = make("matern", s * (nu / other), value=other)
+    smooth = make("matern", s * (nu / other), value=other)
     return smooth * singular * (-nu * ratio)
 
 
@@ -127,8 +122,6 @@ def matern_rule(node: Expression, position: int) -> Expression:
 
 def matern_expand(node: Expression, s: Expression) -> Expression:
     """The op in terms of simpler ones, at half-integer smoothness; the node itself (Bessel) otherwise."""
-    from mercer.operators.expression import Expression, constant, make
-
     nu = node.number
     polynomial = matern_polynomial(nu)
     if polynomial is None:

@@ -1,0 +1,182 @@
+"""Predictions of a Gaussian process as an estimator gives them: mean, standard deviation, covariance, intervals, samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import norm
+from sklearn.base import clone
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import validate_data
+from torch import Tensor
+
+from mercer.arrays import as_tensor
+from mercer.learn.covariance import Covariance, as_covariance
+from mercer.learn.inputs import Given, check_data, estimator_columns
+from mercer.learn.intervals import around, check_level
+from mercer.learn.posterior import Posterior, Prior
+
+__all__ = ["GaussianProcessPredictions"]
+
+
+class GaussianProcessPredictions:
+    """The predicting half of :class:`GaussianProcessRegressor`."""
+
+    kernel: Any
+    alpha: Any
+    noise: Any
+    n_targets: int | None
+    X_train_: Any
+    _posterior: Posterior
+    _diagonal: Tensor
+    _y_train_mean: Any
+    _y_train_std: Any
+
+    def predict(
+        self,
+        X: Any,
+        return_std: bool = False,
+        return_cov: bool = False,
+        *,
+        interval: float | None = None,
+        include_noise: Any = None,
+    ) -> Any:
+        """The mean at each row of X, and how sure it is; before ``fit`` the prior's.
+
+        Args:
+            X: ``(m, d)``.
+            return_std: also the standard deviation, ``(m,)`` or ``(m, t)``.
+            return_cov: also the covariance of the rows, ``(m, m)`` or ``(m, m, t)``.
+            interval: a share such as 0.9: also the limits between which a new y lies with that probability, if the model
+                is right: of the mean plus and minus a normal quantile of the standard deviations.
+            include_noise: what the deviation is of. None: of f, plus the noise of a ``White`` kernel but not of ``alpha``
+                and ``noise`` (as in scikit-learn), except that ``interval`` takes True. False: of f. True: of a new y. An
+                array ``(m,)``: of a new y whose known variance, in units of y squared, it holds (for rows with noise of
+                their own).
+
+        Returns:
+            The mean, ``(m,)`` or ``(m, t)``; (mean, deviation); (mean, covariance); or (mean, lower, upper).
+
+        Raises:
+            RuntimeError: more than one of ``return_std``, ``return_cov`` and ``interval``.
+            ValueError: ``include_noise=True`` where the noise is known for the training rows only.
+        """
+        if sum((bool(return_std), bool(return_cov), interval is not None)) > 1:
+            raise RuntimeError("At most one of return_std or return_cov can be requested. So it is with interval.")
+        given = self._check(X, reset=False)
+        model = self._model()
+        location, scale = self._location_and_scale(model)
+        points = self._on_device(given.points)
+        mean = model.mean(points)
+        location, scale = location.to(mean.device), scale.to(mean.device)
+        mean = mean * scale + location  # (m, t)
+        if not (return_std or return_cov or interval is not None):
+            return given.answer(_squeezed(mean))
+        level = None if interval is None else check_level(interval)
+        with_noise, extra = self._noise(True if level and include_noise is None else include_noise, len(mean), scale)
+        if return_cov:
+            joint = model.joint_covariance(points, with_noise=with_noise)
+            joint.diagonal().add_(extra)
+            return given.answer(_squeezed(mean)), given.answer(_squeezed(joint[..., None] * scale.square()))
+        deviation = (model.variance(points, with_noise=with_noise) + extra).sqrt()[:, None] * scale
+        if level is None:
+            return given.answer(_squeezed(mean)), given.answer(_squeezed(deviation))
+        half = float(norm.ppf(0.5 + 0.5 * level)) * deviation
+        return tuple(given.answer(_squeezed(limit)) for limit in around(mean, half))
+
+    def sample_y(self, X: Any, n_samples: int = 1, random_state: Any = 0, *, include_noise: Any = None) -> Any:
+        """Draws of the process at the rows of X together, ``(m, n_samples)`` or ``(m, t, n_samples)``.
+
+        Args:
+            X: ``(m, d)``.
+            n_samples: how many.
+            random_state: int, RandomState or None.
+            include_noise: as in :meth:`predict`.
+
+        Cost: an eigendecomposition of ``(m, m)``.
+        """
+        given = self._check(X, reset=False)
+        model = self._model()
+        points = self._on_device(given.points)
+        mean = model.mean(points)
+        location, scale = (v.to(mean.device) for v in self._location_and_scale(model))
+        with_noise, extra = self._noise(include_noise, len(mean), scale)
+        joint = model.joint_covariance(points, with_noise=with_noise)
+        joint.diagonal().add_(extra)
+        values, vectors = torch.linalg.eigh(joint)
+        root = vectors * values.clamp(min=0.0).sqrt()
+        rng = check_random_state(random_state)
+        draws = [
+            torch.from_numpy(rng.standard_normal((n_samples, len(mean)))).to(mean.device) @ root.mT for _ in scale
+        ]  # one a target: (n_samples, m)
+        samples = (torch.stack(draws, 1) + mean.mT) * scale[:, None] + location[:, None]  # (n_samples, t, m)
+        samples = samples.movedim(0, -1).movedim(0, 1)  # (m, t, n_samples)
+        return given.answer(samples.squeeze(1) if len(scale) == 1 else samples)
+
+    def _kernel(self) -> Any:
+        """A copy of the argument, or scikit-learn's default."""
+        if self.kernel is None:
+            return ConstantKernel() * RBF()
+        return self.kernel if isinstance(self.kernel, str) else clone(self.kernel)
+
+    def _covariance(self) -> Covariance:
+        """The kernel with the learnt hyperparameters."""
+        return as_covariance(self.kernel_, None)  # type: ignore[attr-defined]
+
+    def _check(self, X: Any, y: Any = None, *, reset: bool) -> Any:
+        """As :func:`check_data`; points need not be vectors where the kernel says so."""
+        options = {} if y is None else {"multi_output": True, "y_numeric": True}
+        if getattr(self.kernel, "requires_vector_input", True):
+            return check_data(self, X, y, reset=reset, **options)
+        options |= {"ensure_2d": False, "dtype": None}
+        if y is None:
+            return Given(np.asarray(validate_data(self, X, reset=reset, **options)), X)
+        X_checked, y = validate_data(self, X, y, reset=reset, **options)
+        return Given(np.asarray(X_checked), X), y
+
+    def _points(self) -> Any:
+        """The training points as kernels take them."""
+        is_vectors = getattr(self.kernel, "requires_vector_input", True)
+        return as_tensor(self.X_train_) if is_vectors else self.X_train_
+
+    def _on_device(self, points: Any) -> Any:
+        return points.to(self._diagonal.device) if hasattr(self, "_diagonal") and isinstance(points, Tensor) else points
+
+    def _model(self) -> Posterior | Prior:
+        if hasattr(self, "_posterior"):
+            return self._posterior
+        return Prior(as_covariance(self._kernel(), estimator_columns(self)), self.n_targets or 1)
+
+    def _location_and_scale(self, model: Posterior | Prior) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of y, ``(t,)``."""
+        if isinstance(model, Prior):
+            ones = torch.ones(model.n_targets, dtype=torch.float64)
+            return torch.zeros_like(ones), ones
+        return as_tensor(self._y_train_mean), as_tensor(self._y_train_std)
+
+    def _noise(self, include: Any, m: int, scale: Tensor) -> tuple[bool, Tensor]:
+        """Whether the kernel's own noise counts, and what comes on top, in units of the normalised y squared."""
+        zero = torch.zeros((), dtype=torch.float64, device=scale.device)
+        if include is None or include is False:
+            return include is None, zero
+        alpha = as_tensor(self.alpha, dtype=torch.float64, device=scale.device)
+        if include is True:
+            noise = as_tensor(0.0 if self.noise is None else self.noise, dtype=torch.float64, device=scale.device)
+            if max(alpha.numel(), noise.numel()) > 1:
+                raise ValueError(
+                    "The noise is known for the training rows only: give include_noise=array with the variance of y at "
+                    "each row of X, or include_noise=False for the deviation of f."
+                )
+            return True, alpha.reshape(()) + noise.reshape(()) / scale[0] ** 2
+        known = as_tensor(include, dtype=torch.float64, device=scale.device)
+        if known.shape != (m,) or bool((known < 0).any()):
+            raise ValueError(f"include_noise must be True, False, None or {m} variances, one for each row of X.")
+        return True, known / scale[0] ** 2 + (alpha.reshape(()) if alpha.numel() == 1 else zero)
+
+
+def _squeezed(values: Tensor) -> Tensor:
+    """Without the last axis where there is one target."""
+    return values.squeeze(-1) if values.shape[-1] == 1 else values
