@@ -8,9 +8,10 @@ from mercer.operators.embed import Codes, Columns, OneHot
 from mercer.operators.expression import clamp, leaf, make
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.product import reference_rows
+from mercer.operators.pull import DenseCotangent, OuterCotangent, pull
 from mercer.operators.spec import Spec
 from mercer.operators.statistics import DotProduct, L1Distance, Mismatch, SquaredDistance
-from mercer.operators.tiles import DenseCotangent, OuterCotangent, Tiles, blocks, pull, tile_shape
+from mercer.operators.tiles import Tiles, blocks, tile_shape
 
 S0, S1, T0, ROW, COLUMN = (
     leaf("statistic", 0),

@@ -1,6 +1,5 @@
 """Block conjugate gradients: several right-hand sides in one Krylov space, with true residuals and mixed precision."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -36,7 +35,6 @@ class Progress:
     switched_at: int | None = None
     history: list[float] = field(default_factory=list)
     stopped: str = ""
-    started: float = field(default_factory=time.perf_counter)
 
 
 def block_cg(

@@ -1,7 +1,6 @@
 """Solve by preconditioned conjugate gradients: how large a preconditioner, when to stop, what to say."""
 
 import math
-import time
 from typing import Any
 
 import torch
@@ -65,11 +64,12 @@ def solve_by_cg(
 
     Args:
         alternative_seconds: predicted time of another method; the iteration gives up when what remains of it is
-            predicted, from its progress so far, to take twice as long.
+            predicted, from its progress so far, to take more than twice as long.
     """
     t, rtol = B.shape[1], options.rtol
     max_iter = _MAX_ITER if options.max_iter is None else options.max_iter
     P = build_preconditioner(system, rtol=rtol, columns=t, rank=options.rank, random_state=options.random_state)
+    product = product_seconds(system, min(t, _BLOCK))
     X = torch.empty_like(B)
     steps: list[Progress] = []
     # A little lower than asked, so that the round-off of the residual is covered.
@@ -86,7 +86,7 @@ def solve_by_cg(
                 gained = min(digits, max(0.0, -math.log(residual))) if residual > 0 else digits
                 note = f"{state.n_iter} iterations, residual {residual:.0e}"
                 progress.advance(done + gained - progress.done, note=note)
-                return _is_too_slow(state, target, alternative_seconds)
+                return _is_too_slow(state.history, target, alternative_seconds / product)
 
             state = block_cg(
                 system,
@@ -118,15 +118,16 @@ def solve_by_cg(
     )
 
 
-def _is_too_slow(state: Progress, target: float, alternative_seconds: float) -> bool:
-    """Whether the rest, at the rate of the second half so far, takes twice the alternative."""
-    k = state.n_iter
-    elapsed = time.perf_counter() - state.started
-    if k < 10 or elapsed < 0.1 * alternative_seconds or state.history[-1] <= 0:
+def _is_too_slow(history: list[float], target: float, alternative_iterations: float) -> bool:
+    """Whether the rest, at the rate of the second half so far, takes more iterations than the alternative is worth.
+
+    Counted in iterations, not by the clock, so that the same call takes the same way every time.
+    """
+    k = len(history)
+    if k < max(20.0, 0.3 * alternative_iterations) or history[-1] <= 0:
         return False
-    rate = math.log(state.history[k // 2] / state.history[-1]) / (k - 1 - k // 2)
-    remaining = math.log(state.history[-1] / target) / rate if rate > 0 else math.inf
-    return remaining * elapsed / k > 2.0 * alternative_seconds
+    rate = math.log(history[k // 2] / history[-1]) / (k - 1 - k // 2)
+    return rate <= 0 or math.log(history[-1] / target) / rate > 2.0 * alternative_iterations
 
 
 def _precision(steps: list[Progress]) -> str:

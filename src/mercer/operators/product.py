@@ -18,7 +18,8 @@ from torch.autograd import Function
 
 from mercer.operators.expression import Expression, evaluate, leaf
 from mercer.operators.operands import Identity, Operands, Structure
-from mercer.operators.tiles import Cotangent, DenseCotangent, OuterCotangent, Tiles, pull
+from mercer.operators.pull import Cotangent, DenseCotangent, OuterCotangent, pull
+from mercer.operators.tiles import Tiles
 
 BLOCK_ELEMENTS = 1 << 20  # pairs held at once by the twice differentiable path, in each of its few temporaries
 
