@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mercer.operators.expression import Expression, constant, evaluate, leaf, make
+from mercer.operators.expression import Expression, clamp, constant, evaluate, leaf, make
 
 
 def safe_sqrt(x: Tensor) -> Tensor:
@@ -48,13 +48,24 @@ def matern_polynomial(nu: float) -> tuple[float, ...] | None:
     )
 
 
+def _matern_series(r: Any, nu: float) -> Any:
+    """The analytic part of the power series about 0 (Abramowitz & Stegun 9.6.2 and 9.6.10)."""
+    term = total = np.ones_like(r)
+    for k in range(1, min(16, math.ceil(nu))):
+        term = term * (r * r / 4.0) / (k * (k - nu))
+        total = total + term
+    return total
+
+
 def _matern_bessel(s: Tensor, nu: float) -> Tensor:
     from scipy.special import gammaln, kve
 
     r = np.sqrt(np.maximum(2.0 * nu * s.detach().cpu().double().numpy(), 0.0))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        log_value = (1.0 - nu) * math.log(2.0) - gammaln(nu) + nu * np.log(r) + np.log(kve(nu, r)) - r
-        value = np.where(r < 1e-10 if nu > 0.05 else r == 0.0, 1.0, np.exp(log_value))
+        bessel = kve(nu, r)
+        value = np.exp((1.0 - nu) * math.log(2.0) - gammaln(nu) + nu * np.log(r) + np.log(bessel) - r)
+        # kve overflows near 0, where the power series is short, and gives NaN for r beyond 1e9
+        value = np.where(np.isfinite(bessel), value, np.where(r <= 1.0 + nu, _matern_series(r, nu), 0.0))
     return torch.from_numpy(np.asarray(value)).to(dtype=s.dtype, device=s.device)
 
 
@@ -126,7 +137,8 @@ def matern_expand(node: Expression, s: Expression) -> Expression:
     polynomial = matern_polynomial(nu)
     if polynomial is None:
         return Expression("matern", (s,), nu)
-    r = make("sqrt", s * (2.0 * nu))
+    # Programs end exponents at -80; beyond r = 80 the polynomial would outgrow that (r^10 at nu = 21/2).
+    r = make("sqrt", clamp(s, max=80.0**2 / (2.0 * nu)) * (2.0 * nu))
     factor = constant(polynomial[0])
     for coefficient in polynomial[1:]:
         factor = r * factor + coefficient
