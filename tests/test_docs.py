@@ -53,3 +53,16 @@ def test_the_examples_in_docstrings_give_what_they_say(module):
     names |= {"torch": torch, "np": np, "mc": mercer}
     results = doctest.testmod(importlib.import_module(module), extraglobs=names, optionflags=FLAGS)
     assert results.failed == 0
+
+
+COMMANDS = sorted({line for page in PAGES for line in re.findall(r"^\$ mercer (.*)$", page.read_text(), re.MULTILINE)})
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_the_commands_on_a_page_have_the_options_shown(line, capsys):
+    main = pytest.importorskip("mercer.cli", reason="the command line comes with mercer fit").main
+    command, *rest = line.split("  #")[0].split()
+    with pytest.raises(SystemExit, match=r"\A0\Z"):
+        main([command, "--help"])
+    help_text = capsys.readouterr().out
+    assert [word for word in rest if word.startswith("--") and word not in help_text] == []

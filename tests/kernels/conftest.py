@@ -1,10 +1,11 @@
 """The table of kernels that drives every common property: a new kernel adds a row and gets them all.
 
-A row holds the kernel and its definition, written here a second time with NumPy and SciPy in float64 and with none of our code.
+A row holds the kernel and its definition, written here a second time with NumPy and SciPy in float64, and with none
+of our code.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -71,8 +72,9 @@ class Case:
     """A kernel, its definition ``(X, Y) -> K`` (X is Y for k(X)), and what is true of it.
 
     ``data``: what points it takes, "real", "categories" or "positive"; ``width``: least number of columns;
-    ``centred``: whether a common shift of X and Y changes nothing; ``smooth``: whether it is differentiable in X away from
-    coincident points; ``accuracy``: the error allowed, in multiples of target N1's bound.
+    ``centred``: whether a common shift of X and Y changes nothing; ``psd``: whether it is positive semidefinite;
+    ``text``: whether it can be written as text; ``accuracy``: the error allowed, in multiples of target N1's bound;
+    ``degree``: how the values grow with the scale of X.
     """
 
     name: str
@@ -81,12 +83,10 @@ class Case:
     data: str = "real"
     width: int = 1
     centred: bool = True
-    smooth: bool = True
     psd: bool = True
     text: bool = True
     accuracy: float = 1.0
-    degree: int = 0  # how the values grow with the scale of X
-    notes: dict[str, Any] = field(default_factory=dict)
+    degree: int = 0
 
     def points(self, n: int, d: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> torch.Tensor:
         generator = torch.Generator().manual_seed(1000 * seed + 10 * n + d)
@@ -106,7 +106,7 @@ class Case:
 CASES = [
     Case("rbf", lambda d: RBF(1.3), lambda X, Y: np.exp(-0.5 * distance(X, Y, 1.3) ** 2)),
     Case("rbf_ard", lambda d: RBF(ard(d)), lambda X, Y: np.exp(-0.5 * distance(X, Y, ard(X.shape[1])) ** 2)),
-    Case("matern_1", lambda d: Matern(1.3, nu=0.5), lambda X, Y: closed_matern(distance(X, Y, 1.3), 0.5), smooth=False),
+    Case("matern_1", lambda d: Matern(1.3, nu=0.5), lambda X, Y: closed_matern(distance(X, Y, 1.3), 0.5)),
     Case("matern_3", lambda d: Matern(1.3), lambda X, Y: closed_matern(distance(X, Y, 1.3), 1.5)),
     Case("matern_5", lambda d: Matern(1.3, nu=2.5), lambda X, Y: closed_matern(distance(X, Y, 1.3), 2.5)),
     Case(
@@ -121,7 +121,6 @@ CASES = [
         "matern_0.3",
         lambda d: Matern(1.3, nu=0.3),
         lambda X, Y: matern(distance(X, Y, 1.3), 0.3),
-        smooth=False,
         accuracy=3.0,
     ),
     Case(
@@ -134,12 +133,11 @@ CASES = [
         lambda d: RationalQuadratic(ard(d), alpha=30.0),
         lambda X, Y: np.exp(-30.0 * np.log1p(distance(X, Y, ard(X.shape[1])) ** 2 / 60.0)),
     ),
-    Case("laplacian", lambda d: Laplacian(1.3), lambda X, Y: np.exp(-l1_distance(X, Y, 1.3)), smooth=False),
+    Case("laplacian", lambda d: Laplacian(1.3), lambda X, Y: np.exp(-l1_distance(X, Y, 1.3))),
     Case(
         "laplacian_ard",
         lambda d: Laplacian(ard(d)),
         lambda X, Y: np.exp(-l1_distance(X, Y, ard(X.shape[1]))),
-        smooth=False,
     ),
     Case("linear", lambda d: Linear(), lambda X, Y: X @ Y.T, centred=False, degree=2),
     Case(
@@ -170,14 +168,12 @@ CASES = [
         lambda d: Hamming(1.7),
         lambda X, Y: np.exp(-(X[:, None] != Y[None]).sum(-1) / 1.7),
         data="categories",
-        smooth=False,
     ),
     Case(
         "hamming_ard",
         lambda d: Hamming(ard(d)),
         lambda X, Y: np.exp(-((X[:, None] != Y[None]) / ard(X.shape[1])).sum(-1)),
         data="categories",
-        smooth=False,
     ),
     Case(
         "sum",
@@ -234,7 +230,6 @@ CASES = [
         lambda X, Y: np.minimum(X[:, None], Y[None]).sum(-1),
         data="positive",
         centred=False,
-        smooth=False,
         text=False,
         degree=1,
     ),

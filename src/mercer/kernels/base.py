@@ -11,7 +11,7 @@ from mercer.errors import ShapeError
 from mercer.kernels.arguments import Arguments
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Value
-from mercer.kernels.points import as_points, column_names, require_finite
+from mercer.kernels.points import as_points, column_names, require_usable
 from mercer.operators.expression import Expression
 from mercer.operators.kernel_operator import KernelOperator
 
@@ -44,7 +44,8 @@ class Kernel(Arguments):
 
         Raises:
             ShapeError: X or Y is no matrix of points, or they have different numbers of columns.
-            ValueError: NaN or infinity in a column that the kernel uses; columns of X and Y with different names.
+            ValueError: NaN, infinity or a number whose square overflows in a column that the kernel uses; columns of
+                X and Y with different names.
         """
         names, other_names = column_names(X), column_names(Y)
         if names is not None and other_names is not None and names != other_names:
@@ -57,9 +58,9 @@ class Kernel(Arguments):
         kernel = self.resolve(names) if names is not None else self
         binder = Binder(X, Y)
         spec = binder.spec(kernel.trace(binder), repr(self))
-        require_finite(X, "X", binder.used, names)
+        require_usable(X, "X", binder.used, names)
         if not symmetric:
-            require_finite(Y, "Y", binder.used, names)
+            require_usable(Y, "Y", binder.used, names)
         batch = torch.broadcast_shapes(
             X.shape[:-2],
             Y.shape[:-2],

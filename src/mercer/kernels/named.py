@@ -94,7 +94,8 @@ class Pairwise(Kernel):
         """The tile function's values."""
         if "chi2" in self.metric and torch._C._functorch.maybe_current_level() is None:
             for Z in (binder.X, binder.Y):
-                if bool((Z.detach()[..., list(binder.all_columns)] < 0.0).any()):
+                seen = Z.detach()[..., list(binder.all_columns)]
+                if bool(((seen < 0.0) & (seen > -torch.inf)).any()):
                     raise ValueError(f"the {self.metric} kernel compares histograms: X and Y must not be negative.")
         function = PairwiseFunction(self.metric, float(self.gamma), float(self.degree), float(self.coef0))
         return [binder.statistic(TileStatistic(Columns(binder.columns), function=function))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -40,23 +41,36 @@ def column_names(X: Any) -> list[str] | None:
     return list(map(str, X.columns)) if hasattr(X, "columns") else None
 
 
-def require_finite(X: Tensor, name: str, columns: Iterable[int], names: Sequence[str] | None) -> None:
-    """Raise unless the columns that a kernel looks at are free of NaN and infinity; one pass over X.
+def require_usable(X: Tensor, name: str, columns: Iterable[int], names: Sequence[str] | None) -> None:
+    """Raise unless the columns that a kernel looks at are finite and their squares too; one pass over X.
 
     Raises:
-        ValueError: the first row and the column of a value that is not finite.
+        ValueError: the first row and the column of a value that is NaN, infinite or too large.
     """
-    if torch._C._functorch.maybe_current_level() is not None or bool(torch.isfinite(X.detach().sum())):
-        return  # within torch.func transforms values cannot be looked at
-    seen = sorted(set(columns))
-    bad = (~torch.isfinite(X.detach()[..., seen])).nonzero()
-    if len(bad) == 0:
+    # Within torch.func transforms values cannot be looked at.
+    if X.numel() == 0 or torch._C._functorch.maybe_current_level() is not None:
         return
-    *_, row, position = bad[0].tolist()
+    X = X.detach()
+    # Tiles work in float32 at least; a squared distance is at most 4 d times the largest square.
+    limit = (torch.finfo(torch.promote_types(X.dtype, torch.float32)).max / (8.0 * X.shape[-1])) ** 0.5
+    low, high = (float(t) for t in torch.aminmax(X))  # NaN if there is one
+    if -limit < low and high < limit:
+        return
+    seen = sorted(set(columns))
+    bad = ~(X[..., seen].abs() < limit)
+    if not bool(bad.any()):
+        return
+    *batch, row, position = bad.nonzero()[0].tolist()
     column = seen[position]
-    value = X.detach()[(*bad[0].tolist()[:-1], column)].item()
+    value = float(X[(*batch, row, column)])
     label = f"{column} ({names[column]!r})" if names is not None else str(column)
+    place = f"row {row}, column {label}, counted from 0; {int(bad.sum())} such values in the columns that the kernel uses"
+    if math.isfinite(value):
+        raise ValueError(
+            f"{name} contains {value:.3g} ({place}), whose square overflows {X.dtype}. "
+            f"Use larger units, or float64 (limit {limit:.1g} here)."
+        )
     raise ValueError(
-        f"{name} contains {'NaN' if value != value else 'infinity'} (row {row}, column {label}, counted from 0; "
-        f"{len(bad)} such values in the columns that the kernel uses). Drop these rows, or fill the values in."
+        f"{name} contains {'NaN' if math.isnan(value) else 'infinity'} ({place}). "
+        f"Drop these rows, or fill the values in."
     )

@@ -152,7 +152,7 @@ class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcess
         value, gradient = self._likelihood()(covariance, theta)
         if not clone_kernel:
             self.kernel_ = covariance.at(theta).kernel
-        return (value, gradient) if eval_gradient else value
+        return (np.float64(value), gradient) if eval_gradient else np.float64(value)
 
     @property
     def log_marginal_likelihood_value_(self) -> float:
@@ -160,7 +160,7 @@ class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcess
         check_is_fitted(self)
         if self._likelihood_value is None:
             covariance = self._covariance()
-            self._likelihood_value = self._likelihood()(covariance, covariance.theta)[0]
+            self._likelihood_value = np.float64(self._likelihood()(covariance, covariance.theta)[0])
         return self._likelihood_value
 
     @property

@@ -4,23 +4,38 @@ from mercer.operators.base import Operator
 from mercer.operators.cholesky import NotPositiveDefinite
 from mercer.operators.composite import HadamardOperator, ScaledOperator, SumOperator
 from mercer.operators.differentiable import logdet_tensor, solve_tensor
+from mercer.operators.eigen import Eigen, eigsh
+from mercer.operators.inv_quad_logdet import InvQuadLogdet, inv_quad_logdet
 from mercer.operators.kernel_operator import KernelOperator, plan
+from mercer.operators.logdet import LogDeterminant, logdet
 from mercer.operators.operations import OPERATIONS
 from mercer.operators.planning import Plan
+from mercer.operators.precondition import PivotedCholesky, pivoted_cholesky
+from mercer.operators.sample import Draws, sample
 from mercer.operators.solve import Solution, solve
 
 __all__ = [
     "OPERATIONS",
+    "Draws",
+    "Eigen",
     "HadamardOperator",
+    "InvQuadLogdet",
     "KernelOperator",
+    "LogDeterminant",
     "NotPositiveDefinite",
     "Operator",
+    "PivotedCholesky",
     "Plan",
     "ScaledOperator",
     "Solution",
     "SumOperator",
+    "eigsh",
+    "inv_quad_logdet",
+    "logdet",
     "logdet_tensor",
+    "pivoted_cholesky",
     "plan",
+    "sample",
     "solve",
     "solve_tensor",
 ]

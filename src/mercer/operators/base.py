@@ -21,6 +21,11 @@ from torch import Tensor
 from mercer import config
 from mercer.errors import ShapeError
 from mercer.operators.cholesky import NotPositiveDefinite
+from mercer.operators.differentiable import logdet_tensor, solve_tensor
+from mercer.operators.eigen import eigsh
+from mercer.operators.inv_quad_logdet import inv_quad_logdet
+from mercer.operators.precondition import pivoted_cholesky
+from mercer.operators.sample import sample
 
 Other: TypeAlias = Tensor | LinearOperator | float
 
@@ -155,8 +160,6 @@ class Operator(LinearOperator):
         Raises:
             NotConverged: the residual asked for was not reached.
         """
-        from mercer.operators.differentiable import solve_tensor
-
         self._require_square("solve")
         A, noise = self._split_noise(noise)
         x = solve_tensor(A, right_tensor, noise=noise, rtol=rtol)
@@ -165,11 +168,18 @@ class Operator(LinearOperator):
     def inv_quad_logdet(
         self, inv_quad_rhs: Tensor | None = None, logdet: bool = False, reduce_inv_quad: bool = True
     ) -> tuple[Tensor, Tensor]:
-        """y' K^-1 y (summed over columns, or one a column) and log det K; differentiable."""
+        """y' K^-1 y (summed over columns, or one a column) and log det K from one pass; differentiable."""
         self._require_square("inv_quad_logdet")
         zero = torch.zeros(self.batch_shape, dtype=self.dtype, device=self.device)
-        quad = zero if inv_quad_rhs is None else self.inv_quad(inv_quad_rhs, reduce_inv_quad)
-        return quad, self.logdet() if logdet else zero
+        if not logdet:
+            return (zero if inv_quad_rhs is None else self.inv_quad(inv_quad_rhs, reduce_inv_quad)), zero
+        if inv_quad_rhs is None:
+            return zero, self.logdet()
+        A, noise = self._split_noise(0.0)
+        both = inv_quad_logdet(A, inv_quad_rhs, noise=noise)
+        summed = reduce_inv_quad and inv_quad_rhs.dim() > 1
+        quad = both.inv_quad.sum(-1) if summed else both.inv_quad
+        return quad.to(self.dtype), both.logdet.to(self.dtype)
 
     def inv_quad(self, inv_quad_rhs: Tensor, reduce_inv_quad: bool = True, *, noise: float | Tensor = 0.0) -> Tensor:
         """y' (K + noise I)^-1 y for y ``(n,)`` or ``(..., n, t)``; summed over columns, or one a column."""
@@ -178,12 +188,24 @@ class Operator(LinearOperator):
         return per_column.sum(-1) if reduce_inv_quad else per_column
 
     def logdet(self, noise: float | Tensor = 0.0) -> Tensor:
-        """log det(K + noise I), exact when small; see :func:`mercer.operators.logdet` for the error otherwise."""
-        from mercer.operators.differentiable import logdet_tensor
-
+        """log det(K + noise I); exact up to n = 4000, beyond see :func:`mercer.operators.logdet` for its error."""
         self._require_square("logdet")
         A, noise = self._split_noise(noise)
-        return logdet_tensor(A, noise=noise)
+        return logdet_tensor(A, noise=noise).to(self.dtype)
+
+    def eigsh(self, k: int = 6, **options: Any) -> tuple[Tensor, Tensor]:
+        """The ``k`` largest eigenvalues ``(k,)``, largest first, and eigenvectors ``(n, k)``, in float64.
+
+        See :func:`mercer.operators.eigsh` for options and errors.
+        """
+        self._require_square("eigsh")
+        found = eigsh(self, k, **options)
+        return found.values, found.vectors
+
+    def sample(self, n_samples: int = 1, *, noise: float | Tensor = 0.0, random_state: Any = None) -> Tensor:
+        """``(n_samples, n)`` draws of N(0, K + noise I); see :func:`mercer.operators.sample` for the error."""
+        self._require_square("sample")
+        return sample(self, n_samples, noise=noise, random_state=random_state).values.to(self.dtype)
 
     def _split_noise(self, noise: float | Tensor) -> tuple[LinearOperator, float | Tensor]:
         """(A, d) with self + noise I = A + diag(d): preconditioners are better when they know the diagonal."""
@@ -240,8 +262,6 @@ class Operator(LinearOperator):
 
     def pivoted_cholesky(self, rank: int, error_tol: float | None = None, return_pivots: bool = False) -> Any:
         """L ``(n, rank)`` with K near L L', pivots drawn in proportion to the residual diagonal (seed 0)."""
-        from mercer.operators.precondition import pivoted_cholesky
-
         approximation = pivoted_cholesky(self, rank)
         return (approximation.factor, approximation.pivots) if return_pivots else approximation.factor
 
