@@ -64,7 +64,7 @@ def require_usable(X: Tensor, name: str, columns: Iterable[int], names: Sequence
     column = seen[position]
     value = float(X[(*batch, row, column)])
     label = f"{column} ({names[column]!r})" if names is not None else str(column)
-    place = f"row {row}, column {label}, counted from 0; {int(bad.sum())} such values in the columns that the kernel uses"
+    place = f"row {row}, column {label}, counted from 0; {int(bad.sum())} such values in columns that the kernel uses"
     if math.isfinite(value):
         raise ValueError(
             f"{name} contains {value:.3g} ({place}), whose square overflows {X.dtype}. "

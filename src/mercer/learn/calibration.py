@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
-import numpy as np
 import torch
-from scipy.optimize import minimize
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 __all__ = ["Calibration"]
@@ -15,17 +15,20 @@ __all__ = ["Calibration"]
 
 @dataclass(frozen=True)
 class Calibration:
-    """``softmax(slope * value + offset)`` over the classes; for two classes the logistic function of one value.
+    """``softmax(slope * value)`` over the classes; for two classes the logistic function of ``slope * value``.
+
+    Without offsets, so that the most probable class is the predicted one: a regression on +1 and -1 is 0 where both are as
+    likely.
 
     Attributes:
-        parameters: float64, ``(1 + classes,)``: the slope, > 0, and the offsets; ``(2,)`` for two classes.
+        slope: > 0.
     """
 
-    parameters: Tensor
+    slope: float
 
     @classmethod
     def fit(cls, values: Tensor, truth: Tensor, weights: Tensor | None) -> Self:
-        """The slope and offsets of the greatest likelihood.
+        """The slope of the greatest likelihood.
 
         Args:
             values: ``(n, classes)``, or ``(n, 1)`` for two, of models that have not seen their row.
@@ -36,28 +39,23 @@ class Calibration:
         ``(k + 1) / (k + 2)``.
         """
         n_classes = max(2, values.shape[1])
-        counts = torch.bincount(truth, minlength=n_classes).to(values)
+        weights = torch.ones(len(values)).to(values) if weights is None else weights
+        counts = values.new_zeros(n_classes).index_add_(0, truth, weights)
         sure = ((counts + 1) / (counts + 2))[truth]
         targets = ((1 - sure) / (n_classes - 1))[:, None].repeat(1, n_classes).scatter(1, truth[:, None], sure[:, None])
-        weights = torch.ones_like(sure) if weights is None else weights
 
-        def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
-            parameters = torch.tensor(x, dtype=torch.float64, device=values.device, requires_grad=True)
-            logits = _logits(values, torch.cat([parameters[:1].exp(), parameters[1:]]))
-            loss = -(weights * (targets * logits.log_softmax(1)).sum(1)).sum() / weights.sum()
-            loss.backward()  # type: ignore[no-untyped-call]
-            assert parameters.grad is not None
-            return float(loss.detach()), parameters.grad.cpu().numpy()
+        def loss(log_slope: float) -> float:
+            logits = _logits(values, math.exp(log_slope))
+            return float(-(weights * (targets * logits.log_softmax(1)).sum(1)).sum() / weights.sum())
 
-        found = minimize(objective, np.zeros(1 + values.shape[1]), jac=True, method="L-BFGS-B")
-        x = torch.from_numpy(found.x)
-        return cls(torch.cat([x[:1].exp(), x[1:]]))
+        found = minimize_scalar(loss, bounds=(-7.0, 7.0), method="bounded")  # convex in the slope: one minimum
+        return cls(math.exp(found.x))
 
     def __call__(self, values: Tensor) -> Tensor:
         """Probabilities ``(m, classes)``."""
-        return _logits(values, self.parameters.to(values.device)).softmax(1)
+        return _logits(values, self.slope).softmax(1)
 
 
-def _logits(values: Tensor, parameters: Tensor) -> Tensor:
-    logits = parameters[0] * values + parameters[1:]
-    return torch.cat([torch.zeros_like(logits), logits], 1) if values.shape[1] == 1 else logits
+def _logits(values: Tensor, slope: float) -> Tensor:
+    logits = slope * values
+    return torch.cat([torch.zeros_like(logits), 2.0 * logits], 1) if values.shape[1] == 1 else logits

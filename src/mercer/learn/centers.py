@@ -35,18 +35,23 @@ _POOL = 10  # pivots are looked for among so many rows for each centre
 
 
 def choose_centers(
-    similarity: Similarity, points: Any, n_centers: int, *, sampling: str, random_state: Any
+    similarity: Similarity, points: Any, n_centers: int, *, weights: Tensor | None, sampling: str, random_state: Any
 ) -> Tensor:
     """Which rows are the centres, ``(m,)``, in increasing order.
 
     Args:
+        similarity: the kernel.
+        points: all rows.
+        n_centers: at most so many.
+        weights: of the rows; one of weight 0 is no centre.
         sampling: "uniform", or "pivoted": rows drawn one after the other in proportion to what the others leave
             unexplained of them (randomly pivoted Cholesky), among ten uniform candidates for each centre.
     """
-    n = points.shape[0]
     draw = generator(random_state)
-    m = min(n_centers, n)
-    shuffled = torch.randperm(n, generator=draw)
+    shuffled = torch.randperm(points.shape[0], generator=draw)
+    if weights is not None:
+        shuffled = shuffled[weights.cpu()[shuffled] > 0]
+    m = min(n_centers, len(shuffled))
     if sampling == "uniform":
         return shuffled[:m].sort().values
     if sampling != "pivoted":

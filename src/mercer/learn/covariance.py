@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -76,7 +77,7 @@ class MercerCovariance:
         """The kernel, in the library it came from."""
         return self.own if self.translation is None else self.translation.write_back(self.own)
 
-    @property
+    @cached_property
     def slots(self) -> list[Slot]:
         """The hyperparameters that are learnt, in the order of theta."""
         found = {h.path: h for h in self.own.hyperparameters() if not h.frozen}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -234,11 +233,6 @@ class KernelRounds:
     def left_out(self, model: Tensor) -> tuple[Tensor, Tensor]:
         """As the form has it; the offset is taken as known."""
         return self.form.left_out(model)
-
-
-def with_round(expansion: Expansion, dual: Tensor, feature_weights: Tensor | None) -> Expansion:
-    """An expansion with the coefficients of another round."""
-    return replace(expansion, dual=dual, feature_weights=feature_weights)
 
 
 def _relative(residual: Tensor, B: Tensor) -> float:

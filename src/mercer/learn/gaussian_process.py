@@ -106,7 +106,7 @@ class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcess
             NotConverged: beyond 5000 rows, the solver did not get there.
         """
         rng = check_random_state(self.random_state)
-        given, y = self._check(X, y, reset=True)
+        given, y = self._check_training(X, y)
         covariance = as_covariance(self._kernel(), estimator_columns(self))
         Y, is_vector = as_targets(y, given.device)
         if self.n_targets is not None and Y.shape[1] != self.n_targets:

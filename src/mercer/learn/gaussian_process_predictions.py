@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mercer.arrays import as_tensor
 from mercer.learn.covariance import Covariance, as_covariance
-from mercer.learn.inputs import Given, check_data, estimator_columns
+from mercer.learn.inputs import Given, check_points, check_training, estimator_columns
 from mercer.learn.intervals import around, check_level
 from mercer.learn.posterior import Posterior, Prior
 
@@ -66,7 +66,7 @@ class GaussianProcessPredictions:
         """
         if sum((bool(return_std), bool(return_cov), interval is not None)) > 1:
             raise RuntimeError("At most one of return_std or return_cov can be requested. So it is with interval.")
-        given = self._check(X, reset=False)
+        given = self._check_points(X)
         model = self._model()
         location, scale = self._location_and_scale(model)
         points = self._on_device(given.points)
@@ -98,7 +98,7 @@ class GaussianProcessPredictions:
 
         Cost: an eigendecomposition of ``(m, m)``.
         """
-        given = self._check(X, reset=False)
+        given = self._check_points(X)
         model = self._model()
         points = self._on_device(given.points)
         mean = model.mean(points)
@@ -126,21 +126,26 @@ class GaussianProcessPredictions:
         """The kernel with the learnt hyperparameters."""
         return as_covariance(self.kernel_, None)  # type: ignore[attr-defined]
 
-    def _check(self, X: Any, y: Any = None, *, reset: bool) -> Any:
-        """As :func:`check_data`; points need not be vectors where the kernel says so."""
-        options = {} if y is None else {"multi_output": True, "y_numeric": True}
-        if getattr(self.kernel, "requires_vector_input", True):
-            return check_data(self, X, y, reset=reset, **options)
-        options |= {"ensure_2d": False, "dtype": None}
-        if y is None:
-            return Given(np.asarray(validate_data(self, X, reset=reset, **options)), X)
-        X_checked, y = validate_data(self, X, y, reset=reset, **options)
-        return Given(np.asarray(X_checked), X), y
+    def _check_points(self, X: Any) -> Given:
+        """As :func:`check_points`; they need not be vectors where the kernel says so."""
+        if self._takes_vectors():
+            return check_points(self, X)
+        return Given(np.asarray(validate_data(self, X, reset=False, ensure_2d=False, dtype=None)), X)
+
+    def _check_training(self, X: Any, y: Any) -> tuple[Given, Any]:
+        if self._takes_vectors():
+            return check_training(self, X, y)
+        points, y = validate_data(
+            self, X, y, reset=True, ensure_2d=False, dtype=None, multi_output=True, y_numeric=True
+        )
+        return Given(np.asarray(points), X), y
+
+    def _takes_vectors(self) -> bool:
+        return bool(getattr(self.kernel, "requires_vector_input", True))
 
     def _points(self) -> Any:
         """The training points as kernels take them."""
-        is_vectors = getattr(self.kernel, "requires_vector_input", True)
-        return as_tensor(self.X_train_) if is_vectors else self.X_train_
+        return as_tensor(self.X_train_) if self._takes_vectors() else self.X_train_
 
     def _on_device(self, points: Any) -> Any:
         return points.to(self._diagonal.device) if hasattr(self, "_diagonal") and isinstance(points, Tensor) else points

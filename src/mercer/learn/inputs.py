@@ -13,7 +13,18 @@ from mercer.arrays import as_tensor, check_finite, like
 from mercer.config import require_memory
 from mercer.errors import ShapeError
 
-__all__ = ["Given", "as_targets", "as_weights", "check_data", "densify", "estimator_columns", "take"]
+__all__ = [
+    "Given",
+    "as_targets",
+    "as_weights",
+    "check_points",
+    "check_training",
+    "densify",
+    "estimator_columns",
+    "take",
+]
+
+_FLOATS = [np.float64, np.float32]  # these are kept; the first stands in for all else
 
 
 @dataclass(frozen=True)
@@ -60,38 +71,67 @@ class Given:
         return values.cpu().numpy().astype(np.float32 if is_single else np.float64, copy=False)
 
 
-def check_data(estimator: Any, X: Any, y: Any = None, *, reset: bool, accept_sparse: bool = False, **options: Any) -> Any:
-    """Checked data: ``Given``, or ``(Given, y)`` when y is given; sets or compares ``n_features_in_`` and names.
+def check_points(estimator: Any, X: Any, *, reset: bool = False, accept_sparse: bool = False) -> Given:
+    """Checked points, against ``n_features_in_`` and the names of the columns at fit, or setting them.
 
     float32 and float64 are kept, half types of tensors too; all else becomes float64.
 
     Args:
         estimator: whose data it is.
-        X: the points.
-        y: the targets, ``(n,)`` or ``(n, t)``; None for points alone.
+        X: array, table, tensor, or scipy sparse matrix where accepted.
         reset: True in ``fit``.
         accept_sparse: whether a scipy matrix may be given.
-        options: passed to scikit-learn's ``validate_data``.
 
     Raises:
         ValueError: NaN, infinities, wrong shapes, or other columns than at fit; scikit-learn's messages.
     """
     if isinstance(X, Tensor):
-        return _check_tensors(estimator, X, y, reset=reset, numeric=options.get("y_numeric", False))
-    options = {"accept_sparse": "csr" if accept_sparse else False, "dtype": [np.float64, np.float32], **options}
-    if y is None:
-        options = {k: v for k, v in options.items() if k not in ("y_numeric", "multi_output")}
-        points = validate_data(estimator, X, reset=reset, **options)
-        return Given(points if sparse.issparse(points) else as_tensor(points), X)
-    if isinstance(y, Tensor):
-        y = y.detach().cpu().numpy()
-    points, y = validate_data(estimator, X, y, reset=reset, **options)
-    return Given(points if sparse.issparse(points) else as_tensor(points), X), y
+        return _check_tensor(estimator, X, reset=reset)
+    points = validate_data(estimator, X, reset=reset, dtype=_FLOATS, accept_sparse="csr" if accept_sparse else False)
+    return Given(points if sparse.issparse(points) else as_tensor(points), X)
 
 
-def _check_tensors(estimator: Any, X: Tensor, y: Any, *, reset: bool, numeric: bool) -> Any:
+def check_training(
+    estimator: Any, X: Any, y: Any, *, accept_sparse: bool = False, numeric: bool = True
+) -> tuple[Given, Any]:
+    """Checked points and targets of ``fit``; as :func:`check_points`.
+
+    Args:
+        y: ``(n,)`` or, where ``numeric``, ``(n, t)``; classes need not be numbers.
+
+    Raises:
+        ValueError: also a missing y, NaN or infinity in it, or another number of rows.
+    """
+    if isinstance(X, Tensor):
+        given = _check_tensor(estimator, X, reset=True)
+        if y is None:
+            validate_data(estimator, np.zeros((1, 1)), None, reset=False, skip_check_array=True)
+        targets = _plain(y)
+        if len(targets) != len(X):
+            raise ShapeError(
+                f"Found input variables with inconsistent numbers of samples: X has {len(X)} rows, y has {len(targets)}."
+            )
+        if numeric:
+            check_finite(as_tensor(targets, dtype=torch.float64), "y")
+        return given, targets
+    points, targets = validate_data(
+        estimator,
+        X,
+        _plain(y),
+        reset=True,
+        dtype=_FLOATS,
+        accept_sparse="csr" if accept_sparse else False,
+        multi_output=numeric,
+        y_numeric=numeric,
+    )
+    return Given(points if sparse.issparse(points) else as_tensor(points), X), targets
+
+
+def _check_tensor(estimator: Any, X: Tensor, *, reset: bool) -> Given:
     if X.dim() != 2:
-        raise ShapeError(f"Expected 2D array, got {X.dim()}D array instead: X must be (n, d). Use X.reshape(-1, 1) for one column.")
+        raise ShapeError(
+            f"Expected 2D array, got {X.dim()}D array instead: X must be (n, d). Use X.reshape(-1, 1) for one column."
+        )
     if X.is_complex():
         raise ValueError("Complex data not supported: give real numbers.")
     if 0 in X.shape:
@@ -99,15 +139,11 @@ def _check_tensors(estimator: Any, X: Tensor, y: Any, *, reset: bool, numeric: b
     points = as_tensor(X.detach(), dtype=None if X.is_floating_point() else torch.float64)
     check_finite(points, "X")
     validate_data(estimator, points, reset=reset, skip_check_array=True)
-    if y is None:
-        return Given(points, X)
-    targets = y.detach() if isinstance(y, Tensor) else np.asarray(y)
-    if len(targets) != len(X):
-        raise ShapeError(f"Found input variables with inconsistent numbers of rows: X has {len(X)}, y has {len(targets)}.")
-    if numeric:
-        targets = as_tensor(targets, dtype=torch.float64)
-        check_finite(targets, "y")
-    return Given(points, X), targets
+    return Given(points, X)
+
+
+def _plain(y: Any) -> Any:
+    return y.detach().cpu().numpy() if isinstance(y, Tensor) else y
 
 
 def as_targets(y: Any, device: torch.device) -> tuple[Tensor, bool]:

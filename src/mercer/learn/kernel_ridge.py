@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from sklearn.base import MultiOutputMixin, RegressorMixin
 
-from mercer.learn.inputs import as_targets, as_weights, check_data
+from mercer.learn.inputs import as_targets, as_weights, check_training
 from mercer.learn.model import RidgeModel
 
 __all__ = ["KernelRidge"]
@@ -87,7 +87,7 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, RidgeModel):
             y: ``(n,)`` or ``(n, t)``.
             sample_weight: ``(n,)``, >= 0, or one number for all; a row of weight 2 counts as two rows.
         """
-        given, y = check_data(self, X, y, reset=True, accept_sparse=True, multi_output=True, y_numeric=True)
+        given, y = check_training(self, X, y, accept_sparse=True)
         Y, is_vector = as_targets(y, given.device)
         weights = as_weights(sample_weight, given)
         alphas = self._alphas(Y.shape[1])

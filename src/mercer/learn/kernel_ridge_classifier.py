@@ -12,8 +12,9 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor
 
+from mercer.arrays import as_tensor
 from mercer.learn.calibration import Calibration
-from mercer.learn.inputs import as_weights, check_data
+from mercer.learn.inputs import Given, as_weights, check_training
 from mercer.learn.model import RidgeModel
 
 __all__ = ["KernelRidgeClassifier"]
@@ -28,7 +29,8 @@ def _has_probability(estimator: Any) -> bool:
 class KernelRidgeClassifier(ClassifierMixin, RidgeModel):
     """Kernel ridge regression on +1 for a class and -1 for the others, one class at a time; the largest value wins.
 
-    All classes share one factorisation or one run of block conjugate gradients. Relates to :class:`KernelRidge` as
+    The values lean on their mean ``intercept_``: far from all data the larger class is predicted. All classes share one
+    factorisation or one run of block conjugate gradients. Relates to :class:`KernelRidge` as
     scikit-learn's ``RidgeClassifier`` to ``Ridge``.
 
     Args:
@@ -37,11 +39,12 @@ class KernelRidgeClassifier(ClassifierMixin, RidgeModel):
             :class:`KernelRidge`.
         class_weight: None, "balanced" (each class counts the same in all), or a dict from class to weight.
         probability: whether ``predict_proba`` will be asked for. Probabilities are a logistic model of the values that
-            each row gets from a model made without it, so they are calibrated on unseen data.
+            each row gets from a model made without it (the intercept kept), so they are calibrated on unseen data.
 
     Attributes:
         classes_: the classes, sorted.
         dual_coef_: ``(n,)`` for two classes, else ``(n, classes)``.
+        intercept_: the weighted mean of +1 and -1, ``(1,)`` or ``(classes,)``.
         X_fit_, center_indices_, kernel_, solver_, residual_, n_iter_: as in :class:`KernelRidge`.
 
     >>> X = np.array([[0.0], [1.0], [2.0], [3.0]])
@@ -89,8 +92,7 @@ class KernelRidgeClassifier(ClassifierMixin, RidgeModel):
         Raises:
             ValueError: fewer than two classes, or a y of numbers that are no classes.
         """
-        given, y = check_data(self, X, y, reset=True, accept_sparse=True)
-        y = y.cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
+        given, y = check_training(self, X, y, accept_sparse=True, numeric=False)
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         n_classes = len(self.classes_)
@@ -104,20 +106,23 @@ class KernelRidgeClassifier(ClassifierMixin, RidgeModel):
         Y = torch.full((len(y), n_classes), -1.0, dtype=torch.float64, device=given.device)
         Y.scatter_(1, truth[:, None], 1.0)
         Y = Y[:, 1:] if n_classes == 2 else Y
+        mean = Y.mean(0) if weights is None else weights @ Y / weights.sum()
+        self.intercept_ = given.coefficients(mean)
+        Y = Y - mean
         dual = self._solve(self._similarity(given), given, Y, weights, self._alphas(1)[0])
         self._remember(given, Y, weights, dual, is_vector=n_classes == 2)
         if self.probability:
-            self._calibration = Calibration.fit(Y - self._errors(), truth, weights).parameters
+            self._slope = Calibration.fit(Y - self._errors() + mean, truth, weights).slope
         return self
 
     def decision_function(self, X: Any) -> Any:
         """The regressions: ``(m,)`` for two classes, positive for ``classes_[1]``; else ``(m, classes)``."""
-        given, values = self._evaluate(X)
+        given, values = self._values(X)
         return given.answer(values.squeeze(-1) if self._is_vector else values)
 
     def predict(self, X: Any) -> np.ndarray[Any, Any]:
         """The class of each row, ``(m,)``; an ndarray, since classes may be text."""
-        _, values = self._evaluate(X)
+        _, values = self._values(X)
         best = (values[:, 0] > 0).long() if self._is_vector else values.argmax(1)
         classes: np.ndarray[Any, Any] = self.classes_[best.cpu().numpy()]
         return classes
@@ -125,8 +130,12 @@ class KernelRidgeClassifier(ClassifierMixin, RidgeModel):
     @available_if(_has_probability)
     def predict_proba(self, X: Any) -> Any:
         """The probability of each class, ``(m, classes)``; only with ``probability=True``."""
+        given, values = self._values(X)
+        return given.answer(Calibration(self._slope)(values))
+
+    def _values(self, X: Any) -> tuple[Given, Tensor]:
         given, values = self._evaluate(X)
-        return given.answer(Calibration(self._calibration)(values))
+        return given, values + as_tensor(self.intercept_, device=values.device)
 
     def _alphas(self, n_targets: int) -> list[float]:
         if not 0.0 <= float(self.alpha) < float("inf"):

@@ -13,7 +13,7 @@ from sklearn.model_selection import check_cv
 from torch import Tensor
 
 from mercer.learn.expansion import ExpansionPath
-from mercer.learn.inputs import as_targets, as_weights, check_data, densify, take
+from mercer.learn.inputs import as_targets, as_weights, check_training, densify, take
 from mercer.learn.model import RidgeModel
 from mercer.learn.similarity import Similarity
 
@@ -83,7 +83,7 @@ class KernelRidgeCV(MultiOutputMixin, RegressorMixin, RidgeModel):
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Choose alpha and learn from all rows; arguments as in :meth:`KernelRidge.fit`."""
-        given, y = check_data(self, X, y, reset=True, accept_sparse=True, multi_output=True, y_numeric=True)
+        given, y = check_training(self, X, y, accept_sparse=True)
         Y, is_vector = as_targets(y, given.device)
         weights = as_weights(sample_weight, given)
         alphas = self._candidates()
@@ -120,7 +120,7 @@ class KernelRidgeCV(MultiOutputMixin, RegressorMixin, RidgeModel):
 
     def _path(self, similarity: Similarity | None, points: Any, Y: Tensor, weights: Tensor | None) -> ExpansionPath:
         if self.n_centers is not None and similarity is not None:
-            return ExpansionPath.on_centers(self._center_features(similarity, points), Y, weights)
+            return ExpansionPath.on_centers(self._center_features(similarity, points, weights), Y, weights)
         return ExpansionPath.exact(similarity, points, Y, weights)
 
     def _cross_validate(

@@ -13,7 +13,7 @@ from torch import Tensor
 from mercer.arrays import as_tensor
 from mercer.learn.centers import CenterFeatures, choose_centers, solve_with_centers
 from mercer.learn.expansion import Expansion
-from mercer.learn.inputs import Given, check_data, densify, estimator_columns, take
+from mercer.learn.inputs import Given, check_points, densify, estimator_columns, take
 from mercer.learn.intervals import around, check_level, error_quantile
 from mercer.learn.leave_one_out import leave_one_out
 from mercer.learn.ridge import fit_ridge
@@ -79,7 +79,7 @@ class RidgeModel(Saved, BaseEstimator):
             kernel_params=getattr(self, "kernel_params", None),
         )
 
-    def _center_features(self, similarity: Similarity, points: Any) -> CenterFeatures:
+    def _center_features(self, similarity: Similarity, points: Any, weights: Tensor | None) -> CenterFeatures:
         """Features of some points on centres chosen among them."""
         if self.n_centers is None or self.n_centers < 1 or self.n_centers != int(self.n_centers):
             raise ValueError(f"n_centers must be a whole number >= 1 or None, not {self.n_centers}.")
@@ -87,6 +87,7 @@ class RidgeModel(Saved, BaseEstimator):
             similarity,
             points,
             int(self.n_centers),
+            weights=weights,
             sampling=self.center_sampling,
             random_state=self.random_state,
         )
@@ -96,7 +97,7 @@ class RidgeModel(Saved, BaseEstimator):
     def _solve(self, similarity: Similarity | None, given: Given, Y: Tensor, weights: Tensor | None, alpha: float) -> Tensor:
         """Coefficients ``(n, t)`` of one alpha; keeps what predictions need."""
         if self.n_centers is not None and similarity is not None:
-            features = self._center_features(similarity, given.points)
+            features = self._center_features(similarity, given.points, weights)
             found = solve_with_centers(
                 features, Y, alpha=alpha, weights=weights, rtol=self.rtol, max_iter=None, random_state=self.random_state
             )
@@ -140,7 +141,7 @@ class RidgeModel(Saved, BaseEstimator):
     def _evaluate(self, X: Any) -> tuple[Given, Tensor]:
         """The checked points, and the model there, ``(m, t)`` in float64."""
         expansion = self._expansion()
-        given = check_data(self, X, reset=False, accept_sparse=True)
+        given = check_points(self, X, accept_sparse=True)
         return given, expansion(given.points if given.is_sparse else given.points.to(expansion.dual.device))
 
     def _predict(self, X: Any, interval: float | None) -> Any:

@@ -52,7 +52,7 @@ def _minimise(objective: Objective, start: Array, bounds: Array, optimizer: Any)
         return np.asarray(theta), float(value)
     if optimizer != "fmin_l_bfgs_b":
         raise ValueError(f"optimizer must be 'fmin_l_bfgs_b', a function or None, not {optimizer!r}.")
-    result = minimize(negative, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-13})
+    result = minimize(negative, start, jac=True, method="L-BFGS-B", bounds=bounds)
     if not result.success:
         warnings.warn(
             f"L-BFGS-B stopped early after {result.nit} steps: {result.message} The hyperparameters may not be the best: "

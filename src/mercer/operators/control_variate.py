@@ -79,22 +79,24 @@ class _Slope(torch.autograd.Function):
                     value = (slope[i : i + _ROWS] * rows.to(torch.float64)).sum()
                     targets = [alias for alias, want in zip(aliases, wanted, strict=True) if want]
                     parts = iter(torch.autograd.grad(value, targets, allow_unused=True, retain_graph=True))
-                    by_tensor = [_add(total, next(parts)) if w else None for total, w in zip(by_tensor, wanted, strict=True)]
+                    by_tensor = [
+                        _add(total, next(parts)) if w else None for total, w in zip(by_tensor, wanted, strict=True)
+                    ]
         return (None, by_noise, *by_tensor)
 
 
 def _slope_of_rows(P: Preconditioner, V: Tensor, weights: Tensor) -> Tensor:
     """The derivative by the rows ``A[pivots]``, ``(rank, n)``.
 
-    With ``F = R' Q' D^(1/2)`` the factor and L its pivot rows, ``C_SS^-1 C = L^-T F`` and ``F P^-1 = R^-1 Q' D^(-1/2)``.
+    With ``F = R' Q' D^(1/2)`` the factor, L its pivot rows: ``C_SS^-1 C = L^-T F`` and ``F P^-1 = R^-1 Q' D^(-1/2)``.
     """
     R, basis, root = P.triangle, P.basis, P.root
-    lower = (R.mT @ (basis[:, P.pivots] * root[P.pivots])).mT
+    lower: Tensor = (R.mT @ (basis[:, P.pivots] * root[P.pivots])).mT
     FV = R.mT @ (basis @ (root[:, None] * V))  # (rank, m)
     FG = torch.linalg.solve_triangular(R, basis / root, upper=True) - (FV * weights) @ V.mT
     inverse = torch.linalg.solve_triangular(R, torch.eye(P.rank, dtype=R.dtype, device=R.device), upper=True)
     FGF = torch.eye(P.rank, dtype=R.dtype, device=R.device) - inverse @ inverse.mT - (FV * weights) @ FV.mT
-    slope = 2.0 * torch.linalg.solve_triangular(lower.mT, FG, upper=True)
+    slope: Tensor = 2.0 * torch.linalg.solve_triangular(lower.mT, FG, upper=True)
     left = torch.linalg.solve_triangular(lower.mT, FGF, upper=True)
     slope[:, P.pivots] -= torch.linalg.solve_triangular(lower, left, upper=False, left=False)
     return slope

@@ -4,20 +4,62 @@ import torch
 from torch import Tensor
 
 from mercer.config import require_memory
+from mercer.operators.cg import block_cg
 from mercer.operators.cholesky import NotPositiveDefinite, cholesky
-from mercer.operators.methods import Attempt, finish
+from mercer.operators.methods import Attempt, Options, finish
 from mercer.operators.system import System
 
 __all__ = ["solve_by_cholesky", "solve_by_least_squares"]
 
 _REFINEMENTS = 5
+_REFINEMENTS_IN_SINGLE = 30
+_DOUBLE = 4000  # rows up to which the factor is float64: refining costs as much as it saves
+_BLOCK = 64  # right-hand sides refined at a time
 
 
-def solve_by_cholesky(system: System, B: Tensor, *, rtol: float, reason: str) -> Attempt:
-    """Factorise, solve, and refine with true residuals until ``rtol`` or until it no longer helps.
+def solve_by_cholesky(system: System, B: Tensor, options: Options, *, reason: str) -> Attempt:
+    """Factorise in float32 and refine to float64 above n = 4000; where that does not do, factorise in float64.
 
     A matrix that is not positive definite gives an attempt that has not converged, with x = 0.
     """
+    if system.n > _DOUBLE and options.precision != "float64":
+        attempt = _by_single_factor(system, B, options, reason)
+        if attempt is not None and attempt.converged:
+            return attempt
+    return _by_double_factor(system, B, options, reason)
+
+
+def _by_single_factor(system: System, B: Tensor, options: Options, reason: str) -> Attempt | None:
+    """A float32 factor as the preconditioner of conjugate gradients, which forgive more of it than plain refinement."""
+    try:
+        factor = cholesky(system, dtype=torch.float32)
+    except NotPositiveDefinite:
+        return None
+    X, n_iter = torch.empty_like(B), 0
+    for j in range(0, B.shape[1], _BLOCK):
+        columns = slice(j, j + _BLOCK)
+        state = block_cg(
+            system, B[:, columns], rtol=0.8 * options.rtol, max_iter=_REFINEMENTS_IN_SINGLE, precondition=factor.solve
+        )
+        X[:, columns], n_iter = state.X, max(n_iter, state.n_iter)
+        if state.stopped != "converged":
+            return None
+    precision = "float32 factor, refined with float64 residuals"
+    return finish(
+        system,
+        B,
+        X,
+        rtol=options.rtol,
+        method="cholesky",
+        reason=reason,
+        advice=_ADVICE,
+        n_iter=n_iter,
+        precision=precision,
+    )
+
+
+def _by_double_factor(system: System, B: Tensor, options: Options, reason: str) -> Attempt:
+    rtol = options.rtol
     try:
         factor = cholesky(system)
     except NotPositiveDefinite as error:

@@ -15,30 +15,37 @@ from mercer.operators.system import System
 from mercer.progress import Progress as Bar
 from mercer.progress import track
 
-__all__ = ["build_preconditioner", "solve_by_cg"]
+__all__ = ["build_preconditioner", "expected_iterations", "iteration_seconds", "solve_by_cg"]
 
 _BLOCK = 64  # right-hand sides at a time; more cost memory and gain little
 _MAX_ITER = 1000
 _MAX_RANK = 4000
+_OF_EXPECTED = 0.7  # of the bound on the iterations is needed where it matters (RBF, d = 30, n = 10 000)
+_MOST_EXPECTED = 200.0  # iterations, in the choice of the rank: the bound is far too high where it is large
 _SHARE_OF_MEMORY = 0.25  # of the budget, for the preconditioner
 
 
 def build_preconditioner(
-    system: System, *, rtol: float, columns: int = 1, rank: int | None = None, random_state: Any = 0
+    system: System,
+    *,
+    rtol: float,
+    columns: int = 1,
+    rank: int | None = None,
+    random_state: Any = 0,
+    at_most_seconds: float = math.inf,
 ) -> Preconditioner:
     """The preconditioner, of the rank given, or grown until its cost is half that of the iterations still expected.
 
-    After ``r`` pivots the iterations are predicted as ``sqrt(1 + lambda / noise) log(2 / rtol) / 2`` (at most 200),
-    lambda being what the last block took off the trace for every pivot.
+    Args:
+        at_most_seconds: stop growing at this predicted cost.
     """
     n = system.n
     noise = float(system.noise.min())
-    product = product_seconds(system, min(columns, _BLOCK)) * -(-columns // _BLOCK)
 
     def enough(r: int, eigenvalue: float) -> bool:
-        ratio = eigenvalue / max(noise, 1e-300)
-        iterations = min(200.0, 0.5 * math.sqrt(1.0 + ratio) * math.log(2.0 / rtol))
-        return 4.0 * n * r * r / rates().cholesky_flops > 0.5 * iterations * product
+        spent = 4.0 * n * r * r / rates().cholesky_flops
+        iterations = min(_MOST_EXPECTED, expected_iterations(eigenvalue, noise, rtol))
+        return spent > min(at_most_seconds, 0.5 * iterations * iteration_seconds(system, columns, r))
 
     largest = min(n, _MAX_RANK, max(1, int(_SHARE_OF_MEMORY * memory_budget() / (8 * n))))
     approximation = pivoted_cholesky(
@@ -49,6 +56,17 @@ def build_preconditioner(
         random_state=random_state,
     )
     return precondition(system, approximation)
+
+
+def expected_iterations(next_eigenvalue: float, noise: float, rtol: float) -> float:
+    """The classical bound for the condition number ``1 + next_eigenvalue / noise``; often twice what is needed."""
+    return 0.5 * math.sqrt(1.0 + next_eigenvalue / max(noise, 1e-300)) * math.log(2.0 / rtol)
+
+
+def iteration_seconds(system: System, columns: int, rank: int) -> float:
+    """Predicted time of one iteration for all columns: the product with A, and reading the preconditioner twice."""
+    blocks = -(-columns // _BLOCK)
+    return blocks * (product_seconds(system, min(columns, _BLOCK)) + 16.0 * system.n * rank / rates().memory)
 
 
 def solve_by_cg(
@@ -63,13 +81,34 @@ def solve_by_cg(
     """Blocks of 64 right-hand sides with one preconditioner.
 
     Args:
-        alternative_seconds: predicted time of another method; the iteration gives up when what remains of it is
-            predicted, from its progress so far, to take more than twice as long.
+        alternative_seconds: predicted time of another method. No more than a quarter of it goes into the
+            preconditioner; the iteration gives up when what remains of it is predicted, from the preconditioner before
+            it starts and from its progress later, to take longer.
     """
     t, rtol = B.shape[1], options.rtol
     max_iter = _MAX_ITER if options.max_iter is None else options.max_iter
-    P = build_preconditioner(system, rtol=rtol, columns=t, rank=options.rank, random_state=options.random_state)
-    product = product_seconds(system, min(t, _BLOCK))
+    P = build_preconditioner(
+        system,
+        rtol=rtol,
+        columns=t,
+        rank=options.rank,
+        random_state=options.random_state,
+        at_most_seconds=0.25 * alternative_seconds,
+    )
+    worth = alternative_seconds / iteration_seconds(system, t, P.rank)  # iterations
+    expected = expected_iterations(P.next_eigenvalue, float(system.noise.min()), rtol)
+    if _OF_EXPECTED * expected > worth:
+        return Attempt(
+            x=torch.zeros_like(B) if initial is None else initial,
+            residuals=B.new_ones(t),
+            converged=False,
+            n_iter=0,
+            method="cg",
+            precision="float64",
+            reason=f"conjugate gradients were expected to need {expected:.0f} iterations",
+            rank=P.rank,
+            advice="",
+        )
     X = torch.empty_like(B)
     steps: list[Progress] = []
     # A little lower than asked, so that the round-off of the residual is covered.
@@ -86,7 +125,7 @@ def solve_by_cg(
                 gained = min(digits, max(0.0, -math.log(residual))) if residual > 0 else digits
                 note = f"{state.n_iter} iterations, residual {residual:.0e}"
                 progress.advance(done + gained - progress.done, note=note)
-                return _is_too_slow(state.history, target, alternative_seconds / product)
+                return _is_too_slow(state.history, target, worth)
 
             state = block_cg(
                 system,
@@ -102,6 +141,8 @@ def solve_by_cg(
             steps.append(state)
             if state.stopped == "given up":
                 X[:, j + _BLOCK :] = 0.0
+                reached = f"{state.history[-1]:.0e} after {state.n_iter} iterations"
+                reason = f"conjugate gradients had only come to a residual of {reached}"
                 break
     last = max(steps, key=lambda state: float(state.residual.max()))
     return finish(
@@ -127,7 +168,7 @@ def _is_too_slow(history: list[float], target: float, alternative_iterations: fl
     if k < max(20.0, 0.3 * alternative_iterations) or history[-1] <= 0:
         return False
     rate = math.log(history[k // 2] / history[-1]) / (k - 1 - k // 2)
-    return rate <= 0 or math.log(history[-1] / target) / rate > 2.0 * alternative_iterations
+    return rate <= 0 or math.log(history[-1] / target) / rate > alternative_iterations
 
 
 def _precision(steps: list[Progress]) -> str:

@@ -27,11 +27,13 @@ class PivotedCholesky:
         rows: the factor transposed, ``(rank, n)``, float64.
         pivots: ``(rank,)``, the rows of A that were used, in order.
         remainder: ``(n,)``, the diagonal of what is left; its sum bounds the largest eigenvalue of the remainder.
+        next_eigenvalue: an estimate of that eigenvalue: what each pivot of the last block has taken off the trace.
     """
 
     rows: Tensor
     pivots: Tensor
     remainder: Tensor
+    next_eigenvalue: float
 
     @property
     def factor(self) -> Tensor:
@@ -61,8 +63,7 @@ def pivoted_cholesky(
         A: symmetric positive semidefinite ``(n, n)``: tensor, operator or System (whose noise is left out).
         rank: the most pivots; fewer when the remainder has become round-off.
         tolerance: stop when the sum of the remaining diagonal is at or below this.
-        enough: called after every block with the rank and the trace the last block has taken off for each pivot, an
-            estimate of the next eigenvalue; True stops.
+        enough: called after every block with the rank and ``next_eigenvalue``; True stops.
         random_state: int, generator or None; drawn on the CPU, so every device takes the same pivots.
 
     Raises:
@@ -85,6 +86,7 @@ def pivoted_cholesky(
     floor = 4 * torch.finfo(torch.float64).eps * max(1, rank) * remainder
     rows = torch.empty(rank, n, dtype=torch.float64, device=device)
     pivots: list[int] = []
+    next_eigenvalue = float(remainder.sum())
     while len(pivots) < rank:
         remainder = torch.where(remainder > floor, remainder, 0.0)
         total = float(remainder.sum())
@@ -101,7 +103,7 @@ def pivoted_cholesky(
         kept, lower = _thin(schur.cpu(), remainder[proposed].cpu(), rank - k, draw)
         if not len(kept):
             # The running difference had drifted from the true diagonal: take the true one and draw again.
-            remainder[proposed] = schur.diagonal()
+            remainder[proposed] = schur.diagonal().clamp(min=0.0)
             continue
         kept, lower = kept.to(device), lower.to(device)
         chosen, update = proposed[kept], candidates[kept]
@@ -110,14 +112,14 @@ def pivoted_cholesky(
             update[:, columns] -= rows[:k, chosen].mT @ rows[:k, columns]
             rows[k : k + len(kept), columns] = torch.linalg.solve_triangular(lower, update[:, columns], upper=False)
         taken = rows[k : k + len(kept)].square().sum(0)
-        remainder = remainder - taken
+        remainder = (remainder - taken).clamp_(min=0.0)
         remainder[chosen] = 0.0
         pivots.extend(chosen.tolist())
-        if enough is not None and enough(len(pivots), float(taken.sum()) / len(kept)):
+        next_eigenvalue = min(float(taken.sum()) / len(kept), float(remainder.sum()))
+        if enough is not None and enough(len(pivots), next_eigenvalue):
             break
-    return PivotedCholesky(
-        rows[: len(pivots)], torch.tensor(pivots, dtype=torch.long, device=device), remainder.clamp(min=0.0)
-    )
+    index = torch.tensor(pivots, dtype=torch.long, device=device)
+    return PivotedCholesky(rows[: len(pivots)], index, remainder, next_eigenvalue)
 
 
 def _thin(schur: Tensor, proposed_with: Tensor, limit: int, draw: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -149,14 +151,14 @@ class Preconditioner:
         triangle: R, ``(rank, rank)``, upper triangular.
         root: ``D^(1/2)``, ``(n,)``.
         pivots: ``(rank,)``, the rows of A it was made from.
-        remainder_trace: the trace of what the factor has missed of A.
+        next_eigenvalue: an estimate of the largest eigenvalue of what the factor has missed of A.
     """
 
     basis: Tensor
     triangle: Tensor
     root: Tensor
     pivots: Tensor
-    remainder_trace: float
+    next_eigenvalue: float
 
     @property
     def rank(self) -> int:
@@ -245,4 +247,4 @@ def precondition(system: System, approximation: PivotedCholesky) -> Precondition
         stacked = torch.cat([G.mT, torch.eye(rank, dtype=torch.float64, device=G.device)])
         orthonormal, triangle = torch.linalg.qr(stacked)
         G = orthonormal[: system.n].mT.contiguous()
-    return Preconditioner(G, triangle, root, approximation.pivots, float(approximation.remainder.sum()))
+    return Preconditioner(G, triangle, root, approximation.pivots, approximation.next_eigenvalue)

@@ -12,10 +12,9 @@ from torch import Tensor
 from mercer.arrays import check_finite
 from mercer.config import memory_budget
 from mercer.errors import NotConverged, ShapeError
-from mercer.operators.cholesky import cholesky_bytes
 from mercer.operators.direct import solve_by_cholesky, solve_by_least_squares
 from mercer.operators.iterative import solve_by_cg
-from mercer.operators.methods import Attempt, Options, cholesky_seconds, choose_method
+from mercer.operators.methods import Attempt, Options, choose_method
 from mercer.operators.system import Matrix, System
 
 __all__ = ["Solution", "solve"]
@@ -156,24 +155,16 @@ def _solve_one(system: System, B: Tensor, initial: Tensor | None, options: Optio
     if B.numel() == 0:
         nothing = B.new_zeros(B.shape[1])
         return Attempt(B.clone(), nothing, True, 0, method or "cholesky", "float64", "nothing to solve", 0, "")
-    chosen, reason = (method, "asked for") if method else choose_method(system, B.shape[1])
+    chosen, reason, alternative = (method, "asked for", math.inf) if method else choose_method(system, B.shape[1])
     if chosen == "lstsq":
         return solve_by_least_squares(system, B, rtol=rtol, reason=reason)
     best = None
     if chosen == "cg":
-        may_turn = method is None and cholesky_bytes(system.n) <= memory_budget()
-        best = solve_by_cg(
-            system,
-            B,
-            initial,
-            options,
-            reason=reason,
-            alternative_seconds=cholesky_seconds(system) if may_turn else math.inf,
-        )
-        if best.converged or not may_turn:
+        best = solve_by_cg(system, B, initial, options, reason=reason, alternative_seconds=alternative)
+        if best.converged or math.isinf(alternative):
             return best
-        reason = f"conjugate gradients were at a residual of {best.residual:.0e} after {best.n_iter} iterations"
-    attempt = solve_by_cholesky(system, B, rtol=rtol, reason=reason)
+        reason = best.reason
+    attempt = solve_by_cholesky(system, B, options, reason=reason)
     if method is None and not attempt.converged and 24 * system.n**2 <= memory_budget() and system.n <= _LEAST_SQUARES:
         reason = "the Cholesky factorisation did not reach the residual"
         attempt = min(

@@ -83,9 +83,10 @@ class System:
         """The rows ``A[index]`` in float64, ``(b, n)``, without the noise."""
         return _dense(self._double[index, :]).to(torch.float64)
 
-    def block(self, rows: slice, columns: slice) -> Tensor:
-        """A block of A in float64, without the noise."""
-        return _dense(self._double[rows, columns]).to(torch.float64)
+    def block(self, rows: slice, columns: slice, dtype: torch.dtype = torch.float64) -> Tensor:
+        """A block of A in float32 or float64, without the noise."""
+        operator = self._single if dtype == torch.float32 and self._single is not None else self._double
+        return _dense(operator[rows, columns]).to(dtype)
 
     def column_norm_bound(self) -> float:
         """An upper bound of the norm of any column of A + diag(noise), if A is positive semidefinite.

@@ -42,6 +42,11 @@ class Entry:
         return f"{self.number:02d}-{self.slug}"
 
     @property
+    def month(self) -> str | None:
+        """Month of the first version, ``2021-02``: the first four digits of an arXiv id."""
+        return f"20{self.arxiv[:2]}-{self.arxiv[2:4]}" if self.arxiv else None
+
+    @property
     def citation(self) -> str:
         """Authors, venue and arXiv id as one line, as far as they are known."""
         parts = [", ".join(self.authors), self.venue or (str(self.year) if self.year else "")]

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from statistics import fmean, median
@@ -185,7 +185,14 @@ def judge(claim: Claim, values: Mapping[str, Sequence[float]]) -> Verdict:
     A claim holds where every bounded measure keeps its bounds. If it does and a control does not, the effect is there
     but comes from elsewhere: it holds in the paper's protocol only. A quantity that was not recorded keeps no bound.
     """
-    if not all(quantity.holds(values.get(quantity.name, ())) for quantity in claim.measures if quantity.has_bound):
+    return verdict_of(claim.measures, claim.controls, values)
+
+
+def verdict_of(
+    measures: Iterable[Quantity], controls: Iterable[Quantity], values: Mapping[str, Sequence[float]]
+) -> Verdict:
+    """What :func:`judge` says, for bounds that come from a file."""
+    if not all(quantity.holds(values.get(quantity.name, ())) for quantity in measures if quantity.has_bound):
         return Verdict.DOES_NOT_HOLD
-    is_controlled = all(quantity.holds(values.get(quantity.name, ())) for quantity in claim.controls)
+    is_controlled = all(quantity.holds(values.get(quantity.name, ())) for quantity in controls)
     return Verdict.HOLDS if is_controlled else Verdict.PROTOCOL_ONLY

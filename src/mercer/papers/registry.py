@@ -50,7 +50,7 @@ def find(text: str) -> Entry:
     if wanted in names:
         return names[wanted]
     slugs = [entry.slug for entry in entries()]
-    near = difflib.get_close_matches(wanted, slugs, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(wanted, slugs, n=3, cutoff=0.6)
     near += [entry.slug for entry in search(wanted) if entry.slug not in near] if wanted else []
     meant = f"Did you mean {' or '.join(near[:3])}?" if near else "`mercer papers` lists them all."
     raise PaperError(f"There is no paper {text!r}. {meant}")

@@ -29,7 +29,7 @@ class LinearModel:
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """``(n, t)``: numbers in the model's units, or for classes logits."""
-        return np.asarray(X, dtype=np.float64) @ self.coefficients.T + self.intercept
+        return np.asarray(X.astype(np.float64) @ self.coefficients.T + self.intercept)
 
 
 def fit_ridge(X: np.ndarray, Y: np.ndarray, *, validation: tuple[np.ndarray, np.ndarray], classes: bool) -> LinearModel:

@@ -50,7 +50,7 @@ class Features:
         Y: np.ndarray,
         *,
         missing: tuple[str, ...] = (),
-        straight_copies: bool,
+        log_target: bool,
         trend: bool,
         random_state: int,
     ) -> tuple["Features", np.ndarray]:
@@ -61,8 +61,7 @@ class Features:
             columns: from :func:`mercer.tables.columns.inspect_columns`; those left out are skipped.
             Y: ``(n, t)`` targets as the model sees them, for columns of many levels.
             missing: values that stand for a missing one.
-            straight_copies: whether a heavy-tailed column keeps a straight copy for linear parts. On a log scale of
-                the target it would let one large value raise the prediction exponentially.
+            log_target: whether the model sees the log of the target.
             trend: whether date-times have a trend.
             random_state: of the folds for columns of many levels.
 
@@ -81,7 +80,7 @@ class Features:
                 transforms.append(many)
                 blocks.append(block)
                 continue
-            transform = _fit(column, values, straight_copies=straight_copies, trend=trend)
+            transform = _fit(column, values, log_target=log_target, trend=trend)
             transforms.append(transform)
             blocks.append(transform.apply(values))
         X = np.concatenate(blocks, axis=1)
@@ -142,9 +141,9 @@ class Features:
         return cls(tuple(transforms), tuple(state["missing"]))
 
 
-def _fit(column: Column, values: "pd.Series[Any]", *, straight_copies: bool, trend: bool) -> Transform:
+def _fit(column: Column, values: "pd.Series[Any]", *, log_target: bool, trend: bool) -> Transform:
     if column.kind == "number":
-        return NumberTransform.fit(values, name=column.name, straight_copy=straight_copies)
+        return NumberTransform.fit(values, name=column.name, log_target=log_target)
     if column.kind == "date-time":
         return MomentTransform.fit(values, name=column.name, trend=trend)
     if column.kind == "ordered":

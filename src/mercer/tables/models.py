@@ -89,7 +89,7 @@ def learn_kernel(
 def make_estimator(
     learnt: LearntKernel, *, n_centers: int | None, classes: bool, random_state: int
 ) -> KernelRidge | KernelRidgeClassifier:
-    """Kernel ridge with the learnt kernel, not fitted yet: exact, or with centres. Its mean is the Gaussian process's."""
+    """Kernel ridge with the learnt kernel, not fitted yet: exact, or with centres."""
     kind = KernelRidgeClassifier if classes else KernelRidge
     return kind(alpha=learnt.noise, kernel=learnt.kernel, n_centers=n_centers, rtol=RTOL, random_state=random_state)
 
@@ -148,7 +148,7 @@ class _TiedOptimiser:
             if time.perf_counter() - begun > self.seconds:
                 raise StopIteration
 
-        found = minimize(
+        found: Any = minimize(  # type: ignore[call-overload] # the stubs know no callback that stops
             reduced,
             centre,
             jac=True,
@@ -158,4 +158,4 @@ class _TiedOptimiser:
             options={"maxiter": self.max_iter},
         )
         self.value = float(found.fun)
-        return found.x[self.ties], self.value
+        return np.asarray(found.x)[self.ties], self.value

@@ -46,8 +46,12 @@ class NumberTransform:
     kind = "number"
 
     @classmethod
-    def fit(cls, values: "pd.Series[Any]", *, name: str, straight_copy: bool) -> "NumberTransform":
-        """From the training part's values. ``straight_copy`` allows the straight copy of an asinh-shaped column."""
+    def fit(cls, values: "pd.Series[Any]", *, name: str, log_target: bool) -> "NumberTransform":
+        """From the training part's values.
+
+        Under the log of a target, sizes act as powers, so logarithms are preferred; and there is no straight copy, which
+        would let one large value raise the prediction exponentially.
+        """
         numbers = as_numbers(values, name)
         zero_is_missing = _zeros_are_holes(numbers)
         if zero_is_missing:
@@ -55,12 +59,12 @@ class NumberTransform:
         present = numbers[~np.isnan(numbers)]
         if len(present) == 0:  # all values of the column are in the other parts
             present = np.zeros(1)
-        shape = _choose_shape(present)
+        shape = _choose_shape(present, prefer_log=log_target)
         centre, width = _centre_and_width(np.log(present) if shape == "log" else present)
         draft = cls(name, shape, centre, width, 0.0, 1.0, zero_is_missing, len(present) < len(numbers))
         drawn_in = draft._drawn_in(present)
         straight: tuple[float, ...] = ()
-        if straight_copy and shape == "asinh":
+        if not log_target and shape == "asinh":
             straight = (present.min(), present.max(), present.mean(), present.std() or 1.0)
         return cls(
             name,
@@ -123,10 +127,12 @@ class NumberTransform:
         return np.asarray(np.where(beyond > 0, np.sign(scaled) * (_KNEE + np.log1p(beyond)), scaled))
 
 
-def _choose_shape(present: np.ndarray) -> str:
-    skew = skewness(present)
-    if present.min() > 0.0 and skew > 1.0 and abs(skewness(np.log(present))) < 0.5 * skew:
-        return "log"
+def _choose_shape(present: np.ndarray, *, prefer_log: bool) -> str:
+    if present.min() > 0.0:
+        skew, skew_of_log = skewness(present), skewness(np.log(present))
+        low, high = np.quantile(present, [0.01, 0.99])
+        if (skew > 1.0 and abs(skew_of_log) < 0.5 * skew) or (prefer_log and skew > 0.0 and high > 1.5 * low):
+            return "log"
     centre, width = _centre_and_width(present)
     low, high = np.quantile(present, [0.005, 0.995])
     return "asinh" if max(centre - low, high - centre) / width > _HEAVY else "plain"

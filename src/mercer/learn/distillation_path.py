@@ -1,0 +1,143 @@
+"""All rounds of a fitted self-distillation, to look at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from mercer.errors import MissingExtra
+from mercer.learn.distillation_filters import distill_limit
+from mercer.learn.saving import Saved
+
+__all__ = ["DistillationPath"]
+
+Array = np.ndarray[Any, Any]
+
+
+class DistillationPath(Saved):
+    """The rounds of a :class:`SelfDistillation`, which makes it in ``fit``. Rounds count from 1, the first fit.
+
+    Attributes:
+        alphas: the weight of the true targets in each round, ``(T,)``; that of round 1 has no effect.
+        proposals: the best weights before they were clipped, ``(T,)``; NaN where none was looked for.
+        scores: the mean squared error of each round on rows that it has not seen, ``(T,)``; None without validation data.
+            With a share as ``validation``, of models without those rows.
+        eigenvalues: of the kernel matrix or of the normal matrix of features or centres, ``(r,)``; None for models that are
+            refitted, and for more rows than eigenvalues are worth.
+        filters: what each round leaves of each eigenvector, ``(T, r)``, or None as ``eigenvalues``; see
+            :func:`distill_filter`.
+        penalty: of the kernel ridge regression; None for models that are refitted.
+    """
+
+    _not_saved = ("_model",)
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        alphas: Array,
+        proposals: Array,
+        scores: Array | None,
+        eigenvalues: Array | None = None,
+        filters: Array | None = None,
+        penalty: float | None = None,
+    ) -> None:
+        self._model = model
+        self.alphas, self.proposals, self.scores = alphas, proposals, scores
+        self.eigenvalues, self.filters, self.penalty = eigenvalues, filters, penalty
+
+    def __len__(self) -> int:
+        """The number of rounds."""
+        return len(self.alphas)
+
+    @property
+    def degrees_of_freedom(self) -> Array | None:
+        """How many free parameters each round is worth, the sum of its filter, ``(T,)``; None without filters."""
+        return None if self.filters is None else np.asarray(self.filters.sum(1))
+
+    def limit(self) -> Array:
+        """The filter of infinitely many more rounds with the last weight, ``(r,)``.
+
+        Raises:
+            ValueError: there are no filters, or the rounds do not converge.
+        """
+        filters, values, penalty = self._spectrum()
+        return np.asarray(distill_limit(values, penalty, float(self.alphas[-1]), teacher=self._model.teacher))
+
+    def predict(self, X: Any, round: int | None = -1) -> Any:
+        """Predictions of one round, as :meth:`SelfDistillation.predict`; with ``round=None`` of all, one below the other."""
+        if round is not None:
+            return self._model.predict(X, round=round)
+        found = [self._model.predict(X, round=t) for t in range(1, len(self) + 1)]
+        return torch.stack(found) if isinstance(found[0], torch.Tensor) else np.stack(found)
+
+    def plot_filters(self, axes: Any = None) -> Any:
+        """Each round's filter against the eigenvalues, and their limit; returns the matplotlib axes.
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
+            ValueError: there are no filters.
+        """
+        filters, values, _ = self._spectrum()
+        axes = _axes() if axes is None else axes
+        order = np.argsort(values)
+        kept = order[values[order] > 1e-12 * values.max()]
+        shades = np.linspace(0.25, 1.0, len(filters))
+        for t, (filter, shade) in enumerate(zip(filters, shades, strict=True), start=1):
+            label = f"round {t}" if t in (1, len(filters)) else None
+            axes.plot(values[kept], filter[kept], color="C0", alpha=shade, label=label)
+        try:
+            axes.plot(values[kept], self.limit()[kept], "--", color="C1", label="limit")
+        except ValueError:
+            pass  # rounds that do not converge have none
+        axes.set_xscale("log")
+        axes.set(xlabel="eigenvalue of the kernel matrix", ylabel="what is left of its eigenvector", ylim=(0.0, 1.02))
+        axes.legend()
+        return axes
+
+    def plot_path(self, axes: Any = None) -> Any:
+        """The error of each round, with the weight of the truth beside it; returns the matplotlib axes.
+
+        Without validation data it shows the degrees of freedom instead of the error.
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
+            ValueError: there is neither.
+        """
+        values = self.degrees_of_freedom if self.scores is None else self.scores
+        if values is None:
+            raise ValueError("plot_path shows errors or degrees of freedom, and there are none: give validation=(X, y).")
+        axes = _axes() if axes is None else axes
+        rounds = np.arange(1, len(self) + 1)
+        axes.plot(rounds, values, "o-", color="C0")
+        for t in range(2, len(self) + 1):
+            axes.annotate(
+                f"α = {self.alphas[t - 1]:.2f}",
+                (t, values[t - 1]),
+                xytext=(0, 7),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+            )
+        axes.margins(y=0.15)
+        axes.set_xticks(rounds)
+        axes.set(xlabel="round", ylabel="degrees of freedom" if self.scores is None else "mean squared validation error")
+        return axes
+
+    def _spectrum(self) -> tuple[Array, Array, float]:
+        if self.filters is None or self.eigenvalues is None or self.penalty is None:
+            raise ValueError(
+                "This path has no filters: they are there for kernel ridge regression and Gaussian processes of up to "
+                "5000 rows, features or centres (closed_form_ says whether the rounds are in closed form)."
+            )
+        return self.filters, self.eigenvalues, self.penalty
+
+
+def _axes() -> Any:
+    try:
+        from matplotlib import pyplot
+    except ImportError:
+        raise MissingExtra("Plots need matplotlib: pip install 'mercer[tables]'") from None
+    return pyplot.subplots()[1]

@@ -1,0 +1,175 @@
+"""The training rows of a self-distillation, whole or in part, with the truth as numbers."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _num_samples
+from torch import Tensor
+
+from mercer.arrays import as_tensor
+from mercer.errors import ShapeError
+from mercer.learn.centers import CenterFeatures
+from mercer.learn.distillation_kernel import EigenForm, KernelForm, KernelRounds, SolverForm
+from mercer.learn.distillation_refits import ClassifierRounds, RegressorRounds
+from mercer.learn.distillation_ridge import Underneath
+from mercer.learn.distillation_rounds import Held, Rounds
+from mercer.learn.expansion import ExpansionPath
+from mercer.learn.inputs import Given, densify, take
+from mercer.learn.ridge import primal_features
+
+__all__ = ["KernelTask", "RefitTask", "Task", "class_codes"]
+
+EIGENVALUES = 5000  # rows up to which all eigenvalues are computed; beyond, a factorisation is 30 times quicker
+PROBES = 32  # of the estimated diagonal: 18 % error for each row, far less for the mean over them
+Array = np.ndarray[Any, Any]
+
+
+class Task(Protocol):
+    """What is to be learnt, from all rows or from some."""
+
+    def rounds(self, rows: Array | None, *, n_rounds: int, needs_diagonal: bool) -> Rounds:
+        """Models of these rows."""
+
+    def held(self, rounds: Rounds, left: Array, seen: Array) -> Held:
+        """A judge by rows ``left`` for models of the rows ``seen``."""
+
+    def held_apart(self, rounds: Rounds, X: Any, y: Any) -> Held:
+        """A judge by rows that are not among these."""
+
+
+class KernelTask:
+    """Kernel ridge regression without refits.
+
+    Args:
+        underneath: the regression.
+        given: the points.
+        Y: ``(n, t)``, float64; for classes 1 and -1.
+        center: whether to take the means off Y.
+        classes: None for regression.
+        check: makes ``Given`` of other points.
+    """
+
+    def __init__(
+        self, underneath: Underneath, given: Given, Y: Tensor, *, center: bool, classes: Array | None, check: Any
+    ) -> None:
+        self.ridge, self.penalty = underneath.ridge, underneath.penalty
+        self.given, self.Y, self.classes, self.check = given, Y, classes, check
+        self.center = center or underneath.is_centered
+        self.similarity = self.ridge._similarity(given)
+        self.points = densify(given.points, why="kernel='precomputed'") if self.similarity is None else given.points
+
+    def rounds(self, rows: Array | None, *, n_rounds: int, needs_diagonal: bool) -> KernelRounds:
+        """States of one factorisation."""
+        points, Y = self.points, self.Y
+        if rows is not None:
+            chosen = torch.from_numpy(rows)
+            points = points[chosen][:, chosen] if self.similarity is None else take(points, chosen)
+            Y = Y[chosen]
+        offset = Y.mean(0) if self.center else torch.zeros_like(Y[0])
+        return KernelRounds(self._form(points, Y - offset, n_rounds, needs_diagonal), offset)
+
+    def held(self, rounds: Rounds, left: Array, seen: Array) -> Held:
+        """By rows of the training data."""
+        rows = torch.from_numpy(left)
+        points = self.points[rows][:, torch.from_numpy(seen)] if self.similarity is None else take(self.points, rows)
+        return Held(rounds, points, self.Y[rows])
+
+    def held_apart(self, rounds: Rounds, X: Any, y: Any) -> Held:
+        """By other rows."""
+        if self.classes is None:
+            target = as_tensor(y, dtype=torch.float64, device=self.Y.device).reshape(-1, self.Y.shape[1])
+        else:
+            target = one_vs_rest(class_codes(y, self.classes), len(self.classes)).to(self.Y.device)
+        given = self.check(X)
+        _same_length(len(given), len(target))
+        return Held(rounds, given.points, target)
+
+    def _form(self, points: Any, Y: Tensor, n_rounds: int, needs_diagonal: bool) -> KernelForm:
+        ridge, similarity = self.ridge, self.similarity
+        if ridge.n_centers is not None and similarity is not None:
+            features: CenterFeatures = ridge._center_features(similarity, points)
+            return EigenForm(ExpansionPath.on_centers(features, Y, None), Y, self.penalty)
+        is_primal = similarity is not None and primal_features(similarity, points) is not None
+        if is_primal or len(Y) <= EIGENVALUES:
+            return EigenForm(ExpansionPath.exact(similarity, points, Y, None), Y, self.penalty)
+        return SolverForm(
+            similarity,
+            points,
+            Y,
+            self.penalty,
+            rtol=ridge.rtol,
+            n_rounds=n_rounds,
+            n_probes=PROBES if needs_diagonal else 0,
+            random_state=ridge.random_state,
+        )
+
+
+class RefitTask:
+    """Any other estimator, fitted again in every round.
+
+    Args:
+        estimator: is cloned.
+        X: as it takes it.
+        y: ``(n,)`` or ``(n, t)``; classes as they are.
+        classes: None for regression.
+    """
+
+    def __init__(self, estimator: Any, X: Any, y: Array, *, classes: Array | None) -> None:
+        self.estimator, self.X, self.classes = estimator, X, classes
+        self.y = y if classes is None else class_codes(y, classes)
+
+    def rounds(self, rows: Array | None, *, n_rounds: int, needs_diagonal: bool) -> Rounds:
+        """Fitted clones."""
+        X = self.X if rows is None else _safe_indexing(self.X, rows)
+        y = self.y if rows is None else self.y[rows]
+        if self.classes is None:
+            return RegressorRounds(self.estimator, X, y)
+        return ClassifierRounds(self.estimator, X, y, self.classes)
+
+    def held(self, rounds: Rounds, left: Array, seen: Array) -> Held:
+        """By rows of the training data."""
+        return Held(rounds, _safe_indexing(self.X, left), self._target(self.y[left]))
+
+    def held_apart(self, rounds: Rounds, X: Any, y: Any) -> Held:
+        """By other rows."""
+        y = np.asarray(y, dtype=np.float64) if self.classes is None else class_codes(y, self.classes)
+        _same_length(_num_samples(X), len(y))
+        return Held(rounds, X, self._target(y))
+
+    def _target(self, y: Array) -> Tensor:
+        if self.classes is not None:
+            return torch.eye(len(self.classes), dtype=torch.float64)[torch.from_numpy(y)]
+        values = as_tensor(y, dtype=torch.float64)
+        return values.unsqueeze(-1) if values.dim() == 1 else values
+
+
+def class_codes(y: Any, classes: Array) -> Array:
+    """Classes as their places in ``classes``.
+
+    Raises:
+        ValueError: one that is not there.
+    """
+    labels = y.cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
+    strange = np.setdiff1d(labels, classes)
+    if len(strange):
+        raise ValueError(
+            f"The validation rows have classes that no training row has: {', '.join(map(repr, strange.tolist()))}. Give "
+            f"validation data of the same classes."
+        )
+    return np.searchsorted(classes, labels)
+
+
+def one_vs_rest(codes: Array, n_classes: int) -> Tensor:
+    """1 for a row's class and -1 for the others, ``(n, classes)``; a single column for two classes."""
+    Y = torch.full((len(codes), n_classes), -1.0, dtype=torch.float64)
+    Y.scatter_(1, torch.from_numpy(codes)[:, None], 1.0)
+    return Y[:, 1:] if n_classes == 2 else Y
+
+
+def _same_length(n_points: int, n_targets: int) -> None:
+    if n_points != n_targets:
+        raise ShapeError(f"validation=(X, y): X has {n_points} rows and y has {n_targets}.")

@@ -1,0 +1,97 @@
+"""How long the stages of a fit will take: from counts of operations, the machine's rates and a probe of its speed."""
+
+import time
+
+import numpy as np
+import torch
+
+from mercer.config import memory_budget
+from mercer.kernels import Kernel
+from mercer.operators import plan
+from mercer.operators.rates import rates
+
+__all__ = ["Costs"]
+
+CENTERS = (500, 1000, 2000, 3000, 4000, 6000, 8000, 12_000)
+_ITERATIONS = 25.0  # products of a preconditioned solve, refinement and preconditioner included
+_CENTER_PRODUCTS = 50.0
+_PROBE_ROWS = 1024
+_EVALUATION_FLOPS = 4.0  # times n^3: a Cholesky factorisation, an inverse and the gradient's products, in float64
+_BYTES_A_CENTER = 24  # times the number of centres squared
+
+
+class Costs:
+    """Predicted seconds. ``slowness`` is what the machine takes now, over what its table of rates says."""
+
+    def __init__(self) -> None:
+        self.slowness = _measure_slowness()
+
+    def reading(self, n_bytes: int) -> float:
+        """Parse and check a file."""
+        return 0.2 + 4e-8 * n_bytes * self.slowness
+
+    def transforms(self, n_cells: int) -> float:
+        """Fit and apply the transforms, look for leaks."""
+        return 0.3 + 2e-6 * n_cells * self.slowness
+
+    def ridge(self, n: int, d: int, n_targets: int) -> float:
+        """A linear model by a decomposition of the features."""
+        return 0.1 + (12.0 * n * d**2 / rates().cholesky_flops + 2e-8 * n * d * n_targets) * self.slowness
+
+    def boosting(self, n: int, d: int, n_targets: int) -> float:
+        """500 trees a target, from histograms."""
+        return 0.5 + (5e-9 * n * d * 500.0 / 10.0 + 0.012 * 100.0) * max(1, n_targets) * self.slowness
+
+    def learning(self, n_rows: int, d: int, n_steps: int) -> float:
+        """Steps on the marginal likelihood."""
+        step = _EVALUATION_FLOPS * n_rows**3 / rates().cholesky_flops + 40.0 * n_rows**2 * (1.0 + d / 20.0) / 1e9
+        return (0.02 + step) * n_steps * self.slowness
+
+    def learning_rows(self, n: int, d: int, *, n_steps: int, seconds: float) -> int:
+        """The most rows on which so many steps fit into these seconds, between 500 and 5000."""
+        sizes = [size for size in (500, 1000, 1500, 2000, 3000, 4000, 5000) if size < n] or [n]
+        fitting = [size for size in sizes if self.learning(size, d, n_steps) <= seconds]
+        return min(n, fitting[-1] if fitting else sizes[0])
+
+    def exact(self, kernel: Kernel, X: np.ndarray, n_targets: int) -> float:
+        """Solve with the kernel matrix of all rows."""
+        n = len(X)
+        direct = n**3 / 3.0 / rates().cholesky_flops if 16 * n * n <= memory_budget() else np.inf
+        products = plan(kernel(X), columns=n_targets).seconds * _ITERATIONS
+        return 0.1 + float(min(direct, products)) * self.slowness
+
+    def centers(self, kernel: Kernel, X: np.ndarray, n_centers: int, n_targets: int) -> float:
+        """Fit with some centres, by a normal matrix or by products, whichever is faster."""
+        n, flops = len(X), rates().cholesky_flops
+        direct = 3.0 * n * n_centers**2 / flops
+        products = plan(kernel(X, X[:n_centers]), columns=n_targets).seconds * _CENTER_PRODUCTS
+        products += 3.0 * min(n, 2 * n_centers) * n_centers**2 / flops
+        return 0.1 + min(direct, products) * self.slowness
+
+    def most_centers(self, kernel: Kernel, X: np.ndarray, n_targets: int, *, seconds: float) -> int:
+        """The most centres that fit into these seconds and into memory, between 500 and 12,000."""
+        fitting = [
+            m
+            for m in CENTERS
+            if m < len(X)
+            and _BYTES_A_CENTER * m * m <= memory_budget()
+            and self.centers(kernel, X, m, n_targets) <= seconds
+        ]
+        return fitting[-1] if fitting else min(CENTERS[0], len(X))
+
+    def prediction(self, kernel: Kernel, n_rows: int, X: np.ndarray, n_targets: int) -> float:
+        """Predict so many rows from the rows or centres X."""
+        return plan(kernel(X[:n_rows], X), columns=n_targets).seconds * n_rows / min(n_rows, len(X)) * self.slowness
+
+
+def _measure_slowness() -> float:
+    """A product of 1024 x 1024 matrices now, over what the table of rates predicts: 1 on a quiet machine of its kind."""
+    A = torch.full((_PROBE_ROWS, _PROBE_ROWS), 0.5)
+    seconds = []
+    for _ in range(7):
+        begun = time.perf_counter()
+        A @ A
+        seconds.append(time.perf_counter() - begun)
+    # The median of the wall times: a shared machine is as slow as it is at the moment.
+    slowness = float(np.median(seconds)) * rates().gemm_flops / (2.0 * _PROBE_ROWS**3)
+    return float(np.clip(slowness, 0.2, 50.0))
