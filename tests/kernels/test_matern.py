@@ -18,13 +18,13 @@ def at(distances, nu):
     ("nu", "distance", "value"),
     # mpmath, 40 digits
     [
-        (0.3, 0.5, 0.5073938990193806),
-        (1.0, 0.1, 0.9748863893028413),
-        (1.2, 2.0, 0.2093127785716428),
-        (12.7, 1.0, 0.6133139044366437),
-        (40.0, 0.3, 0.9551173389163098),
-        (100.0, 1e-3, 0.9999994949495887),
-        (169.0, 3.0, 0.011551846218930895),
+        (0.3, 0.5, 0.49834732636424695),
+        (1.0, 0.1, 0.9741974433181197),
+        (1.2, 2.0, 0.13985082074203936),
+        (12.7, 1.0, 0.5886670664740175),
+        (40.0, 0.3, 0.9549217643455289),
+        (100.0, 1e-3, 0.9999994949496238),
+        (169.0, 3.0, 0.011475329434391798),
     ],
 )
 def test_values_are_those_of_a_computer_algebra_system(nu, distance, value):
@@ -40,7 +40,7 @@ def test_half_integers_agree_with_their_neighbours(nu):
 
 @pytest.mark.parametrize("nu", [0.5, 0.7, 1.5, 2.5, 10.5, 12.5, 30.0, 150.0])
 def test_far_points_have_nothing_in_common(nu):
-    values = at([1e2, 1e4, 1e8, 1e12, 1e100], nu)
+    values = torch.stack([at([distance], nu) for distance in (1e2, 1e4, 1e8, 1e12, 1e100)])
     assert bool((values >= 0.0).all())
     assert float(values.max()) < 1e-20
 

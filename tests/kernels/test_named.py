@@ -64,9 +64,9 @@ def test_zero_vectors_and_empty_histograms_give_what_scikit_learn_gives():
 
 
 def test_unknown_names_and_bad_arguments_are_refused():
-    with pytest.raises(ValueError, match="There is no kernel 'gauss'. Choose from: additive_chi2, chi2.* kernel object"):
+    with pytest.raises(ValueError, match=r"There is no kernel 'gauss'. Choose from: additive_chi2, chi2.* object"):
         from_name("gauss", n_features=2)
-    with pytest.raises(ValueError, match="kernel 'rbf' with gamma=-1.0: gamma must be >= 0"):
+    with pytest.raises(ValueError, match=r"kernel 'rbf' with gamma=-1.0: gamma must be >= 0"):
         from_name("rbf", n_features=2, gamma=-1.0)
     with pytest.raises(ValueError, match=r"Pairwise\('rbf'\): there is no such metric. Choose from: additive_chi2"):
         Pairwise("rbf")

@@ -63,23 +63,18 @@ def test_gradients_are_theirs(theirs_kernel):
     translation = translate(theirs_kernel)
     kernel = translation.kernel.learnable()
     found = {h.path: h for h in kernel.hyperparameters()}
-    v = torch.linspace(-1.0, 1.0, 7, dtype=torch.float64)
+    v = torch.linspace(-1.0, 2.0, 7, dtype=torch.float64)
     for plan in ("dense", "tiles"):
+        learnt = [path for path, h in found.items() if h.value.requires_grad]
         value = v @ (kernel(POINTS, plan=plan) @ v)
-        grads = dict(zip(found, torch.autograd.grad(value, [h.value for h in found.values() if h.value.requires_grad]), strict=False))
-        grads = dict(
-            zip(
-                [p for p, h in found.items() if h.value.requires_grad],
-                torch.autograd.grad(v @ (kernel(POINTS, plan=plan) @ v), kernel.tensors()),
-                strict=True,
-            )
-        )
+        grads = dict(zip(learnt, torch.autograd.grad(value, kernel.tensors()), strict=True))
         # by log(theta): value * d/dvalue, times the power between theirs and ours
         free = [link for link in translation.links if found[link.path].value.requires_grad]
         ours = [(grads[link.path] * found[link.path].value.detach() * link.power).reshape(-1) for link in free]
         _, slopes = theirs_kernel(POINTS, eval_gradient=True)
         expected = np.einsum("i,ijk,j->k", v.numpy(), slopes, v.numpy())
-        np.testing.assert_allclose(torch.cat(ours).numpy(), expected, rtol=1e-8, atol=1e-10)
+        # theirs are finite differences at nu = 1.2
+        np.testing.assert_allclose(torch.cat(ours).numpy(), expected, rtol=1e-6)
 
 
 def test_the_diagonal_has_gradients_too():
@@ -162,13 +157,15 @@ def test_float32_points_come_back_as_float32():
 def test_what_scikit_learn_cannot_do_is_said():
     kernel = SklearnKernel(theirs.ExpSineSquared())
     X = torch.from_numpy(POINTS).requires_grad_(True)
-    with pytest.raises(NotImplementedError, match="no gradients in X; use a kernel of mercer.kernels"):
+    with pytest.raises(NotImplementedError, match=r"no gradients in X; use a kernel of mercer.kernels"):
         (kernel(X) @ torch.ones(7, dtype=torch.float64)).sum().backward()
+    learnt = kernel.learnable()
+    (slope,) = torch.autograd.grad(learnt(POINTS).to_dense().sum(), learnt.tensors()[:1], create_graph=True)
     with pytest.raises(NotImplementedError, match="first derivatives only"):
-        torch.vmap(lambda X: kernel(X).to_dense())(torch.from_numpy(POINTS)[None])
+        slope.backward()
     with pytest.raises(ValueError, match="cannot be written as text"):
         to_text(RBF() + kernel)
-    with pytest.raises(TypeError, match="is no kernel of sklearn.gaussian_process.kernels"):
+    with pytest.raises(TypeError, match=r"is no kernel of sklearn.gaussian_process.kernels"):
         from_sklearn("rbf")
     with pytest.raises(TypeError, match="gives no single matrix"):
         from_sklearn(theirs.CompoundKernel([theirs.RBF()]))

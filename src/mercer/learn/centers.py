@@ -28,7 +28,9 @@ from mercer.operators.rates import rates
 
 __all__ = ["CenterFeatures", "choose_centers", "solve_with_centers"]
 
-_JITTER = 1e-10  # of the mean of the diagonal of k(C, C): what float64 can resolve of it, with room for float32 products
+_JITTER = (
+    1e-10  # of the mean of the diagonal of k(C, C): what float64 can resolve of it, with room for float32 products
+)
 _SAMPLE = 2  # rows of the preconditioner, for each centre
 _TYPICAL_ITERATIONS = 25
 _POOL = 10  # pivots are looked for among so many rows for each centre

@@ -69,7 +69,9 @@ class SplitConformal(MetaEstimatorMixin, RegressorMixin, Saved, BaseEstimator):
         check_is_fitted(self, "estimator_")
         predicted, truth = _columns(self.estimator_.predict(X)), _columns(y)
         if predicted.shape != truth.shape:
-            raise ValueError(f"calibrate: y has shape {tuple(truth.shape)}, the predictions have {tuple(predicted.shape)}.")
+            raise ValueError(
+                f"calibrate: y has shape {tuple(truth.shape)}, the predictions have {tuple(predicted.shape)}."
+            )
         self._set_errors(truth - predicted, "calibrated")
         return self
 

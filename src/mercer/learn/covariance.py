@@ -17,7 +17,7 @@ from mercer.kernels import Constant, Kernel, Scaled, Sum, White, parse
 from mercer.kernels.sklearn_kernels import SklearnKernel
 from mercer.kernels.sklearn_translation import Translation, translate
 
-__all__ = ["Covariance", "MercerCovariance", "as_covariance", "split_noise"]
+__all__ = ["Covariance", "MercerCovariance", "as_covariance", "log_prior", "matrix_and_noise", "split_noise"]
 
 Array = np.ndarray[Any, Any]
 
@@ -130,14 +130,6 @@ class MercerCovariance:
             start += slot.size
         return self.own.with_values(values)
 
-    def log_prior(self, theta: Tensor) -> Tensor:
-        """The log density of the values under their priors."""
-        total = theta.new_zeros(())
-        for h in self.with_tensor(theta).hyperparameters():
-            if h.prior is not None and not h.frozen:
-                total = total + h.prior.log_density(h.value)
-        return total
-
     def matrix(self, points: Any) -> tuple[Any, Tensor]:
         """The operator of the part without noise, and the noise."""
         return matrix_and_noise(self.own, points.to(torch.float64))
@@ -157,6 +149,12 @@ def matrix_and_noise(kernel: Kernel, points: Tensor) -> tuple[Any, Tensor]:
     """The operator of the part of a kernel without noise, and the variance of the noise; differentiable."""
     rest, noise = split_noise(kernel)
     return (Constant(0.0) if rest is None else rest)(points), noise.to(points.device)
+
+
+def log_prior(kernel: Kernel) -> Tensor | None:
+    """The log density of the values of a kernel under their priors; None where it has none."""
+    parts = [h.prior.log_density(h.value) for h in kernel.hyperparameters() if h.prior is not None and not h.frozen]
+    return torch.stack(parts).sum() if parts else None
 
 
 def split_noise(kernel: Kernel) -> tuple[Kernel | None, Tensor]:
@@ -213,6 +211,8 @@ def as_covariance(kernel: Any, names: Sequence[str] | None) -> Covariance:
                 translation = translate(kernel)
             except TypeError:
                 return SklearnCovariance(kernel)
-        if not any(isinstance(part, SklearnKernel) for part in (translation.kernel, *translation.kernel.get_params().values())):
+        if not any(
+            isinstance(part, SklearnKernel) for part in (translation.kernel, *translation.kernel.get_params().values())
+        ):
             return MercerCovariance(translation.kernel, translation)
     return SklearnCovariance(kernel)

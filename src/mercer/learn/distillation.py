@@ -2,45 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from numbers import Real
 from typing import Any, Self
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_classifier
-from sklearn.metrics import accuracy_score, r2_score
-from sklearn.utils.metaestimators import available_if
+from sklearn.utils import column_or_1d, get_tags
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _num_samples
 from torch import Tensor
 
+from mercer.errors import ShapeError
 from mercer.learn.calibration import Calibration
 from mercer.learn.distillation_kernel import EigenForm, KernelRounds
 from mercer.learn.distillation_path import DistillationPath
-from mercer.learn.distillation_refits import class_probabilities
-from mercer.learn.distillation_ridge import as_kernel_ridge
-from mercer.learn.distillation_rounds import Judge, LeaveOneOut, Rounds, Trail
-from mercer.learn.distillation_settings import check_settings, split_rows
-from mercer.learn.distillation_tasks import KernelTask, RefitTask, Task, one_vs_rest
+from mercer.learn.distillation_predictions import DistillationPredictions
+from mercer.learn.distillation_ridge import Underneath, as_kernel_ridge
+from mercer.learn.distillation_rounds import Trail
+from mercer.learn.distillation_run import Outcome, run
+from mercer.learn.distillation_settings import check_settings
+from mercer.learn.distillation_tasks import KernelTask, RefitTask, one_vs_rest
 from mercer.learn.inputs import as_targets, check_data
-from mercer.learn.kernel_ridge import KernelRidge
 from mercer.learn.kernel_ridge_classifier import KernelRidgeClassifier
 from mercer.learn.saving import Saved
 
 __all__ = ["SelfDistillation"]
 
 
-def _has(name: str) -> Any:
-    def check(model: Any) -> bool:
-        if not model._offers(name):
-            raise AttributeError(f"{type(model._inner()).__name__} gives SelfDistillation no {name}.")
-        return True
-
-    return check
-
-
-class SelfDistillation(MetaEstimatorMixin, Saved, BaseEstimator):
+class SelfDistillation(DistillationPredictions, MetaEstimatorMixin, Saved, BaseEstimator):
     r"""A model fitted again and again to a mixture of its own predictions and the truth.
 
     .. math:: f^{(t)} = \operatorname{fit}\bigl( \alpha_t y + (1 - \alpha_t) f^{(t-1)}(X) \bigr), \quad f^{(0)}(X) = y
@@ -128,17 +117,132 @@ class SelfDistillation(MetaEstimatorMixin, Saved, BaseEstimator):
         settings = check_settings(self)
         inner = self._inner()
         underneath = as_kernel_ridge(inner, X, y)
-        kept = self._kept_models() if self.warm_start and underneath is None else (Trail(), Trail())
-        self.closed_form_ = underneath is not None
         if settings.is_leave_one_out and underneath is None:
             raise ValueError(
-                f"validation='loo' needs a closed form, which {type(inner).__name__} has not. Give a share such as 0.2, or (X, y)."
+                f"validation='loo' needs a closed form, which {type(inner).__name__} has not. Give a share such as 0.2, "
+                f"or (X, y)."
             )
-        if underneath is not None:
-            task: Task = self._kernel_task(underneath, X, y)
-        else:
-            if hasattr(self, "classes_"):
-                del self.classes_
-            task = self._refit_task(inner, X, y)
-        ...
+        whole, part = self._kept() if self.warm_start and underneath is None else (Trail(), Trail())
+        self.closed_form_ = underneath is not None
+        task = self._refit_task(inner, X, y) if underneath is None else self._kernel_task(underneath, X, y)
+        found = run(
+            task,
+            settings,
+            whole=whole,
+            part=part,
+            needs_diagonal=self._offers("predict_proba") and underneath is not None,
+            random_state=self.random_state,
+        )
+        vars(self).pop("validation_indices_", None)
+        if found.left is not None:
+            self.validation_indices_ = found.left
+        self._keep(task, found)
         return self
+
+    def _kernel_task(self, underneath: Underneath, X: Any, y: Any) -> KernelTask:
+        is_class = isinstance(underneath.ridge, KernelRidgeClassifier)
+        kinds = {} if is_class else {"multi_output": True, "y_numeric": True}
+        given, y = check_data(self, X, y, reset=True, accept_sparse=True, **kinds)
+        codes = self._find_classes(y) if is_class else None
+        if codes is None:
+            Y, self._is_vector = as_targets(y, given.device)
+        else:
+            Y, self._is_vector = one_vs_rest(codes, len(self.classes_)).to(given.device), len(self.classes_) == 2
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self, name):
+                setattr(underneath.ridge, name, getattr(self, name))
+        return KernelTask(
+            underneath,
+            given,
+            Y,
+            codes=codes,
+            classes=None if codes is None else self.classes_,
+            center=self.center,
+            check=lambda points: check_data(self, points, reset=False, accept_sparse=True),
+        )
+
+    def _refit_task(self, inner: Any, X: Any, y: Any) -> RefitTask:
+        for name in ("classes_", "n_features_in_", "feature_names_in_"):
+            vars(self).pop(name, None)
+        values = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
+        if _num_samples(X) != len(values):
+            raise ShapeError(f"Found input variables with inconsistent numbers of samples: {_num_samples(X)}, {len(values)}.")
+        if not is_classifier(inner):
+            return RefitTask(inner, X, values.astype(np.float64), classes=None)
+        if not hasattr(inner, "predict_proba"):
+            raise TypeError(
+                f"{type(inner).__name__} has no predict_proba, so it cannot teach: rounds pass probabilities on. Wrap it in "
+                f"sklearn.calibration.CalibratedClassifierCV, or use KernelRidgeClassifier."
+            )
+        self._find_classes(values)
+        return RefitTask(inner, X, values, classes=self.classes_)
+
+    def _find_classes(self, y: Any) -> Any:
+        labels = y.cpu().numpy() if isinstance(y, Tensor) else column_or_1d(y, warn=True)
+        check_classification_targets(labels)
+        self.classes_, codes = np.unique(labels, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"A classifier needs at least two classes, but y has one class: {self.classes_[0]!r}.")
+        return codes
+
+    def _kept(self) -> tuple[Trail, Trail]:
+        """The rounds of the last fit."""
+        if not hasattr(self, "models_"):
+            return Trail(), Trail()
+        weights = {"alphas": self.path_.alphas.tolist(), "proposals": self.path_.proposals.tolist()}
+        return tuple(
+            Trail(list(models), **{k: list(v) for k, v in weights.items()}) if models else Trail()
+            for models in (self.models_, self._held_models)
+        )
+
+    def _keep(self, task: Any, found: Outcome) -> None:
+        """Fitted attributes from the rounds."""
+        options: dict[str, Any] = {}
+        if isinstance(found.rounds, KernelRounds):
+            self._keep_states(task, found.rounds, found.whole.models)
+            form = found.rounds.form
+            self.solver_ = form.reason
+            if isinstance(form, EigenForm):
+                filters = form.filters(torch.stack(found.whole.models))
+                options = {"eigenvalues": form.values.cpu().numpy(), "filters": filters.cpu().numpy(), "penalty": form.alpha}
+        else:
+            self.models_, self._held_models = found.whole.models, found.part.models
+            self.solver_ = f"{len(self.models_)} rounds of {type(self._inner()).__name__}, fitted one by one"
+            for name in ("n_features_in_", "feature_names_in_"):
+                if hasattr(self.models_[0], name):
+                    setattr(self, name, getattr(self.models_[0], name))
+        self.path_ = DistillationPath(
+            self,
+            alphas=np.array(found.whole.alphas),
+            proposals=np.array(found.whole.proposals),
+            scores=found.scores,
+            **options,
+        )
+
+    def _keep_states(self, task: KernelTask, rounds: KernelRounds, states: list[Tensor]) -> None:
+        expansions = [rounds.form.expansion(state) for state in states]
+        self._ridge, self._offset = task.ridge, rounds.offset
+        self._ridge._keep(task.similarity, task.given, expansions[-1].points if task.similarity is not None else task.points)
+        self._ridge._remember(task.given, task.Y - rounds.offset, None, expansions[-1].dual, self._is_vector)
+        self._coefficients = [(expansion.dual, expansion.feature_weights) for expansion in expansions]
+        if self._offers("predict_proba"):
+            truth = torch.from_numpy(task.codes).to(task.Y.device)
+            self._slopes = []
+            for state in states:
+                residual, rest = rounds.left_out(state)
+                self._slopes.append(Calibration.fit(task.Y - residual / rest[:, None], truth, None).slope)
+
+    def _restore(self) -> None:
+        if hasattr(self, "path_"):
+            self.path_._model = self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self._inner())
+        tags.estimator_type, tags.classifier_tags, tags.regressor_tags = (
+            inner.estimator_type,
+            inner.classifier_tags,
+            inner.regressor_tags,
+        )
+        tags.input_tags, tags.target_tags = inner.input_tags, inner.target_tags
+        return tags

@@ -108,7 +108,9 @@ class DistillationPath(Saved):
         """
         values = self.degrees_of_freedom if self.scores is None else self.scores
         if values is None:
-            raise ValueError("plot_path shows errors or degrees of freedom, and there are none: give validation=(X, y).")
+            raise ValueError(
+                "plot_path shows errors or degrees of freedom, and there are none: give validation=(X, y)."
+            )
         axes = _axes() if axes is None else axes
         rounds = np.arange(1, len(self) + 1)
         axes.plot(rounds, values, "o-", color="C0")
@@ -123,7 +125,9 @@ class DistillationPath(Saved):
             )
         axes.margins(y=0.15)
         axes.set_xticks(rounds)
-        axes.set(xlabel="round", ylabel="degrees of freedom" if self.scores is None else "mean squared validation error")
+        axes.set(
+            xlabel="round", ylabel="degrees of freedom" if self.scores is None else "mean squared validation error"
+        )
         return axes
 
     def _spectrum(self) -> tuple[Array, Array, float]:

@@ -71,9 +71,7 @@ class ClassifierRounds:
         classes: in the order of the numbers.
     """
 
-    def __init__(
-        self, estimator: Any, X: Any, codes: np.ndarray[Any, Any], classes: np.ndarray[Any, Any]
-    ) -> None:
+    def __init__(self, estimator: Any, X: Any, codes: np.ndarray[Any, Any], classes: np.ndarray[Any, Any]) -> None:
         self.estimator, self.X, self.codes, self.classes = estimator, X, codes, classes
         self.truth = np.eye(len(classes))[codes]
 

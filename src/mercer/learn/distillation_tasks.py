@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,7 +22,7 @@ from mercer.learn.expansion import ExpansionPath
 from mercer.learn.inputs import Given, densify, take
 from mercer.learn.ridge import primal_features
 
-__all__ = ["KernelTask", "RefitTask", "Task", "class_codes"]
+__all__ = ["KernelTask", "RefitTask", "Task", "class_codes", "one_vs_rest"]
 
 EIGENVALUES = 5000  # rows up to which all eigenvalues are computed; beyond, a factorisation is 30 times quicker
 PROBES = 32  # of the estimated diagonal: 18 % error for each row, far less for the mean over them
@@ -29,7 +30,15 @@ Array = np.ndarray[Any, Any]
 
 
 class Task(Protocol):
-    """What is to be learnt, from all rows or from some."""
+    """What is to be learnt, from all rows or from some.
+
+    Attributes:
+        n: the number of rows.
+        codes: their classes as numbers, ``(n,)``; None for regression.
+    """
+
+    n: int
+    codes: Array | None
 
     def rounds(self, rows: Array | None, *, n_rounds: int, needs_diagonal: bool) -> Rounds:
         """Models of these rows."""
@@ -47,17 +56,26 @@ class KernelTask:
     Args:
         underneath: the regression.
         given: the points.
-        Y: ``(n, t)``, float64; for classes 1 and -1.
+        Y: targets ``(n, t)``, float64.
+        codes: classes as numbers, and ``classes`` themselves; both None for regression. Y then holds 1 and -1.
         center: whether to take the means off Y.
-        classes: None for regression.
         check: makes ``Given`` of other points.
     """
 
     def __init__(
-        self, underneath: Underneath, given: Given, Y: Tensor, *, center: bool, classes: Array | None, check: Any
+        self,
+        underneath: Underneath,
+        given: Given,
+        Y: Tensor,
+        *,
+        codes: Array | None,
+        classes: Array | None,
+        center: bool,
+        check: Callable[[Any], Given],
     ) -> None:
+        self.n = len(Y)
         self.ridge, self.penalty = underneath.ridge, underneath.penalty
-        self.given, self.Y, self.classes, self.check = given, Y, classes, check
+        self.given, self.Y, self.codes, self.classes, self.check = given, Y, codes, classes, check
         self.center = center or underneath.is_centered
         self.similarity = self.ridge._similarity(given)
         self.points = densify(given.points, why="kernel='precomputed'") if self.similarity is None else given.points
@@ -119,8 +137,10 @@ class RefitTask:
     """
 
     def __init__(self, estimator: Any, X: Any, y: Array, *, classes: Array | None) -> None:
+        self.n = len(y)
         self.estimator, self.X, self.classes = estimator, X, classes
         self.y = y if classes is None else class_codes(y, classes)
+        self.codes = None if classes is None else self.y
 
     def rounds(self, rows: Array | None, *, n_rounds: int, needs_diagonal: bool) -> Rounds:
         """Fitted clones."""

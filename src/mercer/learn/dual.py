@@ -32,7 +32,14 @@ class Dual:
 
 
 def solve_dual(
-    K: Any, Y: Tensor, *, alpha: float, weights: Tensor | None, rtol: float, random_state: Any, max_iter: int | None = None
+    K: Any,
+    Y: Tensor,
+    *,
+    alpha: float,
+    weights: Tensor | None,
+    rtol: float,
+    random_state: Any,
+    max_iter: int | None = None,
 ) -> Dual:
     """``c`` with ``(K + alpha diag(1 / weights)) c = Y``; weights are positive.
 
@@ -42,9 +49,7 @@ def solve_dual(
         NotConverged: the residual ``rtol`` was not reached, and there are too many rows for least squares.
     """
     noise: float | Tensor = alpha if weights is None else alpha / weights
-    found = solve(
-        K, Y, noise=noise, rtol=rtol, max_iter=max_iter, random_state=random_state, raise_on_failure=False
-    )
+    found = solve(K, Y, noise=noise, rtol=rtol, max_iter=max_iter, random_state=random_state, raise_on_failure=False)
     if found.converged:
         return Dual(found.x, found.residual, found.n_iter, f"{found.method}: {found.reason}; {found.precision}")
     n = len(Y)

@@ -215,7 +215,9 @@ class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcess
             if not bool((value >= 0).all()) or not bool(value.isfinite().all()):
                 raise ValueError(f"{name} must not be negative, NaN or infinite: it is a variance.")
         if bool((noise > 0).any()) and len(scale) > 1 and bool((scale != scale[0]).any()):
-            raise ValueError("noise with normalize_y needs targets of one scale: normalise y before, or fit them one by one.")
+            raise ValueError(
+                "noise with normalize_y needs targets of one scale: normalise y before, or fit them one by one."
+            )
         total = alpha.squeeze() + noise.squeeze() / scale[0] ** 2
         return total.reshape(n) if n > 1 and total.numel() == n else total.reshape(())
 

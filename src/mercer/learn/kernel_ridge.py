@@ -123,7 +123,9 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, RidgeModel):
     def _alphas(self, n_targets: int) -> list[float]:
         alphas = np.atleast_1d(np.asarray(self.alpha, dtype=np.float64))
         if alphas.ndim != 1 or len(alphas) not in (1, n_targets):
-            raise ValueError(f"alpha must be one number, or one for each of the {n_targets} targets, not {self.alpha!r}.")
+            raise ValueError(
+                f"alpha must be one number, or one for each of the {n_targets} targets, not {self.alpha!r}."
+            )
         if not (np.isfinite(alphas).all() and (alphas >= 0).all()):
             raise ValueError(f"alpha must be >= 0 and finite, not {self.alpha!r}.")
         return [float(a) for a in (alphas if len(alphas) > 1 else alphas.repeat(n_targets))]

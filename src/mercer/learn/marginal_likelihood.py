@@ -10,14 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mercer.learn.covariance import Array, Covariance, MercerCovariance, matrix_and_noise
+from mercer.learn.covariance import Array, Covariance, MercerCovariance, log_prior, matrix_and_noise
 from mercer.learn.sklearn_covariance import SklearnCovariance
 from mercer.operators import NotPositiveDefinite
 from mercer.operators.inv_quad_logdet import inv_quad_logdet
 
 __all__ = ["EXACT", "MarginalLikelihood"]
 
-EXACT = 5000  # rows up to which the likelihood is exact (Cholesky); beyond, its log-determinant is estimated from probes
+EXACT = (
+    5000  # rows up to which the likelihood is exact (Cholesky); beyond, its log-determinant is estimated from probes
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ class MarginalLikelihood:
         is_exact = n <= EXACT
         log_values = torch.tensor(theta, dtype=torch.float64, requires_grad=True)
         points = self.points.to(torch.float64) if is_exact else self.points
-        K, own_noise = matrix_and_noise(covariance.with_tensor(log_values), points)
+        kernel = covariance.with_tensor(log_values)
+        K, own_noise = matrix_and_noise(kernel, points)
         found = inv_quad_logdet(
             K,
             self.Y,
@@ -72,8 +75,9 @@ class MarginalLikelihood:
             random_state=self.random_state,
         )
         value = -0.5 * (found.inv_quad.sum() + t * found.logdet + n * t * math.log(2.0 * math.pi))
-        if with_prior:
-            value = value + covariance.log_prior(log_values).to(value.device)
+        prior = log_prior(kernel) if with_prior else None
+        if prior is not None:
+            value = value + prior.to(value.device)
         if not len(theta):
             return float(value.detach()), np.zeros(0)
         (gradient,) = torch.autograd.grad(value, log_values)

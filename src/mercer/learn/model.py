@@ -94,7 +94,9 @@ class RidgeModel(Saved, BaseEstimator):
         self.center_indices_ = chosen.numpy()
         return CenterFeatures.of(similarity, points, take(points, chosen))
 
-    def _solve(self, similarity: Similarity | None, given: Given, Y: Tensor, weights: Tensor | None, alpha: float) -> Tensor:
+    def _solve(
+        self, similarity: Similarity | None, given: Given, Y: Tensor, weights: Tensor | None, alpha: float
+    ) -> Tensor:
         """Coefficients ``(n, t)`` of one alpha; keeps what predictions need."""
         if self.n_centers is not None and similarity is not None:
             features = self._center_features(similarity, given.points, weights)
@@ -105,7 +107,9 @@ class RidgeModel(Saved, BaseEstimator):
             self.solver_, self.residual_, self.n_iter_ = found.reason, found.residual, found.n_iter
             return found.coefficients
         points = densify(given.points, why="kernel='precomputed'") if similarity is None else given.points
-        fit = fit_ridge(similarity, points, Y, alpha=alpha, weights=weights, rtol=self.rtol, random_state=self.random_state)
+        fit = fit_ridge(
+            similarity, points, Y, alpha=alpha, weights=weights, rtol=self.rtol, random_state=self.random_state
+        )
         self._keep(similarity, given, given.points)
         self.solver_, self.residual_, self.n_iter_ = fit.reason, fit.residual, fit.n_iter
         self._feature_weights = fit.weights

@@ -118,9 +118,7 @@ def _fit_primal(features: FeatureMap, points: Any, Y: Tensor, alpha: float, weig
     return RidgeFit(dual, solution, residual, 0, reason + (", singular: least squares" if is_singular else ""))
 
 
-def make_path(
-    similarity: Similarity | None, points: Any, Y: Tensor, weights: Tensor | None
-) -> PrimalPath | DualPath:
+def make_path(similarity: Similarity | None, points: Any, Y: Tensor, weights: Tensor | None) -> PrimalPath | DualPath:
     """The eigendecomposition that gives ridge for every alpha: over features if they are few, else over rows."""
     features = None if similarity is None else primal_features(similarity, points)
     if features is not None:
@@ -135,9 +133,7 @@ class RidgePath:
         is_primal: whether it was worked out over features, else over rows.
     """
 
-    def __init__(
-        self, path: PrimalPath | DualPath, *, features: Tensor | None, is_vector: bool, example: Any
-    ) -> None:
+    def __init__(self, path: PrimalPath | DualPath, *, features: Tensor | None, is_vector: bool, example: Any) -> None:
         self.is_primal = path.is_primal
         self._path, self._features, self._is_vector, self._example = path, features, is_vector, example
 
@@ -193,7 +189,9 @@ def ridge_path(A: Any, y: Any, *, sample_weight: Any = None, is_features: bool =
     check_finite(Y, "y")
     if matrix.dim() != 2 or len(Y) != matrix.shape[0] or not (is_features or matrix.shape[1] == matrix.shape[0]):
         kind = "features (n, r)" if is_features else "a square kernel matrix (n, n); for features say is_features=True"
-        raise ShapeError(f"ridge_path: A must be {kind} with a row for each of the {len(Y)} targets, not {tuple(matrix.shape)}.")
+        raise ShapeError(
+            f"ridge_path: A must be {kind} with a row for each of the {len(Y)} targets, not {tuple(matrix.shape)}."
+        )
     weights = None if sample_weight is None else as_tensor(sample_weight, dtype=torch.float64, device=matrix.device)
     if weights is not None and (weights.shape != (len(Y),) or bool((weights < 0).any())):
         raise ValueError(f"sample_weight must hold {len(Y)} numbers >= 0, one for each row.")

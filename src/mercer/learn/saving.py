@@ -77,9 +77,14 @@ def encode(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
         tensors[name] = torch.from_numpy(np.ascontiguousarray(value))
         return {"array": name}
     if isinstance(value, np.ndarray):
-        return {"list": [encode(v, tensors, f"{name}.{i}") for i, v in enumerate(value.tolist())], "dtype": value.dtype.str}
+        return {
+            "list": [encode(v, tensors, f"{name}.{i}") for i, v in enumerate(value.tolist())],
+            "dtype": value.dtype.str,
+        }
     if sparse.issparse(value):
-        parts = {part: encode(getattr(value, part), tensors, f"{name}.{part}") for part in ("data", "indices", "indptr")}
+        parts = {
+            part: encode(getattr(value, part), tensors, f"{name}.{part}") for part in ("data", "indices", "indptr")
+        }
         return {"csr": parts, "shape": list(value.shape), "is_matrix": sparse.isspmatrix(value)}
     if isinstance(value, np.generic):
         value = value.item()
@@ -139,4 +144,3 @@ def decode(value: Any, tensors: Mapping[str, Tensor]) -> Any:
 
             return getattr(kernels, kind)(**{k: decode(v, tensors) for k, v in params.items()})
     raise FileFormatError(f"the file has a value of an unknown kind: {sorted(value)}.")
-

@@ -90,10 +90,8 @@ class Program:
         order = [n for n in postorder(roots) if n.op not in ("constant", "row", "column")]
         uses = Counter(arg for node in order for arg in node.args)
         uses.update(roots)  # outputs stay alive
-        inputs: dict[Expression, tuple[tuple[Expression, ...], dict[str, float]]] = {}
-        for node in order:
-            inputs[node] = _fuse(node, uses)
-        absorbed = {arg for node in order for arg in node.args if arg not in inputs[node][0]}
+        calls = {node: _call(node, uses) for node in order if node.op not in LEAVES}
+        absorbed = {inner for call in calls.values() for inner in call.absorbed}
         place = {leaf("statistic", g): i for i, g in enumerate(self.used)}
         self.n_buffers = len(self.used)
         free: list[int] = []
@@ -114,17 +112,14 @@ class Program:
         for node in order:
             if node.op in LEAVES or node in absorbed:
                 continue
-            args, keywords = inputs[node]
-            operands = tuple(operand(a, first=i == 0) for i, a in enumerate(args))
-            for arg in args:
+            call = calls[node]
+            operands = tuple(operand(a, first=i == 0) for i, a in enumerate(call.args))
+            for arg in call.args:
                 uses[arg] -= 1
                 if uses[arg] == 0 and arg in place:
                     free.append(place[arg])
             place[node] = fresh()
-            into = OPERATIONS[node.op].into
-            assert into is not None, node.op
-            attribute = () if node.value is None else (node.value,)
-            self.steps.append(_Step(into, operands + attribute, keywords, place[node]))
+            self.steps.append(_Step(call.function, operands + call.attributes, call.keywords, place[node]))
         self.outputs: list[int] = []
         for root in roots:
             if root in place and place[root] not in self.outputs:
@@ -168,19 +163,40 @@ class Workspace:
         return views
 
 
-def _fuse(node: Expression, uses: Counter[Expression]) -> tuple[tuple[Expression, ...], dict[str, float]]:
-    """The operands of a call; ``x + 2 y`` becomes one call with ``alpha=2`` when ``2 y`` serves nobody else."""
+class _Call(NamedTuple):
+    """One torch call and the nodes it makes unnecessary."""
 
-    def is_multiple(x: Expression) -> bool:
-        return x.op == "mul" and x.args[1].is_constant and uses[x] == 1 and not x.args[0].is_constant
+    function: Callable[..., Any]
+    args: tuple[Expression, ...]
+    attributes: tuple[Any, ...] = ()
+    keywords: dict[str, float] = {}  # noqa: RUF012 - never changed
+    absorbed: tuple[Expression, ...] = ()
 
-    if node.op in ("add", "sub") and not node.args[0].is_constant:
+
+def _call(node: Expression, uses: Counter[Expression]) -> _Call:
+    """The call of a node; ``x + 2 y``, ``x + y z`` and ``x + 2 y z`` are one where the product serves nobody else."""
+    if node.op in ("add", "sub") and not any(a.is_constant for a in node.args):
         x, y = node.args
-        if node.op == "add" and is_multiple(x) and not y.is_constant and not is_multiple(y):
+        if node.op == "add" and not _is_product(y, uses):
             x, y = y, x
-        if is_multiple(y):
-            return (x, y.args[0]), {"alpha": y.args[1].number}
-    return node.args, {}
+        if _is_product(y, uses):
+            first, second = y.args
+            sign = 1.0 if node.op == "add" else -1.0
+            if not second.is_constant:
+                return _Call(torch.addcmul, (x, first, second), keywords={"value": sign}, absorbed=(y,))
+            if _is_product(first, uses) and not first.args[1].is_constant:
+                value = {"value": sign * second.number}
+                return _Call(torch.addcmul, (x, *first.args), keywords=value, absorbed=(y, first))
+            into = OPERATIONS[node.op].into
+            assert into is not None
+            return _Call(into, (x, first), keywords={"alpha": second.number}, absorbed=(y,))
+    into = OPERATIONS[node.op].into
+    assert into is not None, node.op
+    return _Call(into, node.args, () if node.value is None else (node.value,))
+
+
+def _is_product(x: Expression, uses: Counter[Expression]) -> bool:
+    return x.op == "mul" and uses[x] == 1 and not x.args[0].is_constant
 
 
 def _copy(source: Tensor, *, out: Tensor) -> Tensor:
@@ -193,7 +209,10 @@ def _lower(roots: tuple[Expression, ...], spec: Spec, *, prefer_exp2: bool) -> t
 
     def simple(node: Expression, args: tuple[Expression, ...]) -> Expression:
         if node.op == "exp":
-            return make("exp2" if prefer_exp2 else "exp", clamp(_scale(args[0], base), min=LOWEST_EXPONENT * base))
+            exponent = _scale(args[0], base)
+            if _least(exponent) < LOWEST_EXPONENT * base * (1.0 + 1e-12):
+                exponent = clamp(exponent, min=LOWEST_EXPONENT * base)
+            return make("exp2" if prefer_exp2 else "exp", exponent)
         if node.op == "mul" and args[1].is_constant:
             return _scale(args[0], args[1].number)
         return same_op(node, args)
@@ -213,6 +232,25 @@ def _scale(x: Expression, factor: float) -> Expression:
         return x * factor
     low, high = sorted((x.value[0] * factor, x.value[1] * factor))
     return clamp(_scale(x.args[0], factor), low, high)
+
+
+def _least(x: Expression) -> float:
+    """A number that ``x`` cannot be below, as far as clamps say."""
+    if x.is_constant:
+        return x.number
+    if x.op == "clamp":
+        return float(x.value[0])
+    if x.op == "mul" and x.args[1].is_constant:
+        factor = x.args[1].number
+        return factor * (_least(x.args[0]) if factor > 0 else _greatest(x.args[0]))
+    return 0.0 if x.op in ("sqrt", "exp", "exp2") else -math.inf
+
+
+def _greatest(x: Expression) -> float:
+    """A number that ``x`` cannot be above, as far as clamps say."""
+    if x.op == "clamp":
+        return float(x.value[1])
+    return math.sqrt(_greatest(x.args[0])) if x.op == "sqrt" else math.inf
 
 
 def _fold_scales(roots: tuple[Expression, ...], spec: Spec) -> tuple[tuple[Expression, ...], dict[int, float]]:

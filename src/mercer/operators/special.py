@@ -139,7 +139,14 @@ def matern_expand(node: Expression, s: Expression) -> Expression:
         return Expression("matern", (s,), nu)
     # Programs end exponents at -80; beyond r = 80 the polynomial would outgrow that (r^10 at nu = 21/2).
     r = make("sqrt", clamp(s, max=80.0**2 / (2.0 * nu)) * (2.0 * nu))
-    factor = constant(polynomial[0])
-    for coefficient in polynomial[1:]:
-        factor = r * factor + coefficient
-    return make("exp", -r) * factor
+    e = make("exp", -r)
+    if nu == 0.5:
+        return e
+    # 1 + r + r^2 (...): both first coefficients are 1, and sums of products are one call each
+    factor = r
+    if len(polynomial) > 2:
+        rest = constant(polynomial[0])
+        for coefficient in polynomial[1:-2]:
+            rest = r * rest + coefficient
+        factor = r + (r * r) * rest
+    return e + e * factor

@@ -132,10 +132,10 @@ class _DistancePanels:
     def fill(self, i0: int, i1: int, j0: int, j1: int, out: Tensor, scratch: Tensor) -> None:
         torch.mm(self.left[i0:i1], self.right[j0:j1].mT, out=out)
         if self.near > 0.0:
-            # scale < 0 turns the sign of the raw value around
-            mask = out.ge(-self.near * self.scale) if self.scale > 0 else out.le(-self.near * self.scale)
-            i, j = mask.nonzero(as_tuple=True)
-            if len(i):
+            # scale < 0 turns the sign of the raw value around; the extreme alone says that most tiles have none
+            edge = -self.near * self.scale
+            if float(out.max() if self.scale > 0 else -out.min()) >= (edge if self.scale > 0 else -edge):
+                i, j = (out.ge(edge) if self.scale > 0 else out.le(edge)).nonzero(as_tuple=True)
                 difference = self.E[i0 + i] - self.F[j0 + j]
                 out[i, j] = difference.square_().sum(1).mul_(-0.5 * self.scale)
 

@@ -1,5 +1,6 @@
 """Measures one claim in this process: hands it seeds, takes its numbers, tables and figures."""
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ __all__ = ["FIRST_SEED", "Run", "measure"]
 
 # Bounds are tuned with seeds below this one and reported with the seeds from here on.
 FIRST_SEED = 1000
+_FIGURE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 class Run:
@@ -119,7 +121,12 @@ class Run:
             caption: what is seen.
             width: in inches.
             height: in inches.
+
+        Raises:
+            ValueError: a name that no file can have, or that is taken.
         """
+        if not _FIGURE.fullmatch(name) or name in (figure.name for figure in self._figures):
+            raise ValueError(f"Figure {name!r}: a name of small letters, digits and hyphens that no other figure has.")
         svg = draw_svg(draw, width=width, height=height, salt=f"{self.claim.id}-{name}")
         if svg is None:
             self.note(f"The figure {name!r} needs matplotlib: pip install 'mercer[tables]'.")

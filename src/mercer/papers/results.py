@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,18 @@ from mercer.papers.claim import Claim, Mode, Quantity, Verdict, verdict_of
 from mercer.papers.measurement import Measurement
 from mercer.store import write_atomic
 
-__all__ = ["FORMAT", "NewerResultError", "Result", "read", "read_folder", "results_folder", "write"]
+__all__ = [
+    "FORMAT",
+    "NewerResultError",
+    "OlderResultError",
+    "Result",
+    "path_of",
+    "read",
+    "read_folder",
+    "results_folder",
+    "statement",
+    "write",
+]
 
 FORMAT = 1
 _ROLES = ("measures", "controls", "rivals")
@@ -29,6 +40,10 @@ _ROLES = ("measures", "controls", "rivals")
 
 class NewerResultError(FileFormatError):
     """A result that a newer mercer wrote: it is neither read nor replaced."""
+
+
+class OlderResultError(FileFormatError):
+    """A result that an older mercer wrote: it is replaced once the claim has been measured again."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +114,15 @@ def write(folder: Path, result: Result) -> Path:
     path = path_of(folder, result.paper, result.claim)
     try:
         old = read(path)
+        is_worth_keeping = old is not None and old.measurement is not None
     except NewerResultError:
         raise
+    except OlderResultError:
+        is_worth_keeping = True
     except FileFormatError:
-        if _format_of(path) == FORMAT or _format_of(path) is None:
-            os.replace(path, path.with_name(path.name + ".damaged"))
-        old = None
-    if result.measurement is None and old is not None and old.measurement is not None:
+        os.replace(path, path.with_name(path.name + ".damaged"))
+        is_worth_keeping = False
+    if result.measurement is None and is_worth_keeping:
         return path
     figures = {}
     for figure in result.measurement.figures if result.measurement else ():
@@ -146,12 +163,15 @@ def read(path: Path) -> Result | None:
     """
     if not path.is_file():
         return None
-    record = _record(path)
-    if record is None:
+    try:
+        record = json.loads(path.read_bytes())
+    except ValueError:  # UnicodeDecodeError is one as well
+        record = None
+    if not isinstance(record, dict):
         raise FileFormatError(f"{path} is damaged: it is no JSON object.")
     written = record.get("format")
     if not isinstance(written, int) or written < FORMAT:
-        raise FileFormatError(f"{path} comes from an older mercer (format {written}, now {FORMAT}).")
+        raise OlderResultError(f"{path} comes from an older mercer (format {written}, now {FORMAT}).")
     if written > FORMAT:
         raise NewerResultError(
             f"{path} comes from a newer mercer (format {written}, here {FORMAT}). Update mercer, or choose another "
@@ -162,7 +182,7 @@ def read(path: Path) -> Result | None:
     measured = None
     if record["measurement"] is not None:
         try:
-            measured = Measurement.from_dict(record["measurement"], figures=_figures(path, record))
+            measured = Measurement.from_dict(record["measurement"], figures=list(_figures(path, record)))
         except FileFormatError as error:
             raise FileFormatError(f"{path}: {error}.") from None
     fields = ("paper", "claim", "statement", "configuration", "fingerprint", "reason", "failed", "date")
@@ -186,17 +206,8 @@ def read_folder(folder: Path, paper: str) -> tuple[dict[str, Result], list[str]]
     return results, problems
 
 
-def without_figures(result: Result) -> Result:
-    """The same without the texts of its figures, which can be large."""
-    return replace(result, measurement=result.measurement and replace(result.measurement, figures=()))
-
-
-def _figures(path: Path, record: Mapping[str, Any]) -> list[str]:
-    return list(_figure_texts(path, record["figures"]))
-
-
-def _figure_texts(path: Path, figures: Mapping[str, str]) -> Iterator[str]:
-    for name, digest in figures.items():
+def _figures(path: Path, record: Mapping[str, Any]) -> Iterator[str]:
+    for name, digest in record["figures"].items():
         figure = path.with_name(name)
         data = figure.read_bytes() if figure.is_file() else b""
         if hashlib.sha256(data).hexdigest() != digest:
@@ -206,20 +217,6 @@ def _figure_texts(path: Path, figures: Mapping[str, str]) -> Iterator[str]:
 
 def _quantity(quantity: Quantity) -> dict[str, Any]:
     return {name: getattr(quantity, name) for name in ("name", "text", "at_most", "at_least", "over_seeds")}
-
-
-def _record(path: Path) -> dict[str, Any] | None:
-    try:
-        record = json.loads(path.read_bytes())
-    except ValueError:  # UnicodeDecodeError is one as well
-        return None
-    return record if isinstance(record, dict) else None
-
-
-def _format_of(path: Path) -> int | None:
-    record = _record(path)
-    written = record.get("format") if record else None
-    return written if isinstance(written, int) else None
 
 
 def _checksum(record: Mapping[str, Any]) -> str:

@@ -85,7 +85,7 @@ class Costs:
 
 
 def _measure_slowness() -> float:
-    """A product of 1024 x 1024 matrices now, over what the table of rates predicts: 1 on a quiet machine of its kind."""
+    """A product of 1024 x 1024 matrices now, over what the table of rates predicts: 1 on a quiet machine like it."""
     A = torch.full((_PROBE_ROWS, _PROBE_ROWS), 0.5)
     seconds = []
     for _ in range(7):

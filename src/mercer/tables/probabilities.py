@@ -6,7 +6,7 @@ import numpy as np
 
 __all__ = ["Probabilities"]
 
-_PENALTY = 1e-3  # of the parameters' squares: separable classes would otherwise send them to infinity
+_PENALTY = 1e-4  # of the parameters' squares: separable classes would otherwise send them to infinity
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,8 @@ class NumberTransform:
     def fit(cls, values: "pd.Series[Any]", *, name: str, log_target: bool) -> "NumberTransform":
         """From the training part's values.
 
-        Under the log of a target, sizes act as powers, so logarithms are preferred; and there is no straight copy, which
-        would let one large value raise the prediction exponentially.
+        Under the log of a target, sizes act as powers, so logarithms are preferred; and there is no straight copy,
+        which would let one large value raise the prediction exponentially.
         """
         numbers = as_numbers(values, name)
         zero_is_missing = _zeros_are_holes(numbers)

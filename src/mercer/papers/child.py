@@ -1,0 +1,82 @@
+"""The runner's end of a worker process: starts it, hears its events, and makes sure that it ends."""
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import mercer
+
+__all__ = ["Child", "Event"]
+
+Event = dict[str, Any]
+
+
+class Child:
+    """A worker on one claim.
+
+    Args:
+        job: what :func:`mercer.papers.worker.work` takes.
+        events: every event is put here as ``(child, event)``; the last one is always ``end``, also when the process
+            dies, with ``state`` ``"died"`` then.
+        log: what the claim prints, warnings and tracebacks included.
+        threads: for the numerical libraries; None leaves it to them.
+    """
+
+    def __init__(
+        self, job: Mapping[str, Any], events: "queue.Queue[tuple[Child, Event]]", *, log: BinaryIO, threads: int | None
+    ) -> None:
+        self.job = job
+        self.started = time.monotonic()
+        self.is_measuring = False
+        environment = dict(os.environ)
+        # The worker uses the mercer that is running, installed or not.
+        paths = [str(Path(mercer.__file__).parent.parent), environment.get("PYTHONPATH", "")]
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+        if threads is not None:
+            environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "mercer.papers.worker", json.dumps(dict(job))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=environment,
+            start_new_session=True,  # Ctrl-C reaches the runner, which ends the whole group; a worker writes in peace
+        )
+        threading.Thread(target=self._listen, args=(events,), daemon=True).start()
+
+    @property
+    def seconds(self) -> float:
+        """Since the claim itself began, or since the process did as long as it is still importing."""
+        return time.monotonic() - self.started
+
+    def kill(self) -> None:
+        """End the process and all that it has started, at once. Results are whole in any case."""
+        if hasattr(os, "killpg"):
+            try:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self._process.kill()
+        self._process.wait()
+
+    def _listen(self, events: "queue.Queue[tuple[Child, Event]]") -> None:
+        assert self._process.stdout is not None
+        has_ended = False
+        for line in self._process.stdout:
+            event: Event = json.loads(line)
+            if event["event"] == "started":
+                self.started, self.is_measuring = time.monotonic(), True
+            has_ended = has_ended or event["event"] == "end"
+            events.put((self, event))
+        code = self._process.wait()
+        if not has_ended:
+            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            events.put((self, {"event": "end", "state": "died", "reason": f"its process died ({how})"}))

@@ -1,0 +1,273 @@
+"""Measures claims: each in its own process with a time limit, only what has changed, resumable at any moment."""
+
+import os
+import queue
+import tempfile
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, Self
+
+from mercer import config
+from mercer.errors import FileFormatError, MercerError
+from mercer.papers.child import Child, Event
+from mercer.papers.claim import Claim, Effort, Mode, Verdict
+from mercer.papers.fingerprint import fingerprint
+from mercer.papers.paper import Paper
+from mercer.papers.results import NewerResultError, Result, path_of, read
+from mercer.store import write_atomic
+
+__all__ = ["Display", "Outcome", "ResultsError", "Task", "run_claims", "tasks_of"]
+
+_SECONDS_TO_IMPORT = 300.0  # torch alone takes 2 s, on a loaded machine with a cold disk a minute
+_SECONDS_BETWEEN_LOOKS = 0.2
+
+
+class ResultsError(MercerError, OSError):
+    """Results cannot be written: the disk is full, or the folder is not ours."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One claim to be measured in one configuration.
+
+    Args:
+        paper: whose claim it is.
+        claim: what is measured.
+        folder: of the results, with the mode: ``results/quick``.
+        configuration: ``mode``, ``seeds`` (how many), ``device`` and ``data`` (a path or None).
+        limit: seconds after which it counts as hanging.
+    """
+
+    paper: Paper
+    claim: Claim
+    folder: Path
+    configuration: dict[str, Any]
+    limit: float
+
+    @property
+    def name(self) -> str:
+        """``self-distillation/limit``."""
+        return f"{self.paper.entry.slug}/{self.claim.id}"
+
+    @property
+    def path(self) -> Path:
+        """Where its result is."""
+        return path_of(self.folder, self.paper.entry.key, self.claim.id)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the code it reaches and of its configuration."""
+        assert self.paper.file is not None, "papers are loaded by mercer.papers.registry"
+        return fingerprint(self.paper.file, claim=self.claim.id, configuration=self.configuration)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a task.
+
+    Args:
+        task: which.
+        result: what was measured, now or before; None if nothing was.
+        reason: why it was not measured.
+        failed: it crashed, died or hung.
+        is_new: measured in this run.
+        before: the verdict that stood on the disk before this run, if another one did.
+    """
+
+    task: Task
+    result: Result | None = None
+    reason: str = ""
+    failed: bool = False
+    is_new: bool = False
+    before: Verdict | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of the result, or not measured."""
+        return self.result.verdict if self.result is not None else Verdict.NOT_MEASURED
+
+
+class Display(Protocol):
+    """Shows how far a run is."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *error: object) -> None: ...
+    def line(self, text: str) -> None:
+        """One line that stays."""
+
+    def begin(self, task: Task) -> None:
+        """A worker was started."""
+
+    def seed(self, task: Task, done: int) -> None:
+        """A seed is done."""
+
+    def end(self, outcome: Outcome) -> None:
+        """A task is done, in whatever way."""
+
+
+def tasks_of(
+    papers: Iterable[Paper],
+    *,
+    folder: Path,
+    mode: Mode = "quick",
+    device: str = "cpu",
+    data: Path | None = None,
+    seeds: int | None = None,
+    limit: float | None = None,
+) -> list[Task]:
+    """A task for every claim; arguments as in ``mercer run``."""
+    tasks = []
+    for paper in papers:
+        for claim in paper.claims.values():
+            effort = claim.effort(mode)
+            effort = effort if isinstance(effort, Effort) else Effort()
+            configuration = {
+                "mode": mode,
+                "seeds": seeds or effort.seeds,
+                "device": device,
+                "data": str(data.resolve()) if data else None,
+            }
+            tasks.append(Task(paper, claim, folder, configuration, limit or effort.limit))
+    return tasks
+
+
+def run_claims(tasks: Sequence[Task], *, display: Display, jobs: int = 1) -> list[Outcome]:
+    """Measure what has changed, and give an outcome for every task, in their order.
+
+    Interrupted at any moment, all that was measured stands, and the next call goes on from there.
+
+    Args:
+        tasks: from :func:`tasks_of`.
+        display: shows how far it is.
+        jobs: how many claims are measured at once. Claims about speed come last and run alone.
+
+    Raises:
+        ResultsError: results cannot be written. What is on the disk stays.
+        KeyboardInterrupt: Ctrl-C; the workers are ended first.
+    """
+    known = {id(task): _known(task, display) for task in tasks}
+    waiting = [task for task in tasks if known[id(task)] is None]
+    if waiting:
+        _check_folder(waiting[0].folder)
+    with display:
+        for outcome in known.values():
+            if outcome is not None:
+                display.end(outcome)
+        for is_alone in (False, True):
+            some = [task for task in waiting if (task.claim.kind == "speed") is is_alone]
+            for outcome in _Pool(some, display, jobs=1 if is_alone else jobs).run():
+                known[id(outcome.task)] = outcome
+    return [outcome for outcome in known.values() if outcome is not None]
+
+
+@dataclass
+class _Pool:
+    """Up to ``jobs`` workers at a time, from the front of ``waiting``."""
+
+    waiting: list[Task]
+    display: Display
+    jobs: int
+    running: dict[Child, tuple[Task, BinaryIO]] = field(default_factory=dict)
+    events: "queue.Queue[tuple[Child, Event]]" = field(default_factory=queue.Queue)
+
+    def run(self) -> list[Outcome]:
+        """All outcomes, in the order in which they came."""
+        outcomes = []
+        try:
+            while self.waiting or self.running:
+                while self.waiting and len(self.running) < self.jobs:
+                    self._start(self.waiting.pop(0))
+                outcomes += [outcome for outcome in (self._next(), *self._overdue()) if outcome is not None]
+        finally:
+            for child in list(self.running):
+                child.kill()
+                self.running.pop(child)[1].close()
+        return outcomes
+
+    def _start(self, task: Task) -> None:
+        job = {
+            "paper": str(task.paper.file),
+            "claim": task.claim.id,
+            "configuration": task.configuration,
+            "fingerprint": task.fingerprint,
+            "folder": str(task.folder),
+        }
+        log = tempfile.TemporaryFile()
+        threads = max(1, (os.cpu_count() or 1) // self.jobs) if self.jobs > 1 else None
+        self.running[Child(job, self.events, log=log, threads=threads)] = (task, log)
+        self.display.begin(task)
+
+    def _next(self) -> Outcome | None:
+        """Wait a moment for an event; an outcome if it was a task's last."""
+        try:
+            child, event = self.events.get(timeout=_SECONDS_BETWEEN_LOOKS)
+        except queue.Empty:
+            return None
+        if child not in self.running:  # it hung and was killed
+            return None
+        if event["event"] == "seed":
+            self.display.seed(self.running[child][0], event["done"])
+        return self._finish(child, event["state"], event["reason"]) if event["event"] == "end" else None
+
+    def _overdue(self) -> list[Outcome]:
+        """The outcomes of workers that have taken too long, which end here."""
+        outcomes = []
+        for child, (task, _) in list(self.running.items()):
+            limit = task.limit if child.is_measuring else _SECONDS_TO_IMPORT
+            if child.seconds > limit:
+                child.kill()
+                reason = f"it hung and was stopped after {limit:g} s; --limit {2 * limit:g} gives it longer"
+                outcomes.append(self._finish(child, "hung", reason))
+        return outcomes
+
+    def _finish(self, child: Child, state: str, reason: str) -> Outcome:
+        task, log = self.running.pop(child)
+        if state == "unwritten":
+            log.close()
+            raise ResultsError(f"The result of {task.name} cannot be written. {reason}. Make room; the rest stands.")
+        failed = state in ("failed", "died", "hung")
+        if failed:
+            reason = f"{reason}. What it printed: {_keep_log(task, log)}"
+        log.close()
+        result = read(task.path) if state == "measured" else None
+        outcome = Outcome(task, result, reason=reason, failed=failed, is_new=True)
+        self.display.end(outcome)
+        return outcome
+
+
+def _known(task: Task, display: Display) -> Outcome | None:
+    """The outcome that needs no measuring: left out on purpose, or on the disk already."""
+    effort = task.claim.effort(task.configuration["mode"])
+    if isinstance(effort, str):
+        return Outcome(task, reason=effort)
+    try:
+        result = read(task.path)
+    except NewerResultError as error:
+        return Outcome(task, reason=str(error), failed=True)
+    except FileFormatError as error:
+        display.line(f"{error} {task.name} is measured again.")
+        return None
+    is_current = result is not None and result.measurement is not None and result.fingerprint == task.fingerprint
+    return Outcome(task, result) if is_current else None
+
+
+def _check_folder(folder: Path) -> None:
+    """Find out that nothing can be written before anything is measured."""
+    probe = folder / f".probe-{os.getpid()}"
+    try:
+        write_atomic(probe, "mercer\n")
+        probe.unlink()
+    except OSError as error:
+        raise ResultsError(f"Results cannot be written to {folder}: {error.strerror}. Choose another with --results.") from None
+
+
+def _keep_log(task: Task, log: BinaryIO) -> Path | str:
+    """Save what a failed claim printed, and say where."""
+    log.seek(0)
+    path = config.data_dir() / "logs" / task.paper.entry.key / f"{task.claim.id}-{task.configuration['mode']}.log"
+    with suppress(OSError):
+        write_atomic(path, log.read())
+        return path
+    return "lost, since the log cannot be written either"

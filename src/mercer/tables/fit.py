@@ -1,0 +1,244 @@
+"""From a table to a model and all that is known about it: what `mercer fit` does, callable from Python."""
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mercer.tables.columns import Column, inspect_columns
+from mercer.tables.compare import (
+    Fitted,
+    boosting_model,
+    choosing_score,
+    describe_linear,
+    linear_model,
+    predict_part,
+    scored,
+)
+from mercer.tables.costs import Costs
+from mercer.tables.explain import column_effects, column_importances, curve_sizes, learning_curve
+from mercer.tables.intervals import calibrated_radius
+from mercer.tables.kernel_fit import KernelFit, fit_kernel
+from mercer.tables.leaks import count_copies, find_leaks
+from mercer.tables.model import TableModel, raw_prediction
+from mercer.tables.options import FitOptions
+from mercer.tables.parts import Parts, make_parts, make_split
+from mercer.tables.results import Findings, Interval, ModelFacts
+from mercer.tables.scores import score_difference
+from mercer.tables.stages import Stages
+from mercer.tables.target import ClassTarget, NumberTarget, read_target
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["fit_table"]
+
+_REPORT_SECONDS = 6.0  # charts and files, measured: matplotlib's import and a dozen figures
+_MOST_EFFECTS = 8
+
+
+def fit_table(
+    frame: "pd.DataFrame",
+    options: FitOptions,
+    *,
+    name: str = "table",
+    stages: Stages | None = None,
+) -> tuple[TableModel, Findings]:
+    """A kernel model of a table, compared with ridge regression and gradient boosting.
+
+    Args:
+        frame: one row an observation.
+        options: the target, and whatever else is known.
+        name: of the table, for the report.
+        stages: a clock that may have run while the table was read; None starts one.
+
+    Returns:
+        the model, to predict with or save, and the findings, for :func:`mercer.tables.report.write_report`.
+
+    Raises:
+        TableError: a table from which no model can be made; the message names the column.
+        MemoryBudgetError: the features would not fit in memory.
+
+    >>> import numpy as np, pandas as pd
+    >>> x = np.linspace(0.0, 6.0, 200)
+    >>> model, findings = fit_table(pd.DataFrame({"x": x, "y": np.sin(x)}), FitOptions(target="y", time_budget=5.0))
+    >>> findings.models[0].test[0].value > 0.99
+    True
+    """
+    clock = stages or Stages(options.time_budget)
+    costs = Costs()
+    with clock.stage("columns and features", predicted=costs.transforms(frame.size)) as stage:
+        frame, y, task, columns, n_left_out = _checked(frame, options)
+        split = make_split(frame, y, columns, options)
+        parts = make_parts(frame, y, columns, split, options)
+        leaks = find_leaks(
+            parts.train.frame,
+            columns,
+            y[split.train],
+            missing=options.missing,
+            random_state=options.random_state,
+        )
+        stage.note = f"{parts.train.X.shape[1]} features of {len(parts.features.transforms)} columns"
+    n, d = parts.train.X.shape
+    t = parts.n_values
+    with clock.stage("ridge", predicted=costs.ridge(n, d, t)):
+        ridge = linear_model(parts)
+    with clock.stage("gradient boosting", predicted=costs.boosting(n, d, t)) as stage:
+        boosting = boosting_model(parts, random_state=options.random_state)
+        stage.note = f"{boosting.predictor.n_iter_} trees"
+    kernel = fit_kernel(parts, options, clock, costs, reserve=_REPORT_SECONDS + 0.1 * options.time_budget)
+    models = _scored_models(kernel, boosting, ridge, parts, seed=options.random_state)
+    chosen, reason = _choose(models)
+    predictor = {"kernel": kernel.model, "ridge": ridge}[chosen]
+    model, interval = _table_model(predictor, parts, options)
+    findings = Findings(
+        options=options,
+        table=name,
+        task=task,
+        n_rows=len(frame),
+        n_left_out=n_left_out,
+        columns=columns,
+        handling=_handling(parts),
+        target_scale=parts.target.scale if isinstance(parts.target, NumberTarget) else "plain",
+        classes=parts.target.classes if isinstance(parts.target, ClassTarget) else (),
+        split=split,
+        models=sorted(models, key=lambda facts: facts.name != chosen),
+        chosen=chosen,
+        reasons=[reason, *kernel.reasons],
+        warnings=_warnings(parts, n_left_out, [str(leak) for leak in leaks], options),
+        leaks=leaks,
+        kernel=kernel.facts,
+        truth=parts.test.truth,
+        difference=_difference(models, parts, seed=options.random_state),
+        interval=interval,
+    )
+    _explain(findings, model, parts, kernel, clock, costs)
+    findings.stages = clock.done
+    return model, findings
+
+
+def _checked(frame: "pd.DataFrame", options: FitOptions) -> tuple["pd.DataFrame", np.ndarray, str, list[Column], int]:
+    """The rows that have a target, the target, the task, the columns, and how many rows had none."""
+    task, y, rows = read_target(frame, options)
+    frame = frame if rows.all() else frame[rows]
+    frame = frame.reset_index(drop=True)
+    return frame, y, task, inspect_columns(frame, options), int((~rows).sum())
+
+
+def _scored_models(kernel: KernelFit, boosting: Fitted, ridge: Fitted, parts: Parts, *, seed: int) -> list[ModelFacts]:
+    size = "exact" if kernel.facts.is_exact else f"{kernel.facts.n_centers:,} centres"
+    detail = f"{kernel.facts.candidates[0][0]}, {size}, all {kernel.facts.n_rows:,} training rows"
+    rows: list[tuple[str, str, str, Fitted]] = [
+        ("kernel", "Kernel model", detail, kernel.model),
+        ("boosting", "Gradient boosting", f"scikit-learn, {boosting.predictor.n_iter_} trees", boosting),
+        ("ridge", "Linear model", describe_linear(ridge.predictor, is_class=parts.is_class), ridge),
+    ]
+    return [scored(*row, parts, unit="", seed=seed) for row in rows]
+
+
+def _choose(models: list[ModelFacts]) -> tuple[str, str]:
+    """The kernel model, unless the linear one is better on the validation part."""
+    score = {facts.name: choosing_score(facts.validation) for facts in models}
+    what = "log loss" if any(s.name == "log loss" for s in models[0].validation) else "R2"
+    shown = {name: f"{abs(value):.4f}" for name, value in score.items()}
+    if score["ridge"] > score["kernel"]:
+        return "ridge", (
+            f"The linear model is chosen: on the validation part its {what} is {shown['ridge']}, the kernel model's "
+            f"{shown['kernel']}."
+        )
+    return "kernel", (
+        f"The kernel model is chosen: on the validation part its {what} is {shown['kernel']}, the linear model's "
+        f"{shown['ridge']} (gradient boosting: {shown['boosting']}, for comparison)."
+    )
+
+
+def _table_model(chosen: Fitted, parts: Parts, options: FitOptions) -> tuple[TableModel, Interval | None]:
+    """The model to save, and for numbers its intervals on the test part."""
+    radius, interval = None, None
+    if isinstance(parts.target, NumberTarget):
+
+        def predict(X: np.ndarray) -> np.ndarray:
+            return raw_prediction(chosen.predictor, X)[:, 0]
+
+        radius = calibrated_radius(predict, parts.validation.X, parts.validation.Y[:, 0], level=options.level)
+        z, truth = predict(parts.test.X), parts.test.truth
+        lower, upper = parts.target.backward(z - radius), parts.target.backward(z + radius)
+        coverage = float(((truth >= lower) & (truth <= upper)).mean())
+        error = float(np.sqrt(options.level * (1.0 - options.level) / len(truth)))
+        interval = Interval(options.level, coverage, error, float(np.median(upper - lower)), lower, upper)
+    model = TableModel(
+        target_name=options.target,
+        target=parts.target,
+        features=parts.features,
+        predictor=chosen.predictor,
+        level=options.level,
+        radius=radius,
+        probabilities=chosen.probabilities,
+    )
+    return model, interval
+
+
+def _difference(models: list[ModelFacts], parts: Parts, *, seed: int) -> tuple[float, float]:
+    by_name = {facts.name: facts.prediction for facts in models}
+    if parts.is_class:
+        rows = np.arange(len(parts.test.truth))
+        right = [(by_name[name].argmax(axis=1) == parts.test.truth)[rows] for name in ("kernel", "boosting")]
+        gain = right[0].astype(np.float64) - right[1]
+        return float(gain.mean()), float(gain.std() / len(gain) ** 0.5)
+    return score_difference(parts.test.truth, by_name["kernel"], by_name["boosting"], seed=seed)
+
+
+def _handling(parts: Parts) -> dict[str, str]:
+    return {transform.name: transform.describe() for transform in parts.features.transforms}
+
+
+def _warnings(parts: Parts, n_left_out: int, leaks: list[str], options: FitOptions) -> list[str]:
+    found = list(leaks)
+    n_copies = count_copies(parts.train.X, parts.test.X)
+    if n_copies:
+        found.append(
+            f"{n_copies:,} of the {len(parts.test.X):,} test rows have exactly the features of a training row"
+            f" ({n_copies / len(parts.test.X):.1%})."
+        )
+    if n_left_out:
+        found.append(f"{n_left_out:,} rows without a value of {options.target} were left out.")
+    return found
+
+
+def _explain(
+    findings: Findings, model: TableModel, parts: Parts, kernel: KernelFit, clock: Stages, costs: Costs
+) -> None:
+    """Learning curve, importances and effects, as far as the budget goes."""
+    options = findings.options
+    largest = next(
+        (size for size in (16_000, 8000, 4000, 2000) if _curve_seconds(size, costs) < 0.5 * clock.left), 1000
+    )
+    sizes = curve_sizes(len(parts.train.X), largest=largest)
+    full = {facts.name: choosing_score(facts.validation) for facts in findings.models}
+    with clock.stage("learning curve", predicted=sum(_curve_seconds(size, costs) for size in sizes)):
+        findings.curve = learning_curve(parts, kernel.learnt, full, sizes, options)
+
+    def predict(frame: Any) -> np.ndarray:
+        X = parts.features.apply(frame).astype(np.float32)
+        return predict_part(Fitted(model.predictor, model.probabilities, 0.0), X, parts)
+
+    n_columns = len(parts.features.transforms)
+    predicted = costs.prediction(kernel.learnt.kernel, 2000, parts.train.X, parts.n_values) * 3.0 * n_columns
+    with clock.stage("columns' weights and effects", predicted=0.3 + predicted), warnings.catch_warnings():
+        findings.importances = column_importances(predict, parts.test, parts, random_state=options.random_state)
+        place = _shown_class(parts)
+        of = f"p({findings.classes[place]})" if parts.is_class else options.target
+        names = [name for name, loss in findings.importances if loss > 0.0][:_MOST_EFFECTS]
+        findings.effects = column_effects(
+            predict, names, parts.test, parts, of=of, place=place, random_state=options.random_state
+        )
+
+
+def _curve_seconds(size: int, costs: Costs) -> float:
+    """All three models at one size; the kernel's solve is the largest part."""
+    return (0.2 + size**3 / 3.0 / 6e10 + 3e-4 * size) * costs.slowness
+
+
+def _shown_class(parts: Parts) -> int:
+    """The class whose probability the effects show: the second of two, else the most frequent."""
+    return 1 if parts.n_values == 2 else int(np.bincount(parts.train.truth).argmax()) if parts.is_class else 0
