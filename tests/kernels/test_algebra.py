@@ -1,5 +1,7 @@
 """Kernels made of kernels."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -155,6 +157,28 @@ def test_resolving_names_goes_through_every_kind_of_kernel():
     kernel = (2.0 * (RBF().on("b") + White()) * Constant() ** 2).resolve(["a", "b"])
     assert "on([1])" in repr(kernel)
     assert RBF().resolve(["a"]) == RBF()
+
+
+@dataclass(frozen=True)
+class Norm:
+    """|x|, a number a point."""
+
+    def __call__(self, X, theta):
+        return torch.linalg.vector_norm(X, dim=-1)
+
+
+def test_a_kernel_may_use_numbers_of_single_points():
+    class Weighted(Kernel):
+        def trace(self, binder):
+            left, right = binder.row_value(Norm())
+            again, _ = binder.row_value(Norm())
+            assert again is left
+            return [left * right * torch.exp(-0.5 * binder.squared_distance(torch.tensor(1.0, dtype=torch.float64)))]
+
+    norms = X.norm(dim=1)
+    torch.testing.assert_close(dense(Weighted()), norms[:, None] * norms * dense(RBF()))
+    with pytest.raises(ValueError, match="X contains NaN"):
+        Weighted()(X * float("nan"))
 
 
 def test_a_kernel_of_ones_own_is_one_class():

@@ -73,8 +73,8 @@ def test_gradients_are_theirs(theirs_kernel):
         ours = [(grads[link.path] * found[link.path].value.detach() * link.power).reshape(-1) for link in free]
         _, slopes = theirs_kernel(POINTS, eval_gradient=True)
         expected = np.einsum("i,ijk,j->k", v.numpy(), slopes, v.numpy())
-        # theirs are finite differences at nu = 1.2
-        np.testing.assert_allclose(torch.cat(ours).numpy(), expected, rtol=1e-6)
+        by_differences = getattr(theirs_kernel, "nu", None) == 1.2
+        np.testing.assert_allclose(torch.cat(ours).numpy(), expected, rtol=1e-4 if by_differences else 1e-9)
 
 
 def test_the_diagonal_has_gradients_too():

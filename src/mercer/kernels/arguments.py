@@ -34,7 +34,9 @@ class Arguments:
 
     @classmethod
     def _argument_names(cls) -> list[str]:
-        return [p for p in inspect.signature(cls.__init__).parameters if p != "self"]
+        if cls.__init__ is object.__init__:
+            return []
+        return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
 
     def _arguments(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self._argument_names()}

@@ -1,6 +1,9 @@
 """Kernel models with scikit-learn's interface."""
 
 from mercer.learn.conformal import SplitConformal
+from mercer.learn.distillation import SelfDistillation
+from mercer.learn.distillation_filters import distill_filter, distill_limit, joint_weights, optimal_weight
+from mercer.learn.distillation_path import DistillationPath
 from mercer.learn.gaussian_process import GaussianProcessRegressor
 from mercer.learn.kernel_ridge import KernelRidge
 from mercer.learn.kernel_ridge_classifier import KernelRidgeClassifier
@@ -8,11 +11,17 @@ from mercer.learn.kernel_ridge_cv import KernelRidgeCV
 from mercer.learn.ridge import RidgePath, ridge_path
 
 __all__ = [
+    "DistillationPath",
     "GaussianProcessRegressor",
     "KernelRidge",
     "KernelRidgeCV",
     "KernelRidgeClassifier",
     "RidgePath",
+    "SelfDistillation",
     "SplitConformal",
+    "distill_filter",
+    "distill_limit",
+    "joint_weights",
+    "optimal_weight",
     "ridge_path",
 ]

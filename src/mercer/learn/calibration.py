@@ -17,8 +17,8 @@ __all__ = ["Calibration"]
 class Calibration:
     """``softmax(slope * value)`` over the classes; for two classes the logistic function of ``slope * value``.
 
-    Without offsets, so that the most probable class is the predicted one: a regression on +1 and -1 is 0 where both are as
-    likely.
+    Without offsets, so that the most probable class is the predicted one: a regression on +1 and -1 is 0 where both are
+    as likely.
 
     Attributes:
         slope: > 0.

@@ -1,10 +1,10 @@
 """Kernel ridge with centres: predictions from m of the n points, memory linear in n.
 
-The model is ridge regression on the features ``F = k(X, C) L^-T`` where ``L L' = k(C, C)``: the exact model with the kernel's
-projection onto the centres (Nystrom) in its place. Few centres: the normal matrix ``F'F`` from one pass. Many: conjugate
-gradients on products with k(X, C) that is never stored, preconditioned by the normal matrix of some of the rows.
+The model is ridge regression on the features ``F = k(X, C) L^-T`` where ``L L' = k(C, C)``: the exact model with the
+kernel's projection onto the centres (Nystrom) in its place. Few centres: the normal matrix ``F'F`` from one pass. Many:
+conjugate gradients on products with k(X, C) that is never stored, preconditioned by the normal matrix of some rows.
 
-Source: Rudi, Carratino & Rosasco, Falkon (2017); the preconditioner from a sample of rows instead of from the centres alone.
+Source: Rudi, Carratino & Rosasco, Falkon (2017), with the preconditioner from a sample of rows instead of the centres.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mercer.config import require_memory
 from mercer.errors import NotConverged
 from mercer.learn.dual import Dual
 from mercer.learn.inputs import take
-from mercer.learn.primal import Normal, normal_equations
+from mercer.learn.primal import normal_equations
 from mercer.learn.similarity import Similarity
 from mercer.operators.cg import block_cg
 from mercer.operators.precondition import pivoted_cholesky
@@ -111,14 +111,16 @@ class CenterFeatures:
         return len(self.lower)
 
     def block(self, rows: slice | Tensor) -> Tensor:
-        """The features of some rows, float64. Entries are always computed in float64: small features magnify round-off."""
+        """The features of some rows. Entries are computed in float64 throughout: small features magnify round-off."""
         chosen = self.points[rows] if isinstance(rows, slice) else take(self.points, rows)
         K = self.similarity.dense(chosen, self.centers)
-        return torch.linalg.solve_triangular(self.lower, K.mT, upper=False).mT
+        features: Tensor = torch.linalg.solve_triangular(self.lower, K.mT, upper=False).mT
+        return features
 
     def to_coefficients(self, weights: Tensor) -> Tensor:
         """Coefficients of k(., C) from weights of the features."""
-        return torch.linalg.solve_triangular(self.lower.mT, weights, upper=True)
+        coefficients: Tensor = torch.linalg.solve_triangular(self.lower.mT, weights, upper=True)
+        return coefficients
 
 
 def solve_with_centers(
@@ -205,11 +207,12 @@ def _preconditioner(features: CenterFeatures, alpha: float, weights: Tensor | No
     H *= n / len(chosen)
     # Directions that no sampled row has seen still need a scale, should alpha be 0.
     H.diagonal().add_(alpha + 1e-14 * float(H.diagonal().mean()))
-    return torch.linalg.cholesky(H)
+    lower: Tensor = torch.linalg.cholesky(H)
+    return lower
 
 
 class _NormalSystem:
-    """``F' S F + alpha`` as :func:`mercer.operators.cg.block_cg` wants it; F is applied through products with k(X, C)."""
+    """``F' S F + alpha`` as :func:`mercer.operators.cg.block_cg` wants it, F through products with k(X, C)."""
 
     has_single = True
 
@@ -229,4 +232,5 @@ class _NormalSystem:
     def transposed_product(self, U: Tensor, dtype: torch.dtype) -> Tensor:
         """``F' U`` for U ``(n, t)``."""
         product = (self.operators[dtype].mT @ U.to(dtype)).to(torch.float64)
-        return torch.linalg.solve_triangular(self.features.lower, product, upper=False)
+        solved: Tensor = torch.linalg.solve_triangular(self.features.lower, product, upper=False)
+        return solved

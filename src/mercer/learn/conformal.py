@@ -20,12 +20,12 @@ __all__ = ["SplitConformal"]
 class SplitConformal(MetaEstimatorMixin, RegressorMixin, Saved, BaseEstimator):
     """A regressor with intervals: the prediction plus or minus a quantile of its errors on rows that it has not seen.
 
-    ``fit`` gives the regressor every row and holds none out. The errors come from :meth:`calibrate`, or where the regressor
-    has them in closed form (``leave_one_out``, as :class:`KernelRidge` has) from its own training rows.
+    ``fit`` gives the regressor every row and holds none out. The errors come from :meth:`calibrate`, or where the
+    regressor has them in closed form (``leave_one_out``, as :class:`KernelRidge` has) from its own training rows.
 
-    With :meth:`calibrate` an interval holds a new truth with probability at least ``level``, whatever the regressor, if the
-    new row and the rows of ``calibrate`` are exchangeable (drawn alike, in no order). With leave-one-out errors it does so
-    nearly, as long as one row more or less hardly changes the regressor.
+    With :meth:`calibrate` an interval holds a new truth with probability at least ``level``, whatever the regressor, if
+    the new row and the rows of ``calibrate`` are exchangeable (drawn alike, in no order). With leave-one-out errors it
+    does so nearly, as long as one row more or less hardly changes the regressor.
 
     Args:
         estimator: a regressor with scikit-learn's interface.
@@ -36,8 +36,8 @@ class SplitConformal(MetaEstimatorMixin, RegressorMixin, Saved, BaseEstimator):
         errors_: the errors behind the intervals, ``(n,)`` or ``(n, t)``; not there before there are any.
         method_: "calibrated" or "leave-one-out".
 
-    Source: Papadopoulos et al., Inductive confidence machines for regression (2002); Barber et al., Predictive inference
-    with the jackknife+ (2021), for what leave-one-out errors can promise.
+    Source: Papadopoulos et al., Inductive confidence machines for regression (2002); Barber et al., Predictive
+    inference with the jackknife+ (2021), for what leave-one-out errors can promise.
 
     >>> X = np.arange(20.0)[:, None]
     >>> model = SplitConformal(KernelRidge(), level=0.8).fit(X[:10], X[:10, 0])
@@ -53,7 +53,7 @@ class SplitConformal(MetaEstimatorMixin, RegressorMixin, Saved, BaseEstimator):
         check_level(self.level)
         self.estimator_ = clone(self._regressor()).fit(X, y, **fit_params)
         for name in ("errors_", "method_"):
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
         if hasattr(self.estimator_, "n_features_in_"):
             self.n_features_in_ = self.estimator_.n_features_in_
         if hasattr(self.estimator_, "feature_names_in_"):
@@ -83,8 +83,8 @@ class SplitConformal(MetaEstimatorMixin, RegressorMixin, Saved, BaseEstimator):
             interval: a share such as 0.9, or True for ``level``: also give the limits.
 
         Returns:
-            The prediction; with ``interval`` a triple (prediction, lower, upper). Limits are infinite where there are too
-            few errors: a level of 0.9 needs 9 of them.
+            The prediction; with ``interval`` a triple (prediction, lower, upper). Limits are infinite where there are
+            too few errors: a level of 0.9 needs 9 of them.
 
         Raises:
             ValueError: an interval is asked for, :meth:`calibrate` has not been called, and the regressor has no
@@ -107,8 +107,8 @@ class SplitConformal(MetaEstimatorMixin, RegressorMixin, Saved, BaseEstimator):
     def _take_leave_one_out(self) -> None:
         if not hasattr(self.estimator_, "leave_one_out"):
             raise ValueError(
-                f"{type(self.estimator_).__name__} has no leave-one-out errors: call calibrate(X, y) with rows that it was "
-                f"not fitted to."
+                f"{type(self.estimator_).__name__} has no leave-one-out errors: call calibrate(X, y) with rows "
+                f"that it was not fitted to."
             )
         self._set_errors(_columns(self.estimator_.leave_one_out()), "leave-one-out")
 

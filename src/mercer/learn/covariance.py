@@ -1,4 +1,4 @@
-"""The kernel of a Gaussian process as its optimiser sees it: logarithms within bounds, a matrix, and noise of its own."""
+"""The kernel of a Gaussian process as its optimiser sees it: logarithms within bounds, a matrix, its own noise."""
 
 from __future__ import annotations
 

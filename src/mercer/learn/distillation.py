@@ -34,29 +34,30 @@ class SelfDistillation(DistillationPredictions, MetaEstimatorMixin, Saved, BaseE
 
     .. math:: f^{(t)} = \operatorname{fit}\bigl( \alpha_t y + (1 - \alpha_t) f^{(t-1)}(X) \bigr), \quad f^{(0)}(X) = y
 
-    Round 1 is the estimator's own fit; every further one is regularised more, the more so the less weight the truth has. It
-    helps a model that is regularised too little for the noise in its labels, and the best weight has a closed form
-    (:func:`optimal_weight`). A kernel ridge regression whose penalty was chosen well gains nothing: its rounds tend to
-    ridge regression with the penalty ``lambda / alpha``.
+    Round 1 is the estimator's own fit; every further one is regularised more, the more so the less weight the truth
+    has. It helps a model that is regularised too little for the noise in its labels, and the best weight has a closed
+    form (:func:`optimal_weight`). A kernel ridge regression whose penalty was chosen well gains nothing: its rounds
+    tend to ridge regression with the penalty ``lambda / alpha``.
 
-    For kernel ridge regression and the mean of a Gaussian process (mercer's and scikit-learn's) all rounds come from one
-    factorisation, without a single refit; ``closed_form_`` says so. Any other scikit-learn regressor, or classifier with
-    ``predict_proba``, is fitted anew in each round.
+    For kernel ridge regression and the mean of a Gaussian process (mercer's and scikit-learn's) all rounds come from
+    one factorisation, without a single refit; ``closed_form_`` says so. Any other scikit-learn regressor, or
+    classifier with ``predict_proba``, is fitted anew in each round.
 
     Args:
         estimator: the model; None is :class:`KernelRidge`.
         n_rounds: how many rounds, the first fit included.
-        alpha: the weight of the truth: "optimal" chooses it in each round by ``validation``; or one number, or a number for
-            each round (that of round 1 has no effect).
-        clip: between which optimal weights are kept, and given ones have to lie; None leaves them free. Free weights gain
-            more in one round and then oscillate.
-        validation: by what weights are chosen. A share of the rows to hold out: when the weights are known, all rows are
-            fitted with them. Or ``(X, y)``. Or "loo": leave-one-out errors in closed form (kernel models only), exact for
-            round 1 and an approximation after. None where alpha is given.
+        alpha: the weight of the truth: "optimal" chooses it in each round by ``validation``; or one number, or a
+            number for each round (that of round 1 has no effect).
+        clip: between which optimal weights are kept, and given ones have to lie; None leaves them free. Free weights
+            gain more in one round and then oscillate.
+        validation: by what weights are chosen. A share of the rows to hold out: when the weights are known, all rows
+            are fitted with them. Or ``(X, y)``. Or "loo": leave-one-out errors in closed form (kernel models only),
+            exact for round 1 and an approximation after. None where alpha is given.
         teacher: "previous" round or the "first".
-        center: whether a kernel model is fitted to y minus its mean. Without, each round shrinks the mean as well, and round
-            1 is to the digit what the estimator gives. Other estimators are given y as it is.
-        warm_start: whether a second ``fit`` on the same data keeps the rounds there are and adds those that are missing.
+        center: whether a kernel model is fitted to y minus its mean. Without, each round shrinks the mean as well,
+            and round 1 is to the digit what the estimator gives. Other estimators are given y as it is.
+        warm_start: whether a second ``fit`` on the same data keeps the rounds there are and adds those that are
+            missing.
         random_state: of the held-out rows.
 
     Attributes:
@@ -119,8 +120,8 @@ class SelfDistillation(DistillationPredictions, MetaEstimatorMixin, Saved, BaseE
         underneath = as_kernel_ridge(inner, X, y)
         if settings.is_leave_one_out and underneath is None:
             raise ValueError(
-                f"validation='loo' needs a closed form, which {type(inner).__name__} has not. Give a share such as 0.2, "
-                f"or (X, y)."
+                f"validation='loo' needs a closed form, which {type(inner).__name__} has not. Give a share such as "
+                f"0.2, or (X, y)."
             )
         whole, part = self._kept() if self.warm_start and underneath is None else (Trail(), Trail())
         self.closed_form_ = underneath is not None
@@ -133,7 +134,7 @@ class SelfDistillation(DistillationPredictions, MetaEstimatorMixin, Saved, BaseE
             needs_diagonal=self._offers("predict_proba") and underneath is not None,
             random_state=self.random_state,
         )
-        vars(self).pop("validation_indices_", None)
+        self.__dict__.pop("validation_indices_", None)
         if found.left is not None:
             self.validation_indices_ = found.left
         self._keep(task, found)
@@ -163,16 +164,19 @@ class SelfDistillation(DistillationPredictions, MetaEstimatorMixin, Saved, BaseE
 
     def _refit_task(self, inner: Any, X: Any, y: Any) -> RefitTask:
         for name in ("classes_", "n_features_in_", "feature_names_in_"):
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
         values = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
         if _num_samples(X) != len(values):
-            raise ShapeError(f"Found input variables with inconsistent numbers of samples: {_num_samples(X)}, {len(values)}.")
+            raise ShapeError(
+                f"Found input variables with inconsistent numbers of samples: X has {_num_samples(X)}, "
+                f"y has {len(values)}."
+            )
         if not is_classifier(inner):
             return RefitTask(inner, X, values.astype(np.float64), classes=None)
         if not hasattr(inner, "predict_proba"):
             raise TypeError(
-                f"{type(inner).__name__} has no predict_proba, so it cannot teach: rounds pass probabilities on. Wrap it in "
-                f"sklearn.calibration.CalibratedClassifierCV, or use KernelRidgeClassifier."
+                f"{type(inner).__name__} has no predict_proba, so it cannot teach: rounds pass probabilities on. "
+                f"Wrap it in sklearn.calibration.CalibratedClassifierCV, or use KernelRidgeClassifier."
             )
         self._find_classes(values)
         return RefitTask(inner, X, values, classes=self.classes_)
@@ -189,11 +193,11 @@ class SelfDistillation(DistillationPredictions, MetaEstimatorMixin, Saved, BaseE
         """The rounds of the last fit."""
         if not hasattr(self, "models_"):
             return Trail(), Trail()
-        weights = {"alphas": self.path_.alphas.tolist(), "proposals": self.path_.proposals.tolist()}
-        return tuple(
-            Trail(list(models), **{k: list(v) for k, v in weights.items()}) if models else Trail()
-            for models in (self.models_, self._held_models)
-        )
+
+        def trail(models: list[Any]) -> Trail:
+            return Trail(list(models), self.path_.alphas.tolist(), self.path_.proposals.tolist()) if models else Trail()
+
+        return trail(self.models_), trail(self._held_models)
 
     def _keep(self, task: Any, found: Outcome) -> None:
         """Fitted attributes from the rounds."""
@@ -204,7 +208,11 @@ class SelfDistillation(DistillationPredictions, MetaEstimatorMixin, Saved, BaseE
             self.solver_ = form.reason
             if isinstance(form, EigenForm):
                 filters = form.filters(torch.stack(found.whole.models))
-                options = {"eigenvalues": form.values.cpu().numpy(), "filters": filters.cpu().numpy(), "penalty": form.alpha}
+                options = {
+                    "eigenvalues": form.values.cpu().numpy(),
+                    "filters": filters.cpu().numpy(),
+                    "penalty": form.alpha,
+                }
         else:
             self.models_, self._held_models = found.whole.models, found.part.models
             self.solver_ = f"{len(self.models_)} rounds of {type(self._inner()).__name__}, fitted one by one"
@@ -222,8 +230,9 @@ class SelfDistillation(DistillationPredictions, MetaEstimatorMixin, Saved, BaseE
     def _keep_states(self, task: KernelTask, rounds: KernelRounds, states: list[Tensor]) -> None:
         expansions = [rounds.form.expansion(state) for state in states]
         self._ridge, self._offset = task.ridge, rounds.offset
-        self._ridge._keep(task.similarity, task.given, expansions[-1].points if task.similarity is not None else task.points)
-        self._ridge._remember(task.given, task.Y - rounds.offset, None, expansions[-1].dual, self._is_vector)
+        last = expansions[-1]
+        self._ridge._keep(task.similarity, task.given, task.points if task.similarity is None else last.points)
+        self._ridge._remember(task.given, task.Y - rounds.offset, None, last.dual, self._is_vector)
         self._coefficients = [(expansion.dual, expansion.feature_weights) for expansion in expansions]
         if self._offers("predict_proba"):
             truth = torch.from_numpy(task.codes).to(task.Y.device)

@@ -18,8 +18,8 @@ __all__ = ["distill_filter", "distill_limit", "inverse_or_zero", "joint_weights"
 def distill_filter(d: Any, lam: float, alphas: Sequence[float], *, teacher: str = "previous") -> Any:
     r"""What each round of self-distillation leaves of each eigenvector of the kernel matrix.
 
-    With :math:`K = V \operatorname{diag}(d) V^T` and :math:`A_j = d_j / (d_j + \lambda)` the predictions of round t at the
-    training points are :math:`V \operatorname{diag}(B^{(t)}) V^T y`, where :math:`B^{(0)} = 1` and
+    With :math:`K = V \operatorname{diag}(d) V^T` and :math:`A_j = d_j / (d_j + \lambda)` the predictions of round t
+    at the training points are :math:`V \operatorname{diag}(B^{(t)}) V^T y`, where :math:`B^{(0)} = 1` and
 
     .. math:: B^{(t)}_j = A_j [ (1 - \alpha_t) B^{(t-1)}_j + \alpha_t ]
 
@@ -57,8 +57,8 @@ def distill_limit(d: Any, lam: float, alpha: float, *, teacher: str = "previous"
 
     .. math:: B^{(\infty)}_j = \frac{d_j}{d_j + \lambda / \alpha}
 
-    It is reached at the rate :math:`(1 - \alpha) \max_j A_j` a round, and is zero for ``alpha = 0``. With the first round as
-    the teacher of all others nothing changes after round 2, whose filter this then is.
+    It is reached at the rate :math:`(1 - \alpha) \max_j A_j` a round, and is zero for ``alpha = 0``. With the first
+    round as the teacher of all others nothing changes after round 2, whose filter this then is.
 
     Args:
         d, lam, teacher: as in :func:`distill_filter`.
@@ -81,8 +81,8 @@ def distill_limit(d: Any, lam: float, alpha: float, *, teacher: str = "previous"
         rate = abs(1.0 - alpha) * float(shrink.abs().max())
         if rate >= 1.0:
             raise ValueError(
-                f"alpha = {alpha:g} does not converge: each round multiplies its difference from the limit by {rate:.3g}. "
-                f"Give a positive lam and an alpha between 0 and 1."
+                f"alpha = {alpha:g} does not converge: each round multiplies its difference from the limit by "
+                f"{rate:.3g}. Give a positive lam and an alpha between 0 and 1."
             )
         limit = alpha * shrink / (1.0 - (1.0 - alpha) * shrink)
     return like(limit, d if isinstance(d, Tensor) else None)
@@ -97,8 +97,8 @@ def optimal_weight(target: Any, first: Any, student: Any) -> float:
     regularised too little, above 1 it already is too much and distilling hurts.
 
     Args:
-        target: v, the truth at validation points, ``(m,)`` or ``(m, c)``. Noise in it does no harm on average as long as the
-            models have not seen these points.
+        target: v, the truth at validation points, ``(m,)`` or ``(m, c)``. Noise in it does no harm on average as long
+            as the models have not seen these points.
         first: u, predictions there of the model fitted to the true targets (round 1).
         student: g, predictions there of a model fitted to the teacher's predictions alone.
 
@@ -117,8 +117,8 @@ def optimal_weight(target: Any, first: Any, student: Any) -> float:
     v, u, g = (as_tensor(a, dtype=torch.float64).cpu() for a in (target, first, student))
     if not v.shape == u.shape == g.shape:
         raise ShapeError(
-            f"optimal_weight: target, first and student must have the same shape, not {tuple(v.shape)}, {tuple(u.shape)} "
-            f"and {tuple(g.shape)}."
+            f"optimal_weight: target, first and student must have the same shape, not {tuple(v.shape)}, "
+            f"{tuple(u.shape)} and {tuple(g.shape)}."
         )
     for name, values in (("target", v), ("first", u), ("student", g)):
         check_finite(values, name)
@@ -131,11 +131,12 @@ def optimal_weight(target: Any, first: Any, student: Any) -> float:
 
 
 def joint_weights(target: Any, rounds: Any, *, n_folds: int = 5, random_state: int = 0) -> Any:
-    """Weights of all rounds at once, the sum of which predicts best: least squares with a rank chosen by cross-validation.
+    """Weights of all rounds at once: the sum of rounds that predicts best, by cross-validated least squares.
 
-    The predictions of T rounds without truth (``alpha=0``) span those of every path of T rounds, whatever its weights, so
-    this is the best of all paths on the validation data. Rounds are nearly multiples of each other; only the leading
-    directions in which they differ are used, as many as cross-validation finds useful, and none leaves round 1 alone.
+    The predictions of T rounds without truth (``alpha=0``) span those of every path of T rounds, whatever its
+    weights, so this is the best of all paths on the validation data. Rounds are nearly multiples of each other; only
+    the leading directions in which they differ are used, as many as cross-validation finds useful, and none leaves
+    round 1 alone.
 
     Args:
         target: the truth at validation points, ``(m,)`` or ``(m, c)``.

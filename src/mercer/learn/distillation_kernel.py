@@ -8,18 +8,20 @@ import torch
 from torch import Tensor
 
 from mercer.arrays import generator
+from mercer.config import memory_budget
 from mercer.errors import NotConverged
 from mercer.learn.distillation_filters import inverse_or_zero
 from mercer.learn.expansion import Expansion, ExpansionPath
 from mercer.learn.primal import PrimalPath, row_blocks
 from mercer.operators.cg import block_cg
-from mercer.operators.cholesky import cholesky
+from mercer.operators.cholesky import cholesky, cholesky_bytes
 from mercer.operators.iterative import build_preconditioner
-from mercer.operators.methods import choose_method
 from mercer.operators.system import System
 
 __all__ = ["EigenForm", "KernelForm", "KernelRounds", "SolverForm"]
 
+# Rows up to which one Cholesky factorisation, half a minute, is cheaper than iterating in every round.
+_FACTORISED = 20_000
 _REFINEMENTS = 5
 _MAX_ITER = 1000
 _COLUMNS = 64  # right-hand sides of conjugate gradients at a time
@@ -66,11 +68,13 @@ class EigenForm:
 
     def again(self, state: Tensor) -> Tensor:
         """Times ``d / (d + alpha)``."""
-        return state * self.values * self.first
+        again: Tensor = state * self.values * self.first
+        return again
 
     def filters(self, state: Tensor) -> Tensor:
         """What is left of each eigenvector of the targets, ``(..., r)``."""
-        return state * self.values
+        kept: Tensor = state * self.values
+        return kept
 
     def expansion(self, state: Tensor) -> Expansion:
         """The function."""
@@ -107,7 +111,6 @@ class SolverForm:
         Y: targets ``(n, t)``.
         alpha: the penalty of the ridge regression.
         rtol: relative residual of every solve.
-        n_rounds: how many solves there will be, by which Cholesky or conjugate gradients are chosen.
         n_probes: 0 where no diagonal will be asked for.
 
     Raises:
@@ -122,7 +125,6 @@ class SolverForm:
         alpha: float,
         *,
         rtol: float,
-        n_rounds: int,
         n_probes: int,
         random_state: Any,
     ) -> None:
@@ -131,15 +133,15 @@ class SolverForm:
         self.system = System(K, alpha)
         signs = torch.randint(0, 2, (len(Y), n_probes), generator=generator(random_state), dtype=torch.float64)
         self.probes = (2.0 * signs - 1.0).to(Y.device)
-        columns = Y.shape[1] + n_probes
-        method, why = choose_method(self.system, columns * n_rounds)
-        self.factor = cholesky(self.system, description="self-distillation") if method == "cholesky" else None
+        is_direct = len(Y) <= _FACTORISED and cholesky_bytes(len(Y)) <= memory_budget()
+        self.factor = cholesky(self.system, description="self-distillation") if is_direct else None
         if self.factor is None:
+            columns = min(Y.shape[1] + n_probes, _COLUMNS)
             self.preconditioner = build_preconditioner(
-                self.system, rtol=rtol, columns=min(columns, _COLUMNS), random_state=random_state
+                self.system, rtol=rtol, columns=columns, random_state=random_state
             )
-        kind = "Cholesky factorisation" if self.factor is not None else "preconditioner"
-        self.reason = f"every round from one {kind} over {len(Y)} rows; {why}"
+        kind = "Cholesky factorisation" if is_direct else "preconditioner of conjugate gradients"
+        self.reason = f"every round from one {kind} over {len(Y)} rows"
         targets = torch.cat([Y, self.probes], 1)
         self.first = torch.stack([targets, self._solve(targets)])
 
@@ -194,8 +196,8 @@ class SolverForm:
 
     def _not_converged(self, reached: float, X: Tensor) -> NotConverged:
         return NotConverged(
-            f"Self-distillation on {len(X)} rows: a relative residual of {self.rtol:.0e} was asked for, {reached:.1e} was "
-            f"reached. Give the kernel ridge a larger alpha or rtol.",
+            f"Self-distillation on {len(X)} rows: a relative residual of {self.rtol:.0e} was asked for, {reached:.1e} "
+            f"was reached. Give the kernel ridge a larger alpha or rtol.",
             X,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,10 @@ class DistillationPath(Saved):
     Attributes:
         alphas: the weight of the true targets in each round, ``(T,)``; that of round 1 has no effect.
         proposals: the best weights before they were clipped, ``(T,)``; NaN where none was looked for.
-        scores: the mean squared error of each round on rows that it has not seen, ``(T,)``; None without validation data.
-            With a share as ``validation``, of models without those rows.
-        eigenvalues: of the kernel matrix or of the normal matrix of features or centres, ``(r,)``; None for models that are
-            refitted, and for more rows than eigenvalues are worth.
+        scores: the mean squared error of each round on rows that it has not seen, ``(T,)``; None without validation
+            data. With a share as ``validation``, of models without those rows.
+        eigenvalues: of the kernel matrix or of the normal matrix of features or centres, ``(r,)``; None for models
+            that are refitted, and for more rows than eigenvalues are worth.
         filters: what each round leaves of each eigenvector, ``(T, r)``, or None as ``eigenvalues``; see
             :func:`distill_filter`.
         penalty: of the kernel ridge regression; None for models that are refitted.
@@ -63,11 +64,11 @@ class DistillationPath(Saved):
         Raises:
             ValueError: there are no filters, or the rounds do not converge.
         """
-        filters, values, penalty = self._spectrum()
+        _, values, penalty = self._spectrum()
         return np.asarray(distill_limit(values, penalty, float(self.alphas[-1]), teacher=self._model.teacher))
 
     def predict(self, X: Any, round: int | None = -1) -> Any:
-        """Predictions of one round, as :meth:`SelfDistillation.predict`; with ``round=None`` of all, one below the other."""
+        """Predictions of a round, as :meth:`SelfDistillation.predict`; of all with ``round=None``, ``(T, m, ...)``."""
         if round is not None:
             return self._model.predict(X, round=round)
         found = [self._model.predict(X, round=t) for t in range(1, len(self) + 1)]
@@ -88,10 +89,8 @@ class DistillationPath(Saved):
         for t, (filter, shade) in enumerate(zip(filters, shades, strict=True), start=1):
             label = f"round {t}" if t in (1, len(filters)) else None
             axes.plot(values[kept], filter[kept], color="C0", alpha=shade, label=label)
-        try:
+        with suppress(ValueError):  # rounds that do not converge have no limit
             axes.plot(values[kept], self.limit()[kept], "--", color="C1", label="limit")
-        except ValueError:
-            pass  # rounds that do not converge have none
         axes.set_xscale("log")
         axes.set(xlabel="eigenvalue of the kernel matrix", ylabel="what is left of its eigenvector", ylim=(0.0, 1.02))
         axes.legend()

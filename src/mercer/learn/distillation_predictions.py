@@ -27,7 +27,8 @@ def _offered(name: str) -> Any:
 
     def check(model: Any) -> bool:
         if not model._offers(name):
-            raise AttributeError(f"SelfDistillation has no {name} with this estimator, {type(model._inner()).__name__}.")
+            inner = type(model._inner()).__name__
+            raise AttributeError(f"SelfDistillation has no {name} with this estimator, {inner}.")
         return True
 
     return check

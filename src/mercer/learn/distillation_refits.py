@@ -96,15 +96,15 @@ class ClassifierRounds:
         return torch.from_numpy(class_probabilities(model, points, self.classes))
 
     def _fit(self, target: np.ndarray[Any, Any]) -> Any:
-        # With a weight outside of 0 to 1 a mixture of probabilities can be negative; a row cannot count less than nothing.
+        # With a weight outside of 0 to 1 a mixture can be negative; a row cannot count less than nothing.
         target = np.maximum(target, 0.0)
         target /= target.sum(1, keepdims=True)
         model = clone(self.estimator)
         name = _weight_parameter(model)
         if name is None:
             warnings.warn(
-                f"{type(model).__name__}.fit takes no sample_weight, so it is fitted to the likeliest class of every row "
-                f"instead of to probabilities. A classifier with sample_weight loses nothing.",
+                f"{type(model).__name__}.fit takes no sample_weight, so it is fitted to the likeliest class of every "
+                f"row instead of to probabilities. A classifier with sample_weight loses nothing.",
                 ApproximationWarning,
                 stacklevel=2,
             )

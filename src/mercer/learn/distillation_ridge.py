@@ -37,9 +37,9 @@ class Underneath:
 def as_kernel_ridge(estimator: Any, X: Any, y: Any) -> Underneath | None:
     """The kernel ridge regression under an estimator, or None where there is none.
 
-    The mean of a Gaussian process is one too, as soon as its hyperparameters are known: it is fitted to the data for them,
-    and they are kept in all rounds. A subclass may predict differently, so only the classes themselves count; nor does
-    anything with another penalty for each target, row or class.
+    The mean of a Gaussian process is one too, as soon as its hyperparameters are known: it is fitted to the data for
+    them, and they are kept in all rounds. A subclass may predict differently, so only the classes themselves count;
+    nor does anything with another penalty for each target, row or class.
     """
     kind = type(estimator)
     if kind is KernelRidge or kind is kernel_ridge.KernelRidge:

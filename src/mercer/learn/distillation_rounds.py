@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""Run a self-distillation: choose the weights by rows held out, by other rows or by leave-one-out, and make the rounds."""
+"""Run a self-distillation: choose the weights by rows that were held out or otherwise, and make the rounds."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def run(
     judge: Judge | None = None
     if settings.share is not None:
         seen, left = split_rows(task.n, settings.share, codes=task.codes, random_state=random_state)
-        inner = task.rounds(seen, n_rounds=2 * settings.n_rounds, needs_diagonal=False)
+        inner = task.rounds(seen, needs_diagonal=False)
         judge = task.held(inner, left, seen)
         extend(part, inner, None, judge)
-        rounds = task.rounds(None, n_rounds=settings.n_rounds, needs_diagonal=needs_diagonal)
+        rounds = task.rounds(None, needs_diagonal=needs_diagonal)
         extend(whole, rounds, tuple(part.alphas), None)
         whole.proposals = list(part.proposals)
         return Outcome(rounds, whole, part, np.array([judge.score(model) for model in part.models]), left)
-    rounds = task.rounds(None, n_rounds=settings.n_rounds, needs_diagonal=needs_diagonal)
+    rounds = task.rounds(None, needs_diagonal=needs_diagonal)
     if settings.apart is not None:
         judge = task.held_apart(rounds, *settings.apart)
     elif settings.is_leave_one_out:

@@ -52,7 +52,7 @@ def check_settings(model: Any) -> Settings:
     share = apart = None
     if isinstance(validation, tuple | list) and len(validation) == 2:
         apart = (validation[0], validation[1])
-    elif isinstance(validation, Real) and not isinstance(validation, bool) and 0.0 < validation < 1.0:
+    elif isinstance(validation, Real) and 0.0 < float(validation) < 1.0:
         # With given weights there is nothing to choose, so no row is held out.
         share = float(validation) if alphas is None else None
     elif validation is None:
@@ -85,15 +85,15 @@ def split_rows(n: int, share: float, *, codes: Array | None, random_state: Any) 
         n_left = int(np.ceil(share * n))
         if counts.min() < 2 or min(n_left, n - n_left) < len(counts):
             raise ValueError(
-                f"validation={share:g} holds {n_left} of {n} rows out, and each of the {len(counts)} classes must be on both "
-                f"sides; the smallest has {counts.min()}. Give another share, or validation=(X, y)."
+                f"validation={share:g} holds {n_left} of {n} rows out, and each of the {len(counts)} classes must be "
+                f"on both sides; the smallest has {counts.min()}. Give another share, or validation=(X, y)."
             )
         splits = StratifiedShuffleSplit(1, test_size=share, random_state=rng).split(np.empty((n, 1)), codes)
     seen, left = next(iter(splits))
     if codes is not None and (missing := set(codes.tolist()) - set(codes[seen].tolist())):
         raise ValueError(
-            f"{len(missing)} classes are missing from the {len(seen)} training rows of the split. Give a smaller share, or "
-            f"validation=(X, y)."
+            f"{len(missing)} classes are missing from the {len(seen)} training rows of the split. Give a smaller "
+            f"share, or validation=(X, y)."
         )
     return np.sort(seen), np.sort(left)
 
@@ -116,8 +116,8 @@ def _check_alphas(alpha: Any, n_rounds: int, clip: tuple[float, float] | None) -
         alphas *= n_rounds
     if len(alphas) != n_rounds:
         raise ValueError(
-            f"alpha has {len(alphas)} weights for n_rounds={n_rounds}: give one for each round, the first included (it has no "
-            f"effect, since round 1 sees the truth alone)."
+            f"alpha has {len(alphas)} weights for n_rounds={n_rounds}: give one for each round, the first included "
+            f"(it has no effect, since round 1 sees the truth alone)."
         )
     for t, a in enumerate(alphas, start=1):
         if not np.isfinite(a):

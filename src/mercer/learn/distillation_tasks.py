@@ -40,7 +40,7 @@ class Task(Protocol):
     n: int
     codes: Array | None
 
-    def rounds(self, rows: Array | None, *, n_rounds: int, needs_diagonal: bool) -> Rounds:
+    def rounds(self, rows: Array | None, *, needs_diagonal: bool) -> Rounds:
         """Models of these rows."""
 
     def held(self, rounds: Rounds, left: Array, seen: Array) -> Held:
@@ -80,7 +80,7 @@ class KernelTask:
         self.similarity = self.ridge._similarity(given)
         self.points = densify(given.points, why="kernel='precomputed'") if self.similarity is None else given.points
 
-    def rounds(self, rows: Array | None, *, n_rounds: int, needs_diagonal: bool) -> KernelRounds:
+    def rounds(self, rows: Array | None, *, needs_diagonal: bool) -> KernelRounds:
         """States of one factorisation."""
         points, Y = self.points, self.Y
         if rows is not None:
@@ -88,7 +88,7 @@ class KernelTask:
             points = points[chosen][:, chosen] if self.similarity is None else take(points, chosen)
             Y = Y[chosen]
         offset = Y.mean(0) if self.center else torch.zeros_like(Y[0])
-        return KernelRounds(self._form(points, Y - offset, n_rounds, needs_diagonal), offset)
+        return KernelRounds(self._form(points, Y - offset, needs_diagonal), offset)
 
     def held(self, rounds: Rounds, left: Array, seen: Array) -> Held:
         """By rows of the training data."""
@@ -106,7 +106,7 @@ class KernelTask:
         _same_length(len(given), len(target))
         return Held(rounds, given.points, target)
 
-    def _form(self, points: Any, Y: Tensor, n_rounds: int, needs_diagonal: bool) -> KernelForm:
+    def _form(self, points: Any, Y: Tensor, needs_diagonal: bool) -> KernelForm:
         ridge, similarity = self.ridge, self.similarity
         if ridge.n_centers is not None and similarity is not None:
             features: CenterFeatures = ridge._center_features(similarity, points)
@@ -120,7 +120,6 @@ class KernelTask:
             Y,
             self.penalty,
             rtol=ridge.rtol,
-            n_rounds=n_rounds,
             n_probes=PROBES if needs_diagonal else 0,
             random_state=ridge.random_state,
         )
@@ -142,7 +141,7 @@ class RefitTask:
         self.y = y if classes is None else class_codes(y, classes)
         self.codes = None if classes is None else self.y
 
-    def rounds(self, rows: Array | None, *, n_rounds: int, needs_diagonal: bool) -> Rounds:
+    def rounds(self, rows: Array | None, *, needs_diagonal: bool) -> Rounds:
         """Fitted clones."""
         X = self.X if rows is None else _safe_indexing(self.X, rows)
         y = self.y if rows is None else self.y[rows]
@@ -177,8 +176,8 @@ def class_codes(y: Any, classes: Array) -> Array:
     strange = np.setdiff1d(labels, classes)
     if len(strange):
         raise ValueError(
-            f"The validation rows have classes that no training row has: {', '.join(map(repr, strange.tolist()))}. Give "
-            f"validation data of the same classes."
+            f"The validation rows have classes that no training row has: {', '.join(map(repr, strange.tolist()))}. "
+            f"Give validation data of the same classes."
         )
     return np.searchsorted(classes, labels)
 

@@ -104,19 +104,23 @@ class DualPath:
         self.values, self.vectors = torch.linalg.eigh(self.K * (self.root[:, None] * self.root))
         self.rotated = self.vectors.mT @ (self.root[:, None] * Y)
         self.least = n * torch.finfo(torch.float64).eps * float(self.values.abs().max())
+        self.values[self.values.abs() <= self.least] = 0.0
 
     def coefficients(self, alpha: float) -> Tensor:
         """Dual coefficients, ``(n, t)``; of least norm where K + alpha is singular."""
         shifted = self.values + alpha
         inverse = torch.where(shifted.abs() > self.least, 1.0 / shifted, 0.0)
-        return self.root[:, None] * (self.vectors @ (inverse[:, None] * self.rotated))
+        dual: Tensor = self.root[:, None] * (self.vectors @ (inverse[:, None] * self.rotated))
+        return dual
 
     def leave_one_out(self, alphas: Sequence[float]) -> Tensor:
-        """What each row's target is off the prediction of a model made without it, ``(alphas, n, t)``.
+        """For every row, y minus the prediction of a model made without it, ``(alphas, n, t)``.
 
         The error of row i is ``c_i / G_ii`` with ``G = (K + alpha / s)^-1`` and ``c = G y``; at alpha = 0 its limit.
         """
-        inverses = 1.0 / (self.values[:, None] + self.values.new_tensor(list(alphas)).clamp(min=self.least))  # (n, a)
+        # Small against the least eigenvalue that is not 0, so that at alpha = 0 only the null space counts.
+        shifts = self.values.new_tensor(list(alphas)).clamp(min=max(1e-8 * self.least, 1e-300))
+        inverses = 1.0 / (self.values[:, None] + shifts)  # (n, a)
         diagonal = self.vectors.square() @ inverses
         errors = []
         for a, alpha in enumerate(alphas):

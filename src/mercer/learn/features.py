@@ -35,8 +35,8 @@ class FeatureMap:
 def exact_features(kernel: Kernel, width: int, *, limit: int) -> FeatureMap | None:
     """The features of a kernel on ``width`` columns, or None where there are more than ``limit`` or infinitely many.
 
-    Sums put features side by side; products, powers and polynomials take all products of features (each monomial once, with
-    the square root of its multinomial coefficient). Column names must have been resolved.
+    Sums put features side by side; products, powers and polynomials take all products of features (each monomial once,
+    with the square root of its multinomial coefficient). Column names must have been resolved.
     """
     found = _features(kernel, width, limit)
     return found if found is not None and found.count <= limit else None
@@ -53,12 +53,11 @@ def _features(kernel: Kernel, width: int, limit: int) -> FeatureMap | None:
             base = _affine(kernel.hyperparameter("lengthscale"), float(kernel.hyperparameter("offset")), width)
             return _power(base, kernel.degree, limit)
         case Scaled():
-            inner, factor = _features(kernel.kernel, width, limit), float(kernel.hyperparameter("scale")) ** 0.5
-            return None if inner is None else FeatureMap(inner.count, lambda X: inner(X) * factor)
+            return _scaled(_features(kernel.kernel, width, limit), float(kernel.hyperparameter("scale")) ** 0.5)
         case On():
-            columns = [int(c) for c in kernel.columns]
-            inner = _features(kernel.kernel, len(columns), limit)
-            return None if inner is None else FeatureMap(inner.count, lambda X: inner(X[:, columns]))
+            given = [kernel.columns] if isinstance(kernel.columns, int | str) else kernel.columns
+            columns = [int(c) for c in given]
+            return _of_columns(_features(kernel.kernel, len(columns), limit), columns)
         case Power():
             inner = _features(kernel.kernel, width, limit)
             return None if inner is None else _power(inner, kernel.exponent, limit)
@@ -72,6 +71,14 @@ def _features(kernel: Kernel, width: int, limit: int) -> FeatureMap | None:
                 left.count * right.count, lambda X: (left(X)[:, :, None] * right(X)[:, None, :]).flatten(1)
             )
     return None
+
+
+def _scaled(inner: FeatureMap | None, factor: float) -> FeatureMap | None:
+    return None if inner is None else FeatureMap(inner.count, lambda X: inner(X) * factor)
+
+
+def _of_columns(inner: FeatureMap | None, columns: list[int]) -> FeatureMap | None:
+    return None if inner is None else FeatureMap(inner.count, lambda X: inner(X[:, columns]))
 
 
 def _affine(lengthscale: Tensor, bias: float, width: int) -> FeatureMap:

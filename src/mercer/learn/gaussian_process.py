@@ -27,16 +27,17 @@ __all__ = ["GaussianProcessRegressor"]
 class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcessPredictions, Saved, BaseEstimator):
     r"""Gaussian process regression, exact: ``f ~ GP(0, k)``, ``y = f(x) + noise``.
 
-    Hyperparameters maximise the log marginal likelihood plus the log density of their priors. Up to 5000 rows it is exact
-    and its gradient analytic; beyond, the log-determinant and its gradient are estimated from ten probes at a fixed seed,
-    or give ``subset``. Predictions are exact for any number of rows. Several targets share the kernel and are independent.
+    Hyperparameters maximise the log marginal likelihood plus the log density of their priors. Up to 5000 rows it is
+    exact and its gradient analytic; beyond, the log-determinant and its gradient are estimated from ten probes at a
+    fixed seed, or give ``subset``. Predictions are exact for any number of rows. Several targets share the kernel and
+    are independent.
 
     Stands in for ``sklearn.gaussian_process.GaussianProcessRegressor``: arguments before ``noise`` are the same.
 
     Args:
         kernel: a mercer kernel or its text, or a kernel object of ``sklearn.gaussian_process``; None is scikit-learn's
-            ``ConstantKernel() * RBF()``. Hyperparameters wrapped in ``Parameter`` have bounds, a prior, or are frozen; a
-            lengthscale given as a list is learnt one a column (ARD).
+            ``ConstantKernel() * RBF()``. Hyperparameters wrapped in ``Parameter`` have bounds, a prior, or are frozen;
+            a lengthscale given as a list is learnt one a column (ARD).
         alpha: added to the diagonal: a variance in units of the (normalised) y squared, one or one a row.
         optimizer: "fmin_l_bfgs_b", None (keep the hyperparameters), or a function as in scikit-learn.
         n_restarts_optimizer: further starts, drawn log-uniformly within the bounds.
@@ -111,8 +112,8 @@ class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcess
         Y, is_vector = as_targets(y, given.device)
         if self.n_targets is not None and Y.shape[1] != self.n_targets:
             raise ValueError(
-                f"The number of targets seen in `y` is {Y.shape[1]}, but n_targets={self.n_targets}. Leave n_targets out, "
-                f"or give as many."
+                f"The number of targets seen in `y` is {Y.shape[1]}, but n_targets={self.n_targets}. Leave n_targets "
+                f"out, or give as many."
             )
         mean, scale = _location_and_scale(Y) if self.normalize_y else (torch.zeros_like(Y[0]), torch.ones_like(Y[0]))
         self._y_train_mean, self._y_train_std = given.coefficients(mean), given.coefficients(scale)
@@ -120,7 +121,7 @@ class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcess
         self._diagonal = self._noise_of_rows(len(Y), scale)
         self.X_train_ = given.keep(copy=self.copy_X_train)
         self.y_train_ = given.coefficients(Y.squeeze(-1) if is_vector else Y)
-        vars(self).pop("subset_indices_", None)
+        self.__dict__.pop("subset_indices_", None)
         if self.subset is not None:
             self.subset_indices_ = np.sort(rng.choice(len(Y), size=min(int(self.subset), len(Y)), replace=False))
         if self.optimizer is not None and len(covariance.theta):
@@ -210,13 +211,14 @@ class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcess
         for name, value in (("alpha", alpha), ("noise", noise)):
             if value.dim() > 1 or value.numel() not in (1, n):
                 raise ValueError(
-                    f"{name} must be a scalar or an array with same number of entries as y: {n}, not {tuple(value.shape)}."
+                    f"{name} must be a scalar or an array with same number of entries as y, {n}; it has shape "
+                    f"{tuple(value.shape)}."
                 )
             if not bool((value >= 0).all()) or not bool(value.isfinite().all()):
                 raise ValueError(f"{name} must not be negative, NaN or infinite: it is a variance.")
         if bool((noise > 0).any()) and len(scale) > 1 and bool((scale != scale[0]).any()):
             raise ValueError(
-                "noise with normalize_y needs targets of one scale: normalise y before, or fit them one by one."
+                "noise with normalize_y needs targets of one scale: normalise y before, or fit one by one."
             )
         total = alpha.squeeze() + noise.squeeze() / scale[0] ** 2
         return total.reshape(n) if n > 1 and total.numel() == n else total.reshape(())

@@ -1,4 +1,4 @@
-"""Predictions of a Gaussian process as an estimator gives them: mean, standard deviation, covariance, intervals, samples."""
+"""Predictions of a Gaussian process as an estimator gives them: mean, deviation, covariance, intervals, samples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mercer.arrays import as_tensor
 from mercer.learn.covariance import Covariance, as_covariance
-from mercer.learn.inputs import Given, check_points, check_training, estimator_columns
+from mercer.learn.inputs import Given, check_data, estimator_columns
 from mercer.learn.intervals import around, check_level
 from mercer.learn.posterior import Posterior, Prior
 
@@ -50,12 +50,12 @@ class GaussianProcessPredictions:
             X: ``(m, d)``.
             return_std: also the standard deviation, ``(m,)`` or ``(m, t)``.
             return_cov: also the covariance of the rows, ``(m, m)`` or ``(m, m, t)``.
-            interval: a share such as 0.9: also the limits between which a new y lies with that probability, if the model
-                is right: of the mean plus and minus a normal quantile of the standard deviations.
-            include_noise: what the deviation is of. None: of f, plus the noise of a ``White`` kernel but not of ``alpha``
-                and ``noise`` (as in scikit-learn), except that ``interval`` takes True. False: of f. True: of a new y. An
-                array ``(m,)``: of a new y whose known variance, in units of y squared, it holds (for rows with noise of
-                their own).
+            interval: a share such as 0.9: also the limits between which a new y lies with that probability, if the
+                model is right: the mean plus and minus a normal quantile of the deviation.
+            include_noise: what the deviation is of. None: of f, plus the noise of a ``White`` kernel but not of
+                ``alpha`` and ``noise`` (as in scikit-learn), except that ``interval`` takes True. False: of f. True: of
+                a new y. An array ``(m,)``: of a new y whose known variance, in units of y squared, it holds (for rows
+                with noise of their own).
 
         Returns:
             The mean, ``(m,)`` or ``(m, t)``; (mean, deviation); (mean, covariance); or (mean, lower, upper).
@@ -127,14 +127,16 @@ class GaussianProcessPredictions:
         return as_covariance(self.kernel_, None)  # type: ignore[attr-defined]
 
     def _check_points(self, X: Any) -> Given:
-        """As :func:`check_points`; they need not be vectors where the kernel says so."""
+        """As :func:`check_data`; they need not be vectors where the kernel says so."""
         if self._takes_vectors():
-            return check_points(self, X)
+            given: Given = check_data(self, X, reset=False)
+            return given
         return Given(np.asarray(validate_data(self, X, reset=False, ensure_2d=False, dtype=None)), X)
 
     def _check_training(self, X: Any, y: Any) -> tuple[Given, Any]:
         if self._takes_vectors():
-            return check_training(self, X, y)
+            checked: tuple[Given, Any] = check_data(self, X, y, reset=True, multi_output=True, y_numeric=True)
+            return checked
         points, y = validate_data(
             self, X, y, reset=True, ensure_2d=False, dtype=None, multi_output=True, y_numeric=True
         )

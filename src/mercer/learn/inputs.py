@@ -17,14 +17,15 @@ __all__ = [
     "Given",
     "as_targets",
     "as_weights",
-    "check_points",
-    "check_training",
+    "check_data",
     "densify",
     "estimator_columns",
+    "is_sparse",
     "take",
 ]
 
 _FLOATS = [np.float64, np.float32]  # these are kept; the first stands in for all else
+_NO_TARGETS = object()  # None is a target that somebody forgot
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Given:
     """Points as an estimator got them, checked.
 
     Attributes:
-        points: tensor ``(n, d)``, a scipy CSR matrix, or (for kernels of other things than vectors) an array of objects.
+        points: tensor ``(n, d)``, a scipy CSR matrix, or (for kernels of other things than vectors) an object array.
         example: what the caller gave, so that answers go back in its kind.
     """
 
@@ -45,7 +46,7 @@ class Given:
     @property
     def is_sparse(self) -> bool:
         """Whether the points are a scipy matrix."""
-        return sparse.issparse(self.points)
+        return is_sparse(self.points)
 
     @property
     def device(self) -> torch.device:
@@ -71,60 +72,55 @@ class Given:
         return values.cpu().numpy().astype(np.float32 if is_single else np.float64, copy=False)
 
 
-def check_points(estimator: Any, X: Any, *, reset: bool = False, accept_sparse: bool = False) -> Given:
-    """Checked points, against ``n_features_in_`` and the names of the columns at fit, or setting them.
+def check_data(
+    estimator: Any,
+    X: Any,
+    y: Any = _NO_TARGETS,
+    *,
+    reset: bool,
+    accept_sparse: bool = False,
+    multi_output: bool = False,
+    y_numeric: bool = False,
+) -> Any:
+    """Checked data: ``Given``, or ``(Given, y)`` where a y is passed; sets or compares ``n_features_in_`` and names.
 
     float32 and float64 are kept, half types of tensors too; all else becomes float64.
 
     Args:
         estimator: whose data it is.
         X: array, table, tensor, or scipy sparse matrix where accepted.
+        y: the targets, ``(n,)`` or ``(n, t)``; left out for points alone. None is a missing y, which raises.
         reset: True in ``fit``.
         accept_sparse: whether a scipy matrix may be given.
+        multi_output: whether y may have columns.
+        y_numeric: whether y must hold numbers; classes need not.
 
     Raises:
-        ValueError: NaN, infinities, wrong shapes, or other columns than at fit; scikit-learn's messages.
+        ValueError: NaN, infinities, wrong shapes, other columns than at fit, a missing y; scikit-learn's messages.
     """
+    has_targets = y is not _NO_TARGETS
+    y = y.detach().cpu().numpy() if isinstance(y, Tensor) else y
     if isinstance(X, Tensor):
-        return _check_tensor(estimator, X, reset=reset)
-    points = validate_data(estimator, X, reset=reset, dtype=_FLOATS, accept_sparse="csr" if accept_sparse else False)
-    return Given(points if sparse.issparse(points) else as_tensor(points), X)
+        given = _check_tensor(estimator, X, reset=reset)
+        return (given, _check_targets(estimator, X, y, y_numeric)) if has_targets else given
+    options: dict[str, Any] = {"dtype": _FLOATS, "accept_sparse": "csr" if accept_sparse else False}
+    if not has_targets:
+        points = validate_data(estimator, X, reset=reset, **options)
+        return Given(points if is_sparse(points) else as_tensor(points), X)
+    options |= {"multi_output": multi_output, "y_numeric": y_numeric}
+    points, targets = validate_data(estimator, X, y, reset=reset, **options)
+    return Given(points if is_sparse(points) else as_tensor(points), X), targets
 
 
-def check_training(
-    estimator: Any, X: Any, y: Any, *, accept_sparse: bool = False, numeric: bool = True
-) -> tuple[Given, Any]:
-    """Checked points and targets of ``fit``; as :func:`check_points`.
-
-    Args:
-        y: ``(n,)`` or, where ``numeric``, ``(n, t)``; classes need not be numbers.
-
-    Raises:
-        ValueError: also a missing y, NaN or infinity in it, or another number of rows.
-    """
-    if isinstance(X, Tensor):
-        given = _check_tensor(estimator, X, reset=True)
-        if y is None:
-            validate_data(estimator, np.zeros((1, 1)), None, reset=False, skip_check_array=True)
-        targets = _plain(y)
-        if len(targets) != len(X):
-            raise ShapeError(
-                f"Found input variables with inconsistent numbers of samples: X has {len(X)} rows, y has {len(targets)}."
-            )
-        if numeric:
-            check_finite(as_tensor(targets, dtype=torch.float64), "y")
-        return given, targets
-    points, targets = validate_data(
-        estimator,
-        X,
-        _plain(y),
-        reset=True,
-        dtype=_FLOATS,
-        accept_sparse="csr" if accept_sparse else False,
-        multi_output=numeric,
-        y_numeric=numeric,
-    )
-    return Given(points if sparse.issparse(points) else as_tensor(points), X), targets
+def _check_targets(estimator: Any, X: Tensor, y: Any, numeric: bool) -> Any:
+    """Targets that came with a tensor."""
+    if y is None:
+        validate_data(estimator, np.zeros((1, 1)), None, reset=False, skip_check_array=True)  # raises
+    if len(y) != len(X):
+        raise ShapeError(f"Found input variables with inconsistent numbers of samples: X has {len(X)}, y has {len(y)}.")
+    if numeric:
+        check_finite(as_tensor(y, dtype=torch.float64), "y")
+    return np.asarray(y)
 
 
 def _check_tensor(estimator: Any, X: Tensor, *, reset: bool) -> Given:
@@ -140,10 +136,6 @@ def _check_tensor(estimator: Any, X: Tensor, *, reset: bool) -> Given:
     check_finite(points, "X")
     validate_data(estimator, points, reset=reset, skip_check_array=True)
     return Given(points, X)
-
-
-def _plain(y: Any) -> Any:
-    return y.detach().cpu().numpy() if isinstance(y, Tensor) else y
 
 
 def as_targets(y: Any, device: torch.device) -> tuple[Tensor, bool]:
@@ -171,13 +163,18 @@ def as_weights(sample_weight: Any, given: Given) -> Tensor | None:
     return None if bool((weights == 1).all()) else weights
 
 
+def is_sparse(points: Any) -> bool:
+    """Whether the points are a scipy matrix."""
+    return bool(sparse.issparse(points))
+
+
 def densify(points: Any, *, why: str) -> Tensor:
     """A sparse matrix as a tensor, if the memory budget allows; a tensor as it is.
 
     Raises:
         MemoryBudgetError: it would not fit.
     """
-    if not sparse.issparse(points):
+    if not is_sparse(points):
         return torch.as_tensor(points)
     n, d = points.shape
     require_memory(
@@ -191,7 +188,7 @@ def densify(points: Any, *, why: str) -> Tensor:
 
 def take(points: Any, rows: Tensor) -> Any:
     """Some rows of a tensor or of a sparse matrix."""
-    return points[rows.cpu().numpy()] if sparse.issparse(points) else points[rows.to(points.device)]
+    return points[rows.cpu().numpy()] if is_sparse(points) else points[rows.to(points.device)]
 
 
 def estimator_columns(estimator: Any) -> list[str] | None:

@@ -24,8 +24,8 @@ def check_level(level: Any) -> float:
 def error_quantile(errors: Tensor, level: float) -> Tensor:
     """The half width that holds ``level`` of future errors, for each target: ``(n, t) -> (t,)``.
 
-    The ``ceil((n + 1) level)``-th smallest absolute error: a new exchangeable row lies within it with probability at least
-    ``level``, and at most ``1 / (n + 1)`` more if there are no ties. Infinite where n is too small to promise that much.
+    The ``ceil((n + 1) level)``-th smallest absolute error: a new exchangeable row lies within it with probability at
+    least ``level``, and at most ``1 / (n + 1)`` more if there are no ties. Infinite where n is too small to promise it.
 
     Source: Vovk, Gammerman & Shafer, Algorithmic Learning in a Random World (2005).
     """

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from sklearn.base import MultiOutputMixin, RegressorMixin
 
-from mercer.learn.inputs import as_targets, as_weights, check_training
+from mercer.learn.inputs import as_targets, as_weights, check_data
 from mercer.learn.model import RidgeModel
 
 __all__ = ["KernelRidge"]
@@ -19,9 +19,10 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, RidgeModel):
 
     .. math:: \min_f \sum_i s_i (y_i - f(x_i))^2 + \alpha \lVert f \rVert^2
 
-    A kernel of few features (linear, polynomial of few columns) is solved over the features, any other over the rows, by
-    Cholesky or conjugate gradients (:func:`mercer.operators.solve`); ``solver_`` says which and why. With ``n_centers``
-    the function is a combination of that many kernels instead of one a row, and memory is linear in the rows.
+    A kernel of few features (linear, polynomial of few columns) is solved over the features, any other over the rows,
+    by Cholesky or conjugate gradients (:func:`mercer.operators.solve`); ``solver_`` says which and why. With
+    ``n_centers`` the function is a combination of that many kernels instead of one a row, and memory is linear in the
+    rows.
 
     Stands in for ``sklearn.kernel_ridge.KernelRidge``: arguments before ``n_centers`` are the same.
 
@@ -87,7 +88,7 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, RidgeModel):
             y: ``(n,)`` or ``(n, t)``.
             sample_weight: ``(n,)``, >= 0, or one number for all; a row of weight 2 counts as two rows.
         """
-        given, y = check_training(self, X, y, accept_sparse=True)
+        given, y = check_data(self, X, y, reset=True, accept_sparse=True, multi_output=True, y_numeric=True)
         Y, is_vector = as_targets(y, given.device)
         weights = as_weights(sample_weight, given)
         alphas = self._alphas(Y.shape[1])

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mercer.arrays import as_tensor
 from mercer.learn.calibration import Calibration
-from mercer.learn.inputs import Given, as_weights, check_training
+from mercer.learn.inputs import Given, as_weights, check_data
 from mercer.learn.model import RidgeModel
 
 __all__ = ["KernelRidgeClassifier"]
@@ -92,7 +92,7 @@ class KernelRidgeClassifier(ClassifierMixin, RidgeModel):
         Raises:
             ValueError: fewer than two classes, or a y of numbers that are no classes.
         """
-        given, y = check_training(self, X, y, accept_sparse=True, numeric=False)
+        given, y = check_data(self, X, y, reset=True, accept_sparse=True)
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         n_classes = len(self.classes_)
@@ -127,7 +127,7 @@ class KernelRidgeClassifier(ClassifierMixin, RidgeModel):
         classes: np.ndarray[Any, Any] = self.classes_[best.cpu().numpy()]
         return classes
 
-    @available_if(_has_probability)
+    @available_if(_has_probability)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> Any:
         """The probability of each class, ``(m, classes)``; only with ``probability=True``."""
         given, values = self._values(X)

@@ -13,7 +13,7 @@ from sklearn.model_selection import check_cv
 from torch import Tensor
 
 from mercer.learn.expansion import ExpansionPath
-from mercer.learn.inputs import as_targets, as_weights, check_training, densify, take
+from mercer.learn.inputs import as_targets, as_weights, check_data, densify, take
 from mercer.learn.model import RidgeModel
 from mercer.learn.similarity import Similarity
 
@@ -83,7 +83,7 @@ class KernelRidgeCV(MultiOutputMixin, RegressorMixin, RidgeModel):
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Choose alpha and learn from all rows; arguments as in :meth:`KernelRidge.fit`."""
-        given, y = check_training(self, X, y, accept_sparse=True)
+        given, y = check_data(self, X, y, reset=True, accept_sparse=True, multi_output=True, y_numeric=True)
         Y, is_vector = as_targets(y, given.device)
         weights = as_weights(sample_weight, given)
         alphas = self._candidates()
@@ -113,8 +113,8 @@ class KernelRidgeCV(MultiOutputMixin, RegressorMixin, RidgeModel):
     def predict(self, X: Any, interval: float | None = None) -> Any:
         """The function at each row of X; arguments and intervals as in :meth:`KernelRidge.predict`.
 
-        With leave-one-out the errors behind the intervals are those by which alpha was chosen, so with few rows and many
-        alphas they are a little optimistic. They are there with ``n_centers`` too.
+        With leave-one-out the errors behind the intervals are those by which alpha was chosen, so with few rows and
+        many alphas they are a little optimistic. They are there with ``n_centers`` too.
         """
         return self._predict(X, interval)
 
@@ -141,7 +141,7 @@ class KernelRidgeCV(MultiOutputMixin, RegressorMixin, RidgeModel):
             path = self._path(similarity, inside, Y[seen], None if weights is None else weights[seen])
             truth, importance = Y[left], None if weights is None else weights[left]
             scores.append([judge(path.at(alpha)(outside), truth, importance) for alpha in alphas])
-        return np.mean(scores, axis=0)
+        return np.asarray(np.mean(scores, axis=0))
 
     def _candidates(self) -> list[float]:
         alphas = np.atleast_1d(np.asarray(self.alphas, dtype=np.float64))

@@ -57,7 +57,7 @@ class MarginalLikelihood:
                 return self._by_autograd(covariance, theta, with_prior)
             assert isinstance(covariance, SklearnCovariance)
             return self._by_slopes(covariance.at(theta))
-        except (NotPositiveDefinite, torch.linalg.LinAlgError):
+        except NotPositiveDefinite:
             return -math.inf, np.zeros_like(theta)
 
     def _by_autograd(self, covariance: MercerCovariance, theta: Array, with_prior: bool) -> tuple[float, Array]:
@@ -87,7 +87,9 @@ class MarginalLikelihood:
         n, t = self.Y.shape
         K, slopes = covariance.matrix_and_slopes(self.points)
         K.diagonal().add_(self.noise)
-        L = torch.linalg.cholesky(K)
+        L, failed = torch.linalg.cholesky_ex(K)
+        if int(failed):
+            raise NotPositiveDefinite(int(failed) - 1, n)
         x = torch.cholesky_solve(self.Y, L)
         value = -0.5 * (self.Y * x).sum() - t * L.diagonal().log().sum() - 0.5 * n * t * math.log(2.0 * math.pi)
         G = 0.5 * (x @ x.mT - t * torch.cholesky_inverse(L))

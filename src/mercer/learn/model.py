@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -13,7 +12,7 @@ from torch import Tensor
 from mercer.arrays import as_tensor
 from mercer.learn.centers import CenterFeatures, choose_centers, solve_with_centers
 from mercer.learn.expansion import Expansion
-from mercer.learn.inputs import Given, check_points, densify, estimator_columns, take
+from mercer.learn.inputs import Given, check_data, densify, estimator_columns, is_sparse, take
 from mercer.learn.intervals import around, check_level, error_quantile
 from mercer.learn.leave_one_out import leave_one_out
 from mercer.learn.ridge import fit_ridge
@@ -44,6 +43,8 @@ class RidgeModel(Saved, BaseEstimator):
     random_state: Any
     rtol: float
     n_features_in_: int
+    _feature_weights: Tensor | None
+    _kept_errors: Tensor | None
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -61,7 +62,7 @@ class RidgeModel(Saved, BaseEstimator):
         if self._is_precomputed():
             if given.points.shape[0] != given.points.shape[1]:
                 raise ValueError(
-                    f"kernel='precomputed': X must be a square matrix of kernel values, not {tuple(given.points.shape)}."
+                    f"kernel='precomputed': X must be a square kernel matrix, not {tuple(given.points.shape)}."
                 )
             if self.n_centers is not None:
                 raise ValueError("kernel='precomputed' has the whole kernel matrix: leave n_centers out.")
@@ -79,7 +80,7 @@ class RidgeModel(Saved, BaseEstimator):
             kernel_params=getattr(self, "kernel_params", None),
         )
 
-    def _center_features(self, similarity: Similarity, points: Any, weights: Tensor | None) -> CenterFeatures:
+    def _center_features(self, similarity: Similarity, points: Any, weights: Tensor | None = None) -> CenterFeatures:
         """Features of some points on centres chosen among them."""
         if self.n_centers is None or self.n_centers < 1 or self.n_centers != int(self.n_centers):
             raise ValueError(f"n_centers must be a whole number >= 1 or None, not {self.n_centers}.")
@@ -118,8 +119,8 @@ class RidgeModel(Saved, BaseEstimator):
     def _keep(self, similarity: Similarity | None, given: Given, points: Any) -> None:
         self.kernel_ = None if similarity is None else similarity.kernel
         self.X_fit_ = Given(points, given.example).keep()
-        self._feature_weights: Tensor | None = None
-        self._kept_errors: Tensor | None = None
+        self._feature_weights = None
+        self._kept_errors = None
 
     def _remember(self, given: Given, Y: Tensor, weights: Tensor | None, dual: Tensor, is_vector: bool) -> None:
         """Fitted attributes from the coefficients, and the targets that leave-one-out errors need."""
@@ -140,12 +141,12 @@ class RidgeModel(Saved, BaseEstimator):
         return Expansion(similarity, self._fitted_points(), dual, self._feature_weights)
 
     def _fitted_points(self) -> Any:
-        return self.X_fit_ if sparse.issparse(self.X_fit_) else as_tensor(self.X_fit_)
+        return self.X_fit_ if is_sparse(self.X_fit_) else as_tensor(self.X_fit_)
 
     def _evaluate(self, X: Any) -> tuple[Given, Tensor]:
         """The checked points, and the model there, ``(m, t)`` in float64."""
         expansion = self._expansion()
-        given = check_points(self, X, accept_sparse=True)
+        given = check_data(self, X, reset=False, accept_sparse=True)
         return given, expansion(given.points if given.is_sparse else given.points.to(expansion.dual.device))
 
     def _predict(self, X: Any, interval: float | None) -> Any:

@@ -52,11 +52,12 @@ def _minimise(objective: Objective, start: Array, bounds: Array, optimizer: Any)
         return np.asarray(theta), float(value)
     if optimizer != "fmin_l_bfgs_b":
         raise ValueError(f"optimizer must be 'fmin_l_bfgs_b', a function or None, not {optimizer!r}.")
-    result = minimize(negative, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    # The stubs know only some of the forms that ``bounds`` may have.
+    result: Any = minimize(negative, start, jac=True, method="L-BFGS-B", bounds=bounds)  # type: ignore[call-overload]
     if not result.success:
         warnings.warn(
-            f"L-BFGS-B stopped early after {result.nit} steps: {result.message} The hyperparameters may not be the best: "
-            f"scale the data, give bounds, or try n_restarts_optimizer.",
+            f"L-BFGS-B stopped early after {result.nit} steps: {result.message} The hyperparameters may not be the "
+            f"best: scale the data, give bounds, or try n_restarts_optimizer.",
             ConvergenceWarning,
             stacklevel=4,
         )
@@ -69,9 +70,10 @@ def warn_at_bounds(covariance: Covariance) -> None:
     for i, (value, (low, high), name) in enumerate(zip(theta, bounds, names, strict=True)):
         for bound, side, change in ((low, "lower", "Decreasing"), (high, "upper", "Increasing")):
             if np.isclose(value, bound):
+                least_or_most = float(f"{np.exp(bound):.12g}")
                 warnings.warn(
-                    f"The optimal value found for dimension {i - names.index(name)} of parameter {name} is close to the "
-                    f"specified {side} bound {float(f'{np.exp(bound):.12g}')}. {change} the bound and calling fit again may find a "
+                    f"The optimal value found for dimension {i - names.index(name)} of parameter {name} is close to "
+                    f"the specified {side} bound {least_or_most}. {change} the bound and calling fit again may find a "
                     f"better value.",
                     ConvergenceWarning,
                     stacklevel=3,

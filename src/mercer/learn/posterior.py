@@ -118,8 +118,7 @@ class Posterior:
             asked=f"The covariance of {m} points",
             instead="Ask for return_std, or for fewer points at a time.",
         )
-        K, own = self.covariance.matrix(points)
-        joint = _dense(K).clone()
+        joint = _dense(self.covariance.matrix(points)[0]).clone()
         diagonal = self.covariance.diagonal(points, with_noise=with_noise)
         cross = _dense(self.covariance.cross(self.points, points))
         if self._fits():

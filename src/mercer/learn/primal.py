@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mercer.config import require_memory
-from mercer.progress import track
+from mercer.progress import Progress, track
 
 __all__ = ["FeatureRows", "Normal", "PrimalPath", "StoredRows", "normal_equations", "row_blocks"]
 
@@ -20,8 +20,13 @@ _BLOCK_BYTES = 64 * 2**20  # of the float64 features held at a time
 class FeatureRows(Protocol):
     """Features of n points, given a block of rows at a time."""
 
-    n: int
-    width: int
+    @property
+    def n(self) -> int:
+        """Number of points."""
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
 
     def block(self, rows: slice) -> Tensor:
         """The features of some rows, float64 ``(rows, width)``."""
@@ -80,7 +85,8 @@ def normal_equations(rows: FeatureRows, Y: Tensor, weights: Tensor | None, *, de
     require_memory(24 * r * r, asked=f"A ridge with {r} features", instead="Use fewer features or fewer centres.")
     H = Y.new_zeros(r, r)
     B = Y.new_zeros(r, Y.shape[1])
-    with track(None, description=description, total=rows.n) as progress:
+    progress: Progress[int] = track(None, description=description, total=rows.n)
+    with progress:
         for block in row_blocks(rows.n, r):
             F = rows.block(block)
             weighted = F if weights is None else F * weights[block, None]
@@ -110,10 +116,11 @@ class PrimalPath:
 
     def coefficients(self, alpha: float) -> Tensor:
         """Weights of the features, ``(r, t)``."""
-        return self.vectors @ (self._inverse(alpha)[:, None] * self.rotated)
+        weights: Tensor = self.vectors @ (self._inverse(alpha)[:, None] * self.rotated)
+        return weights
 
     def leave_one_out(self, alphas: Sequence[float]) -> Tensor:
-        """What each row's target is off the prediction of a model made without it, ``(alphas, n, t)``; a second pass."""
+        """For every row, y minus the prediction of a model made without it, ``(alphas, n, t)``; a second pass."""
         inverses = torch.stack([self._inverse(a) for a in alphas], 1)  # (r, a)
         errors = self.Y.new_empty(len(alphas), *self.Y.shape)
         for block in row_blocks(self.rows.n, self.rows.width):
@@ -123,7 +130,7 @@ class PrimalPath:
                 leverage *= self.weights[block, None]
             for a in range(len(alphas)):
                 fitted = Z @ (inverses[:, a, None] * self.rotated)
-                # A leverage of 1 is a row that its feature alone explains: nothing is known without it.
+                # A leverage of 1 is a row with a feature of its own: without it nothing is known there.
                 errors[a, block] = (self.Y[block] - fitted) / (1.0 - leverage[:, a, None]).clamp(min=1e-15)
         return errors
 

@@ -1,8 +1,8 @@
 """The one ridge core: over features or over rows, whichever is cheaper, for one alpha or for all of them.
 
-Minimises ``sum_i s_i (y_i - f(x_i))^2 + alpha |f|^2``. Over rows (dual): ``f = sum_i c_i k(x_i, .)`` with ``(K + alpha / s) c = y``.
-Over features (primal): ``f = <w, phi(.)>`` with ``(F' S F + alpha) w = F' S y``. Both give the same f; features are cheaper when
-there are fewer of them than half the rows.
+Minimises ``sum_i s_i (y_i - f(x_i))^2 + alpha |f|^2``. Over rows (dual): ``f = sum_i c_i k(x_i, .)`` with
+``(K + alpha / s) c = y``. Over features (primal): ``f = <w, phi(.)>`` with ``(F' S F + alpha) w = F' S y``. Both give
+the same f; features are cheaper when there are fewer of them than half the rows.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor
 
 from mercer.arrays import as_tensor, check_finite, like
 from mercer.errors import ShapeError
 from mercer.learn.dual import DualPath, solve_dual
-from mercer.learn.inputs import take
 from mercer.learn.features import FeatureMap, exact_features
+from mercer.learn.inputs import is_sparse, take
 from mercer.learn.primal import PrimalPath, StoredRows, normal_equations, row_blocks
 from mercer.learn.similarity import Similarity
 
@@ -57,7 +56,7 @@ def feature_rows(features: FeatureMap, points: Any) -> StoredRows:
 
     def compute(rows: slice) -> Tensor:
         chosen = points[rows]
-        return features(torch.from_numpy(chosen.toarray()) if sparse.issparse(chosen) else chosen)
+        return features(torch.from_numpy(chosen.toarray()) if is_sparse(chosen) else chosen)
 
     return StoredRows(points.shape[0], features.count, compute)
 
@@ -138,7 +137,7 @@ class RidgePath:
         self._path, self._features, self._is_vector, self._example = path, features, is_vector, example
 
     def coefficients(self, alpha: float) -> Any:
-        """Ridge at one alpha >= 0: of the rows ``(n,)``, or of the features ``(r,)``; ``(..., t)`` if y had t columns. float64."""
+        """Ridge at one alpha >= 0, float64: of rows ``(n,)`` or features ``(r,)``; ``(..., t)`` for t targets."""
         found = self._path.coefficients(_checked([alpha])[0])
         if self._features is not None and not self.is_primal:
             found = self._features.mT @ found

@@ -15,6 +15,7 @@ from torch import Tensor
 from mercer import store
 from mercer.errors import FileFormatError
 from mercer.kernels import Kernel, parse, to_text
+from mercer.learn.inputs import is_sparse
 
 __all__ = ["Saved"]
 
@@ -33,7 +34,7 @@ class Saved:
         """Write the estimator to one safetensors file, whole or not at all.
 
         Raises:
-            TypeError, ValueError: an argument that has no safe form: a Python function, an estimator that is not mercer's.
+            TypeError, ValueError: an argument that has no safe form, such as a Python function or a foreign estimator.
         """
         tensors: dict[str, Tensor] = {}
         state = encode_estimator(self, tensors, "")
@@ -81,7 +82,7 @@ def encode(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
             "list": [encode(v, tensors, f"{name}.{i}") for i, v in enumerate(value.tolist())],
             "dtype": value.dtype.str,
         }
-    if sparse.issparse(value):
+    if is_sparse(value):
         parts = {
             part: encode(getattr(value, part), tensors, f"{name}.{part}") for part in ("data", "indices", "indptr")
         }

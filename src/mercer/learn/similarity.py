@@ -9,14 +9,13 @@ from functools import partial
 from typing import Any
 
 import torch
-from scipy import sparse
 from torch import Tensor
 
 from mercer.config import require_memory
 from mercer.kernels import Kernel, Linear, Polynomial, from_callable, parse
 from mercer.kernels.named import NAMES, from_name
 from mercer.kernels.sklearn_translation import from_sklearn
-from mercer.learn.inputs import densify
+from mercer.learn.inputs import densify, is_sparse
 
 __all__ = ["Similarity", "resolve"]
 
@@ -58,22 +57,22 @@ class Similarity:
     def times(self, points: Any, others: Any, coefficients: Tensor) -> Tensor:
         """``k(X, Y) @ coefficients`` in float64, whatever the type of the points.
 
-        Coefficients of a kernel model are large and cancel: products in float32 would lose up to 3e-4 of the prediction.
+        Coefficients of a kernel model are large and cancel: products in float32 would lose up to 3e-4 of it.
         """
         return torch.as_tensor(self.cross(_double(points), _double(others)) @ coefficients)
 
     def product_seconds(self, points: Any, others: Any, *, columns: int) -> float:
         """Predicted time of one product with k(X, Y); infinite where that would have to be stored."""
-        if sparse.issparse(points):
+        if is_sparse(points):
             return math.inf
         return float(self.cross(points, others).plan_for(columns=columns).seconds)
 
     def _works_on_sparse(self, points: Any) -> bool:
-        return sparse.issparse(points) and isinstance(self.kernel, Linear | Polynomial)
+        return is_sparse(points) and isinstance(self.kernel, Linear | Polynomial)
 
 
 def _double(points: Any) -> Any:
-    return points.astype("float64") if sparse.issparse(points) else points.to(torch.float64)
+    return points.astype("float64") if is_sparse(points) else points.to(torch.float64)
 
 
 def resolve(

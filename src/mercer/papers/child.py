@@ -9,8 +9,9 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import mercer
 
@@ -31,7 +32,7 @@ class Child:
     """
 
     def __init__(
-        self, job: Mapping[str, Any], events: "queue.Queue[tuple[Child, Event]]", *, log: BinaryIO, threads: int | None
+        self, job: Mapping[str, Any], events: "queue.Queue[tuple[Child, Event]]", *, log: IO[bytes], threads: int | None
     ) -> None:
         self.job = job
         self.started = time.monotonic()
@@ -60,10 +61,8 @@ class Child:
     def kill(self) -> None:
         """End the process and all that it has started, at once. Results are whole in any case."""
         if hasattr(os, "killpg"):
-            try:
+            with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         self._process.kill()
         self._process.wait()
 

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Literal
@@ -23,7 +23,7 @@ _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 class NotMeasured(MercerError, RuntimeError):
-    """Raised by a claim that cannot be measured here: data, a device or a package is missing. The text is the reason."""
+    """Raised by a claim that cannot be measured here: data, a device, a package. Its text is the reason."""
 
 
 class Verdict(StrEnum):
@@ -129,7 +129,7 @@ class Effort:
 
 @dataclass(frozen=True)
 class Claim:
-    """One statement of a paper and how it is measured. Made by :meth:`mercer.papers.Paper.claim`, which documents it."""
+    """A statement of a paper and how it is measured. Made by :meth:`mercer.papers.Paper.claim`, which documents it."""
 
     id: str
     says: str
@@ -141,7 +141,7 @@ class Claim:
     where: str | None = None
     kind: Kind = "quality"
     identity: bool = False
-    quick: Effort | str = Effort()
+    quick: Effort | str = field(default_factory=Effort)
     full: Effort | str | None = None
     notes: str = ""
 

@@ -44,7 +44,7 @@ def draw_svg(draw: Callable[[Any], object], *, width: float, height: float, salt
         from matplotlib.figure import Figure
     except ImportError:
         return None
-    style = _STYLE | {"axes.prop_cycle": cycler(color=COLOURS), "svg.hashsalt": salt}
+    style: Any = _STYLE | {"axes.prop_cycle": cycler(color=COLOURS), "svg.hashsalt": salt}
     buffer = io.StringIO()
     with rc_context(style):
         figure = Figure(figsize=(width, height), layout="constrained")

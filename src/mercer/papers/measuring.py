@@ -151,11 +151,14 @@ class Run:
         """What came together.
 
         Raises:
-            NotMeasured: a seed that was begun left no numbers.
+            ValueError: a seed that was begun left no numbers.
         """
         n_recorded = len(next(iter(self._values.values())))
         if not self._begun or n_recorded != len(self._begun):
-            raise NotMeasured(f"it began {len(self._begun)} seeds and recorded {n_recorded}: one record a seed is needed")
+            raise ValueError(
+                f"Claim {self.claim.id!r} began {len(self._begun)} seeds and recorded {n_recorded}: "
+                f"call run.record once in every round of `for seed in run.seeds`."
+            )
         return Measurement(
             values={name: tuple(values) for name, values in self._values.items()},
             seeds=tuple(self._begun),
@@ -192,7 +195,7 @@ def measure(
 
     Raises:
         NotMeasured: this claim is not measured in this mode, or lacks what it needs.
-        ValueError: no seeds.
+        ValueError: no seeds, or a claim that does not record one set of numbers for each.
     """
     effort = claim.effort(mode)
     if not isinstance(effort, Effort):

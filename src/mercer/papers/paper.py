@@ -68,13 +68,13 @@ class Paper:
         *,
         says: str,
         measures: Quantity | Iterable[Quantity],
+        quick: Effort | str,
         controls: Quantity | Iterable[Quantity] = (),
         rivals: Quantity | Iterable[Quantity] = (),
         reported: str | None = None,
         where: str | None = None,
         kind: Kind = "quality",
         identity: bool = False,
-        quick: Effort | str = Effort(),
         full: Effort | str | None = None,
         notes: str = "",
     ) -> Callable[[Callable[[Run], None]], Callable[[Run], None]]:
@@ -142,7 +142,8 @@ class Paper:
         """
         unknown = [id for id in breaks if id not in self.claims]
         if unknown or not breaks:
-            raise ValueError(f"Paper {self.entry.slug}: sabotage {name!r} breaks no claim {', '.join(unknown)}".rstrip())
+            missing = f"there is no claim {', '.join(unknown)}" if unknown else "it has to break a claim"
+            raise ValueError(f"Paper {self.entry.slug}, sabotage {name!r}: {missing}.")
         self.sabotages.append(Sabotage(name, broken, tuple(breaks)))
 
     def locate(self, file: Path, text: str) -> None:

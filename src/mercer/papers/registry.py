@@ -77,14 +77,17 @@ def load_file(path: Path) -> Paper:
     """The paper in a file: one of ours, or a user's own.
 
     Raises:
-        PaperError: the file is not there, is not named ``pNN_slug.py``, or makes no ``paper`` of that number and slug.
+        PaperError: the file is not there, cannot be imported, is not named ``pNN_slug.py``, or makes no ``paper`` of that number and slug.
     """
     match = _MODULE.fullmatch(path.name)
     if match is None:
         raise PaperError(f"{path}: a paper's file is named pNN_slug.py, such as p22_self_distillation.py.")
     if not path.is_file():
         raise PaperError(f"{path}: there is no such file.")
-    module = _import(path.resolve())
+    try:
+        module = _import(path.resolve())
+    except Exception as error:
+        raise PaperError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
     paper = getattr(module, "paper", None)
     if not isinstance(paper, Paper):
         raise PaperError(f"{path} makes no `paper = Paper(...)`.")

@@ -30,7 +30,6 @@ __all__ = [
     "read",
     "read_folder",
     "results_folder",
-    "statement",
     "write",
 ]
 
@@ -53,7 +52,7 @@ class Result:
     Args:
         paper: ``22-self-distillation``.
         claim: its id.
-        statement: what was claimed, with the bounds, as it stood then.
+        statement: what was claimed, with the bounds, as it stood then: readable without our code.
         configuration: mode, seeds, device, data.
         fingerprint: hash of code and configuration.
         measurement: None if it was not measured.
@@ -68,9 +67,27 @@ class Result:
     configuration: Mapping[str, Any]
     fingerprint: str
     measurement: Measurement | None
-    reason: str = ""
-    failed: bool = False
-    date: str = ""
+    reason: str
+    failed: bool
+    date: str
+
+    @classmethod
+    def of(
+        cls,
+        paper: str,
+        claim: Claim,
+        configuration: Mapping[str, Any],
+        fingerprint: str,
+        *,
+        measurement: Measurement | None = None,
+        reason: str = "",
+        failed: bool = False,
+    ) -> "Result":
+        """The result of a claim as it is stated now."""
+        quantities = {role: [_quantity(q) for q in getattr(claim, role)] for role in _ROLES}
+        texts = {name: getattr(claim, name) for name in ("says", "reported", "where", "kind", "identity", "notes")}
+        date = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(paper, claim.id, texts | quantities, configuration, fingerprint, measurement, reason, failed, date)
 
     @property
     def verdict(self) -> Verdict:
@@ -79,13 +96,6 @@ class Result:
             return Verdict.NOT_MEASURED
         quantities = {role: [Quantity(**q) for q in self.statement[role]] for role in _ROLES}
         return verdict_of(quantities["measures"], quantities["controls"], self.measurement.values)
-
-
-def statement(claim: Claim) -> dict[str, Any]:
-    """A claim as JSON: what a reader of the file needs without our code."""
-    quantities = {role: [_quantity(q) for q in getattr(claim, role)] for role in _ROLES}
-    texts = {name: getattr(claim, name) for name in ("says", "reported", "where", "kind", "identity", "notes")}
-    return texts | quantities
 
 
 def results_folder(mode: Mode, *, device: str = "cpu", root: Path | None = None) -> Path:
@@ -138,7 +148,7 @@ def write(folder: Path, result: Result) -> Path:
         "verdict": str(result.verdict),
         "reason": result.reason,
         "failed": result.failed,
-        "date": result.date or datetime.now(UTC).isoformat(timespec="seconds"),
+        "date": result.date,
         "statement": dict(result.statement),
         "configuration": dict(result.configuration),
         "fingerprint": result.fingerprint,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, Self
+from typing import IO, Any, Protocol, Self
 
 from mercer import config
 from mercer.errors import FileFormatError, MercerError
@@ -15,7 +15,7 @@ from mercer.papers.child import Child, Event
 from mercer.papers.claim import Claim, Effort, Mode, Verdict
 from mercer.papers.fingerprint import fingerprint
 from mercer.papers.paper import Paper
-from mercer.papers.results import NewerResultError, Result, path_of, read
+from mercer.papers.results import NewerResultError, Result, path_of, read, write
 from mercer.store import write_atomic
 
 __all__ = ["Display", "Outcome", "ResultsError", "Task", "run_claims", "tasks_of"]
@@ -147,19 +147,26 @@ def run_claims(tasks: Sequence[Task], *, display: Display, jobs: int = 1) -> lis
         ResultsError: results cannot be written. What is on the disk stays.
         KeyboardInterrupt: Ctrl-C; the workers are ended first.
     """
-    known = {id(task): _known(task, display) for task in tasks}
-    waiting = [task for task in tasks if known[id(task)] is None]
+    outcomes = {task.name: _known(task, display) for task in tasks}
+    waiting = {task.name: task for task in tasks if outcomes[task.name] is None}
     if waiting:
-        _check_folder(waiting[0].folder)
+        _check_folder(tasks[0].folder)
     with display:
-        for outcome in known.values():
+        for outcome in outcomes.values():
             if outcome is not None:
                 display.end(outcome)
         for is_alone in (False, True):
-            some = [task for task in waiting if (task.claim.kind == "speed") is is_alone]
+            some = [task for task in waiting.values() if (task.claim.kind == "speed") is is_alone]
             for outcome in _Pool(some, display, jobs=1 if is_alone else jobs).run():
-                known[id(outcome.task)] = outcome
-    return [outcome for outcome in known.values() if outcome is not None]
+                outcomes[outcome.task.name] = outcome
+    return [outcome for outcome in outcomes.values() if outcome is not None]
+
+
+@dataclass(frozen=True)
+class _Running:
+    task: Task
+    log: IO[bytes]
+    before: Verdict | None
 
 
 @dataclass
@@ -169,7 +176,7 @@ class _Pool:
     waiting: list[Task]
     display: Display
     jobs: int
-    running: dict[Child, tuple[Task, BinaryIO]] = field(default_factory=dict)
+    running: dict[Child, _Running] = field(default_factory=dict)
     events: "queue.Queue[tuple[Child, Event]]" = field(default_factory=queue.Queue)
 
     def run(self) -> list[Outcome]:
@@ -181,9 +188,9 @@ class _Pool:
                     self._start(self.waiting.pop(0))
                 outcomes += [outcome for outcome in (self._next(), *self._overdue()) if outcome is not None]
         finally:
-            for child in list(self.running):
+            for child, running in self.running.items():
                 child.kill()
-                self.running.pop(child)[1].close()
+                running.log.close()
         return outcomes
 
     def _start(self, task: Task) -> None:
@@ -194,9 +201,10 @@ class _Pool:
             "fingerprint": task.fingerprint,
             "folder": str(task.folder),
         }
-        log = tempfile.TemporaryFile()
+        log = tempfile.TemporaryFile()  # noqa: SIM115  closed in _finish, or when the run is interrupted
         threads = max(1, (os.cpu_count() or 1) // self.jobs) if self.jobs > 1 else None
-        self.running[Child(job, self.events, log=log, threads=threads)] = (task, log)
+        child = Child(job, self.events, log=log, threads=threads)
+        self.running[child] = _Running(task, log, _verdict_before(task))
         self.display.begin(task)
 
     def _next(self) -> Outcome | None:
@@ -205,17 +213,17 @@ class _Pool:
             child, event = self.events.get(timeout=_SECONDS_BETWEEN_LOOKS)
         except queue.Empty:
             return None
-        if child not in self.running:  # it hung and was killed
+        if child not in self.running:  # it hung, and was ended
             return None
         if event["event"] == "seed":
-            self.display.seed(self.running[child][0], event["done"])
+            self.display.seed(self.running[child].task, event["done"])
         return self._finish(child, event["state"], event["reason"]) if event["event"] == "end" else None
 
     def _overdue(self) -> list[Outcome]:
         """The outcomes of workers that have taken too long, which end here."""
         outcomes = []
-        for child, (task, _) in list(self.running.items()):
-            limit = task.limit if child.is_measuring else _SECONDS_TO_IMPORT
+        for child, running in list(self.running.items()):
+            limit = running.task.limit if child.is_measuring else _SECONDS_TO_IMPORT
             if child.seconds > limit:
                 child.kill()
                 reason = f"it hung and was stopped after {limit:g} s; --limit {2 * limit:g} gives it longer"
@@ -223,16 +231,20 @@ class _Pool:
         return outcomes
 
     def _finish(self, child: Child, state: str, reason: str) -> Outcome:
-        task, log = self.running.pop(child)
-        if state == "unwritten":
-            log.close()
-            raise ResultsError(f"The result of {task.name} cannot be written. {reason}. Make room; the rest stands.")
-        failed = state in ("failed", "died", "hung")
-        if failed:
-            reason = f"{reason}. What it printed: {_keep_log(task, log)}"
-        log.close()
-        result = read(task.path) if state == "measured" else None
-        outcome = Outcome(task, result, reason=reason, failed=failed, is_new=True)
+        running = self.running.pop(child)
+        task, result = running.task, None
+        with running.log as log:
+            if state == "unwritten":
+                raise ResultsError(f"The result of {task.name} cannot be written: {reason}. The others stand.")
+            if state == "measured":
+                result = read(task.path)
+            else:
+                is_failure = state != "left out"
+                reason = f"{reason}. What it printed: {_keep_log(task, log)}" if is_failure else reason
+                _write_reason(task, reason, failed=is_failure)
+        failed = result is None and state != "left out"
+        before = running.before if result is not None and running.before != result.verdict else None
+        outcome = Outcome(task, result, reason=reason, failed=failed, is_new=True, before=before)
         self.display.end(outcome)
         return outcome
 
@@ -253,6 +265,23 @@ def _known(task: Task, display: Display) -> Outcome | None:
     return Outcome(task, result) if is_current else None
 
 
+def _verdict_before(task: Task) -> Verdict | None:
+    """Of a result that an earlier state of the code gave."""
+    with suppress(FileFormatError):
+        result = read(task.path)
+        return result.verdict if result is not None and result.measurement is not None else None
+    return None
+
+
+def _write_reason(task: Task, reason: str, *, failed: bool) -> None:
+    """Keep why a claim was not measured, for its page; an older measurement stays."""
+    result = Result.of(
+        task.paper.entry.key, task.claim, task.configuration, task.fingerprint, reason=reason, failed=failed
+    )
+    with suppress(OSError, FileFormatError):
+        write(task.folder, result)
+
+
 def _check_folder(folder: Path) -> None:
     """Find out that nothing can be written before anything is measured."""
     probe = folder / f".probe-{os.getpid()}"
@@ -260,10 +289,12 @@ def _check_folder(folder: Path) -> None:
         write_atomic(probe, "mercer\n")
         probe.unlink()
     except OSError as error:
-        raise ResultsError(f"Results cannot be written to {folder}: {error.strerror}. Choose another with --results.") from None
+        raise ResultsError(
+            f"Results cannot be written to {folder}: {error.strerror}. Choose another folder with --results."
+        ) from None
 
 
-def _keep_log(task: Task, log: BinaryIO) -> Path | str:
+def _keep_log(task: Task, log: IO[bytes]) -> Path | str:
     """Save what a failed claim printed, and say where."""
     log.seek(0)
     path = config.data_dir() / "logs" / task.paper.entry.key / f"{task.claim.id}-{task.configuration['mode']}.log"

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mercer.errors import MissingExtra
-from mercer.papers.claim import Claim, NotMeasured
-from mercer.papers.measurement import Measurement
+from mercer.papers.claim import NotMeasured
 from mercer.papers.measuring import measure
 from mercer.papers.registry import load_file
-from mercer.papers.results import Result, statement, write
+from mercer.papers.results import Result, write
 
 __all__ = ["main", "work"]
 
@@ -31,31 +30,12 @@ def work(job: Mapping[str, Any], say: Say) -> None:
     """Measure the claim of a job and write its result; ``say(event, **details)`` tells the runner what happens.
 
     The last event is ``end``, with ``state`` (``"measured"``, ``"left out"``, ``"failed"`` or ``"unwritten"``) and a
-    ``reason`` in one line.
+    ``reason`` in one line. Only what was measured is written.
     """
     paper = load_file(Path(job["paper"]))
     claim = paper.claims[job["claim"]]
-    say("started")
-    measurement, state, reason = _measured(claim, job, say)
-    result = Result(
-        paper=paper.entry.key,
-        claim=claim.id,
-        statement=statement(claim),
-        configuration=job["configuration"],
-        fingerprint=job["fingerprint"],
-        measurement=measurement,
-        reason=reason,
-        failed=state == "failed",
-    )
-    try:
-        write(Path(job["folder"]), result)
-    except OSError as error:
-        state, reason = "unwritten", f"{error.filename or job['folder']}: {error.strerror or error}"
-    say("end", state=state, reason=reason)
-
-
-def _measured(claim: Claim, job: Mapping[str, Any], say: Say) -> tuple[Measurement | None, str, str]:
     settings = job["configuration"]
+    say("started")
     try:
         measurement = measure(
             claim,
@@ -66,11 +46,19 @@ def _measured(claim: Claim, job: Mapping[str, Any], say: Say) -> tuple[Measureme
             on_seed=lambda done: say("seed", done=done),
         )
     except (NotMeasured, MissingExtra) as error:
-        return None, "left out", str(error)
+        say("end", state="left out", reason=str(error))
+        return
     except Exception as error:
         traceback.print_exc()
-        return None, "failed", f"{type(error).__name__}: {error}".split("\n")[0]
-    return measurement, "measured", ""
+        say("end", state="failed", reason=f"{type(error).__name__}: {error}".split("\n")[0])
+        return
+    result = Result.of(paper.entry.key, claim, settings, job["fingerprint"], measurement=measurement)
+    try:
+        write(Path(job["folder"]), result)
+    except OSError as error:
+        say("end", state="unwritten", reason=f"{error.filename or job['folder']}: {error.strerror or error}")
+    else:
+        say("end", state="measured", reason="")
 
 
 def main() -> None:
