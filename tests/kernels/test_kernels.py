@@ -12,6 +12,9 @@ def test_white_noise_belongs_to_points_and_not_to_coordinates():
     kernel = White(0.3)
     assert torch.equal(kernel(X).to_dense(), 0.3 * torch.eye(4, dtype=torch.float64))
     assert torch.equal(kernel(X, X).to_dense(), torch.zeros(4, 4, dtype=torch.float64))
+    assert torch.equal(kernel(X, X).diagonal(), torch.zeros(4, dtype=torch.float64))
+    assert kernel(X, X)[2, 2] == 0.0
+    assert kernel(X)[2, 2] == 0.3
     twice = torch.cat([X, X])
     assert torch.equal(kernel(twice).to_dense(), 0.3 * torch.eye(8, dtype=torch.float64))
     block = kernel(X)[1:3]

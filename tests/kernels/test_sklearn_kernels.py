@@ -77,6 +77,17 @@ def test_gradients_are_theirs(theirs_kernel):
         np.testing.assert_allclose(torch.cat(ours).numpy(), expected, rtol=1e-4 if by_differences else 1e-9)
 
 
+def test_gradients_of_a_rectangular_matrix_agree_with_differences():
+    kernel = SklearnKernel(theirs.ExpSineSquared(1.3, 2.1))
+    paths = [h.path for h in kernel.hyperparameters()]
+    theta = [h.value.clone().requires_grad_(True) for h in kernel.hyperparameters()]
+
+    def matrix(*theta):
+        return kernel.with_values(dict(zip(paths, theta, strict=True)))(POINTS, OTHERS).to_dense()
+
+    assert torch.autograd.gradcheck(matrix, theta)
+
+
 def test_the_diagonal_has_gradients_too():
     kernel = from_sklearn(theirs.ConstantKernel(0.7) * theirs.ExpSineSquared(1.3, 2.1)).learnable()
     grads = torch.autograd.grad(kernel(POINTS).diagonal().sum(), kernel.tensors())

@@ -28,7 +28,9 @@ def test_inner_products_of_the_features_are_the_kernel(kernel, count):
     torch.testing.assert_close(features(X) @ features(X).mT, kernel(X, X.clone()).to_dense(), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("kernel", [RBF(), White(), RBF() + Linear(), RBF() * Linear(), 2.0 * RBF(), RBF().on(0)], ids=repr)
+@pytest.mark.parametrize(
+    "kernel", [RBF(), White(), RBF() + Linear(), RBF() * Linear(), 2.0 * RBF(), RBF().on(0)], ids=repr
+)
 def test_kernels_of_infinite_rank_have_none(kernel):
     assert exact_features(kernel, 3, limit=50) is None
 

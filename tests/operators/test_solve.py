@@ -32,7 +32,7 @@ def true_residual(A: Tensor, x: Tensor, y: Tensor, noise: Tensor | float = 0.0) 
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("n, t", [(1, 1), (7, 3), (63, 1), (129, 5)])
+@pytest.mark.parametrize(("n", "t"), [(1, 1), (7, 3), (63, 1), (129, 5)])
 def test_solution_has_the_residual_it_reports(method: str, n: int, t: int) -> None:
     A, y = spd(n), torch.randn(n, t, dtype=torch.float64)
     solution = solve(A, y, noise=0.1, method=method)
@@ -72,7 +72,7 @@ def test_kernel_ridge_reaches_the_residual_against_the_float64_matrix(d: int, no
 
 def test_float32_products_give_way_to_float64_where_they_stop_helping() -> None:
     X, y = torch.randn(400, 2), torch.randn(400)
-    solution = solve(RBF(lengthscale=2.0)(X), y, noise=1e-6, method="cg", rank=40)
+    solution = solve(RBF(lengthscale=2.0)(X), y, noise=1e-6, method="cg", rank=90)
     assert solution.converged
     assert solution.precision.startswith("float32 until iteration")
 
@@ -148,7 +148,7 @@ def test_singular_system_gives_the_least_norm_solution() -> None:
 
 def test_singular_system_without_solution_raises_with_the_least_squares_answer() -> None:
     A, y = torch.ones(4, 4), torch.tensor([1.0, 2.0, 3.0, 4.0])
-    with pytest.raises(NotConverged, match="eigenvalues are zero to round-off.*give a positive noise") as error:
+    with pytest.raises(NotConverged, match=r"eigenvalues are zero to round-off.*give a positive noise") as error:
         solve(A, y)
     torch.testing.assert_close(error.value.solution.x, torch.full((4,), 0.625, dtype=torch.float64))
 
@@ -169,7 +169,7 @@ def test_too_few_iterations_raise_with_the_best_answer_so_far() -> None:
 
 
 def test_explicit_cholesky_of_an_indefinite_matrix_raises_and_names_noise() -> None:
-    with pytest.raises(NotConverged, match="not positive definite.*Give a larger noise"):
+    with pytest.raises(NotConverged, match=r"not positive definite.*Give a larger noise"):
         solve(-torch.eye(3), torch.ones(3), method="cholesky")
 
 
@@ -243,6 +243,7 @@ def test_small_systems_go_to_cholesky_and_say_why() -> None:
 
 def test_large_systems_go_to_cg(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(methods, "_SMALL", 50)
+    monkeypatch.setattr(methods, "cholesky_seconds", lambda system, columns: 10.0)
     solution = solve(RBF()(torch.randn(200, 2)), torch.randn(200), noise=1.0)
     assert solution.method == "cg"
 
@@ -287,25 +288,25 @@ def test_float32_factor_is_refined_to_the_residual(monkeypatch: pytest.MonkeyPat
 # targets
 
 
-@pytest.mark.parametrize("method", [None, "cholesky", "cg", "short cg"])
-def test_no_failure_is_silent_on_500_ill_conditioned_problems(method: str | None) -> None:
+@pytest.mark.parametrize(("method", "problems"), [(None, 500), ("cholesky", 500), ("cg", 100), ("short cg", 100)])
+def test_no_failure_is_silent_on_ill_conditioned_problems(method: str | None, problems: int) -> None:
     generator = torch.Generator().manual_seed(1)
     reached = 0
-    for i in range(500):
+    for i in range(problems):
         n = int(torch.randint(5, 40, (), generator=generator))
         condition = 10.0 ** (2 + 10 * float(torch.rand((), generator=generator, dtype=torch.float64)))
         A = spd(n, condition, seed=i, dtype=torch.float32 if i % 3 == 0 else torch.float64)
         y = torch.randn(n, 1 + i % 2, generator=generator, dtype=torch.float64)
         options = {"method": "cg", "rank": 3, "max_iter": 60} if method == "short cg" else {"method": method}
-        try:
-            solution = solve(A, y, **options)  # type: ignore[arg-type]
-        except NotConverged as error:
-            assert "Give" in str(error) or "give" in str(error)
-            assert error.solution.x.shape == y.shape
-            continue
-        assert true_residual(A, solution.x, y) <= 1e-6, (i, n, condition)
-        reached += 1
-    assert reached >= (60 if method == "short cg" else 350)
+        solution = solve(A, y, **options, raise_on_failure=False)  # type: ignore[arg-type]
+        if solution.converged:
+            assert true_residual(A, solution.x, y) <= 1e-6, (i, n, condition)
+            reached += 1
+        else:
+            with pytest.raises(NotConverged, match=r"[Gg]ive a") as error:
+                solve(A, y, **options)  # type: ignore[arg-type]
+            assert torch.equal(error.value.solution.x, solution.x)
+    assert reached >= (0.1 if method == "short cg" else 0.7) * problems
 
 
 @pytest.mark.slow("a factorisation long enough to be interrupted")
@@ -316,6 +317,5 @@ def test_interrupt_is_heard_within_a_second(method: str) -> None:
     timer.start()
     started = time.perf_counter()
     with pytest.raises(KeyboardInterrupt):
-        for _ in range(100):
-            solve(K, y, noise=1e-4, method=method, precision="float64")
+        solve(K, y, noise=1e-4, method=method, precision="float64", rtol=1e-12, rank=100 if method == "cg" else None)
     assert time.perf_counter() - started < 1.5

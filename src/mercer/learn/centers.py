@@ -85,9 +85,15 @@ class CenterFeatures:
 
         Raises:
             MemoryBudgetError: it does not fit.
-            ValueError: it is not positive definite even so.
+            ValueError: it is not positive definite even so, or the kernel has noise of its own.
         """
         m = centers.shape[0]
+        spec = getattr(similarity.matrix(centers[:1]), "spec", None)
+        if spec is not None and spec.has_delta:
+            raise ValueError(
+                f"{similarity.kernel!r} has noise (White), which a combination of kernels of centres cannot carry. Leave "
+                f"it out, and add its variance to alpha."
+            )
         require_memory(24 * m * m, asked=f"{m} centres", instead="Give fewer centres (n_centers).")
         gram = similarity.dense(centers, centers)
         gram = 0.5 * (gram + gram.mT)

@@ -67,13 +67,13 @@ class DistillationPredictions:
         codes = (values[:, 0] > 0).long() if self._is_vector else values.argmax(1)
         return self.classes_[codes.cpu().numpy()]
 
-    @available_if(_offered("decision_function"))
+    @available_if(_offered("decision_function"))  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any, round: int = -1) -> Any:
         """The regressions of a :class:`KernelRidgeClassifier`: ``(m,)`` for two classes, else ``(m, classes)``."""
         given, values = self._evaluate(X, self._place(round))
         return given.answer(values.squeeze(-1) if self._is_vector else values)
 
-    @available_if(_offered("predict_proba"))
+    @available_if(_offered("predict_proba"))  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any, round: int = -1) -> Any:
         """The probability of each class, ``(m, classes)``; where the estimator has it."""
         place = self._place(round)

@@ -158,8 +158,6 @@ def as_weights(sample_weight: Any, given: Given) -> Tensor | None:
     weights = as_tensor(_check_sample_weight(sample_weight, rows, dtype=np.float64), device=given.device)
     if bool((weights < 0).any()):
         raise ValueError(f"sample_weight must not be negative, but {int((weights < 0).sum())} of {len(weights)} are.")
-    if not bool((weights > 0).any()):
-        raise ValueError("sample_weight is zero for every row: there is nothing to learn from.")
     return None if bool((weights == 1).all()) else weights
 
 

@@ -119,7 +119,7 @@ def decode(value: Any, tensors: Mapping[str, Tensor]) -> Any:
         case {"estimator": kind, "values": values}:
             from mercer import learn
 
-            made = getattr(learn, kind).__new__(getattr(learn, kind))
+            made = object.__new__(_known_class(learn, kind, Saved, "estimator"))
             vars(made).update({k: decode(v, tensors) for k, v in values.items()})
             made._restore()
             return made
@@ -143,5 +143,14 @@ def decode(value: Any, tensors: Mapping[str, Tensor]) -> Any:
         case {"sklearn kernel": kind, "params": params}:
             from sklearn.gaussian_process import kernels
 
-            return getattr(kernels, kind)(**{k: decode(v, tensors) for k, v in params.items()})
+            known = _known_class(kernels, kind, kernels.Kernel, "kernel")
+            return known(**{k: decode(v, tensors) for k, v in params.items()})
     raise FileFormatError(f"the file has a value of an unknown kind: {sorted(value)}.")
+
+
+def _known_class(module: Any, name: str, base: type, what: str) -> Any:
+    """A class by its name in a file: only of one kind, from one list."""
+    found = getattr(module, name, None)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise FileFormatError(f"the file names {name!r}, which is no {what} of {module.__name__}.")
+    return found

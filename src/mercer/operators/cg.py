@@ -11,7 +11,10 @@ from mercer.operators.system import System
 __all__ = ["Progress", "block_cg"]
 
 _DROP = {torch.float32: 1e-2, torch.float64: 1e-6}  # how far the residual may fall between two true ones
-_STALLED = 0.2  # a true residual that fell by less than this, where 1e-2 was promised: the products are too coarse
+_RISE = 1e3  # conjugate gradients let the residual rise on the way, but not that far
+_CHECK_EVERY = 50  # iterations in float32
+_FAR = 5.0  # a true residual this many times the one promised, which has not fallen ...
+_STALLED = 0.2  # ... to this part of the last true one: the products are too coarse
 
 
 @dataclass
@@ -65,84 +68,130 @@ def block_cg(
     Source: Ji & Li, A breakdown-free block conjugate gradient method, BIT 57 (2017), algorithm 2; residual
     replacement: van der Vorst & Ye, SIAM J. Sci. Comput. 22 (2000).
     """
-    norms = torch.linalg.vector_norm(B, dim=0)
-    norms = torch.where(norms > 0, norms, 1.0)
-    dtype = dtype if system.has_single else torch.float64
-    X = torch.zeros_like(B) if initial is None else initial.clone()
-    R = B.clone()
-    state = Progress(X, torch.ones_like(norms))
-
-    def multiply(V: Tensor, kind: torch.dtype) -> Tensor:
-        state.products["float32" if kind == torch.float32 else "float64"] += 1
-        return system.product(V, dtype=kind)
-
-    def relative(columns: Tensor) -> Tensor:
-        result: Tensor = torch.linalg.vector_norm(R[:, columns], dim=0) / norms[columns]
-        return result
-
-    if initial is not None:
-        R = B - multiply(X, torch.float64)
-    everything = torch.arange(B.shape[1], device=B.device)
-    state.residual = relative(everything)
-    verified = state.residual.clone()  # the last true residuals
-    is_true = True  # nothing has been updated since
-    active = everything[~(state.residual <= rtol)]
-    Q, AQ, factor = None, None, None
-    while True:
-        if not len(active):
+    run = _BlockCG(system, B, rtol, precondition, initial, dtype if system.has_single else torch.float64)
+    state = run.state
+    while not state.stopped:
+        if not len(run.active):
             state.stopped = "converged"
-            break
-        if not bool(torch.isfinite(state.residual).all()):
-            state.stopped = "breakdown"
-            break
-        if state.n_iter >= max_iter:
+        elif state.n_iter >= max_iter:
             state.stopped = "max_iter"
-            break
-        Z = precondition(R[:, active])
-        if Q is not None and AQ is not None and factor is not None:
-            Z = Z - Q @ torch.cholesky_solve(AQ.mT @ Z, factor)
-        Q = _basis(Z)
-        AQ = multiply(Q, dtype)
-        factor, failed = torch.linalg.cholesky_ex(_symmetric(Q.mT @ AQ))
-        if int(failed) or not bool(torch.isfinite(factor).all()):
-            if dtype == torch.float64:
-                state.stopped = "breakdown"
-                break
-            # Rounded to float32 the matrix is not positive definite any more.
-            dtype, state.switched_at, Q = torch.float64, state.n_iter, None
-            R[:, active] = B[:, active] - multiply(X[:, active], dtype)
-            continue
-        step = torch.cholesky_solve(Q.mT @ R[:, active], factor)
-        X[:, active] += Q @ step
-        R[:, active] -= AQ @ step
-        state.n_iter += 1
-        is_true = False
-        state.residual[active] = relative(active)
-        state.history.append(float(state.residual.max()))
-        if watch is not None and watch(state):
-            state.stopped = "given up"
-            break
-        fell = state.residual[active] <= (_DROP[dtype] * verified[active]).clamp(min=rtol)
-        if bool(fell.any()):
-            R[:, active] = B[:, active] - multiply(X[:, active], torch.float64)
-            true = relative(active)
-            stalled = bool((fell & (true > rtol) & (true > _STALLED * verified[active])).any())
-            state.residual[active] = verified[active] = true
-            is_true = True
-            if stalled and dtype == torch.float64:
-                state.stopped = "stagnation"
-                break
-            if stalled:
-                dtype, state.switched_at = torch.float64, state.n_iter
-            active = active[~(true <= rtol)]
-    if not is_true:
-        R[:, active] = B[:, active] - multiply(X[:, active], torch.float64)
-        state.residual[active] = relative(active)
+        elif run.advance():
+            state.history.append(float(state.residual.max()))
+            if watch is not None and watch(state):
+                state.stopped = "given up"
+            elif run.is_due():
+                run.verify()
+    if state.stopped != "converged":
+        run.verify()
+        run.restore_best()
     return state
 
 
-def _symmetric(H: Tensor) -> Tensor:
-    return 0.5 * (H + H.mT)
+class _BlockCG:
+    """The state of one run: X and the residual R of all columns, and the directions Q of those still active."""
+
+    def __init__(
+        self,
+        system: System,
+        B: Tensor,
+        rtol: float,
+        precondition: Callable[[Tensor], Tensor],
+        initial: Tensor | None,
+        dtype: torch.dtype,
+    ) -> None:
+        self.system, self.B, self.rtol, self.precondition, self.dtype = system, B, rtol, precondition, dtype
+        norms = torch.linalg.vector_norm(B, dim=0)
+        self.norms = torch.where(norms > 0, norms, 1.0)
+        self.X = torch.zeros_like(B) if initial is None else initial.clone()
+        self.state = Progress(self.X, torch.ones_like(self.norms))
+        self.R = B.clone() if initial is None else B - self.multiply(self.X, torch.float64)
+        self.active = torch.arange(B.shape[1], device=B.device)
+        self.state.residual = self.relative()
+        self.verified = self.state.residual.clone()  # the last true residuals
+        self.verified_at = 0
+        self.best = (self.X.clone(), self.R.clone(), self.state.residual.clone())
+        self.active = self.active[~(self.state.residual <= rtol)]
+        self.forget_directions()
+
+    def multiply(self, V: Tensor, dtype: torch.dtype) -> Tensor:
+        self.state.products["float32" if dtype == torch.float32 else "float64"] += 1
+        return self.system.product(V, dtype=dtype)
+
+    def relative(self) -> Tensor:
+        """Relative residuals of the active columns."""
+        result: Tensor = torch.linalg.vector_norm(self.R[:, self.active], dim=0) / self.norms[self.active]
+        return result
+
+    def forget_directions(self) -> None:
+        self.Q = self.AQ = self.factor = self.B[:, :0]
+
+    def advance(self) -> bool:
+        """One block iteration; False where there was none to make."""
+        active = self.active
+        Z = self.precondition(self.R[:, active])
+        if self.Q.shape[1]:
+            Z = Z - self.Q @ torch.cholesky_solve(self.AQ.mT @ Z, self.factor)
+        is_sound = bool(torch.isfinite(Z).all())
+        if is_sound:
+            self.Q = _basis(Z)
+            self.AQ = self.multiply(self.Q, self.dtype)
+            H = self.Q.mT @ self.AQ
+            self.factor, failed = torch.linalg.cholesky_ex(0.5 * (H + H.mT))
+            is_sound = int(failed) == 0 and bool(torch.isfinite(self.factor).all())
+        if not is_sound:
+            # In float32 the matrix may have lost its definiteness to rounding; in float64 there is nothing better.
+            if self.dtype == torch.float64:
+                self.state.stopped = "breakdown"
+            else:
+                self.use_float64()
+            return False
+        step = torch.cholesky_solve(self.Q.mT @ self.R[:, active], self.factor)
+        self.X[:, active] += self.Q @ step
+        self.R[:, active] -= self.AQ @ step
+        self.state.n_iter += 1
+        self.state.residual[active] = self.relative()
+        return True
+
+    def is_due(self) -> bool:
+        """Whether the residual has fallen far, or risen far, or float32 has not been checked for long."""
+        now, then = self.state.residual[self.active], self.verified[self.active]
+        moved = (now <= (_DROP[self.dtype] * then).clamp(min=self.rtol)) | ~(now <= _RISE * then)
+        overdue = self.dtype == torch.float32 and self.state.n_iter - self.verified_at >= _CHECK_EVERY
+        return overdue or bool(moved.any())
+
+    def verify(self) -> None:
+        """Replace the residuals by true ones; go over to float64, or stop, where they do not follow."""
+        active = self.active
+        promised, before = self.state.residual[active], self.verified[active]
+        self.R[:, active] = self.B[:, active] - self.multiply(self.X[:, active], torch.float64)
+        true = self.relative()
+        self.state.residual[active] = self.verified[active] = true
+        self.verified_at = self.state.n_iter
+        best_X, best_R, best = self.best
+        better = active[true < best[active]]
+        best_X[:, better], best_R[:, better], best[better] = self.X[:, better], self.R[:, better], self.verified[better]
+        is_far = ~(true <= self.rtol) & ~(true <= _FAR * promised) & ~(true <= _STALLED * before)
+        self.active = active[~(true <= self.rtol)]
+        if not bool(is_far.any()) or self.state.stopped:
+            return
+        if self.dtype == torch.float64:
+            self.state.stopped = "stagnation"
+        else:
+            self.restore_best()
+            self.use_float64()
+
+    def restore_best(self) -> None:
+        """Go back to the smallest true residual of every column."""
+        best_X, best_R, best = self.best
+        worse = self.active[~(self.state.residual[self.active] <= best[self.active])]
+        self.X[:, worse], self.R[:, worse] = best_X[:, worse], best_R[:, worse]
+        self.state.residual[worse] = self.verified[worse] = best[worse]
+
+    def use_float64(self) -> None:
+        """Products in float64 from here on, starting from the true residual."""
+        self.dtype, self.state.switched_at = torch.float64, self.state.n_iter
+        self.forget_directions()
+        self.R[:, self.active] = self.B[:, self.active] - self.multiply(self.X[:, self.active], torch.float64)
 
 
 def _basis(P: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from mercer.progress import Progress, track
 
 __all__ = ["CholeskyFactor", "NotPositiveDefinite", "cholesky", "cholesky_bytes", "dense_cholesky"]
 
-_PANEL = 2048  # rows formed at a time
+_PANEL = 2048  # rows formed at a time; a multiple of _BLOCK
 _BLOCK = 512  # columns finished at a time; small, since the triangular solves run at half the rate of products
 _CHUNK_FLOPS = 1e10  # of one matrix product: 0.1 to 0.3 s on two cores, so that Ctrl-C is seen within a second
 

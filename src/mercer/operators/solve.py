@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from linear_operator import LinearOperator
 from torch import Tensor
 
 from mercer.arrays import check_finite
@@ -99,6 +100,8 @@ def solve(
     (tensor([1., 1.], dtype=torch.float64), True, 'cholesky')
     """
     started = time.perf_counter()
+    if precision not in (None, "float64"):
+        raise ValueError(f"solve: precision must be 'float64' or None, not {precision!r}.")
     _check(A, y, rtol=rtol, method=method, initial=initial, max_iter=max_iter, rank=rank)
     n, batch = A.shape[-1], torch.Size(A.shape[:-2])
     columns = (y.unsqueeze(-1) if y.ndim == 1 else y).to(torch.float64)
@@ -107,8 +110,8 @@ def solve(
     if not batch:
         # A batch of right-hand sides of one matrix is more columns.
         shape = columns.movedim(-2, 0).shape
-        flat = columns.movedim(-2, 0).reshape(n, -1)
-        guess = None if start is None else start.movedim(-2, 0).reshape(n, -1)
+        flat = columns.movedim(-2, 0).flatten(1)
+        guess = None if start is None else start.movedim(-2, 0).flatten(1)
         attempts = [_solve_one(System(A, noise), flat, guess, options)]
         x = attempts[0].x.reshape(shape).movedim(0, -2)
         residuals = attempts[0].residuals.reshape(shape[1:])
@@ -189,6 +192,8 @@ def _check(
     rank: int | None,
 ) -> None:
     """Everything that can be wrong with the arguments, before any work."""
+    if not isinstance(A, (Tensor, LinearOperator)):
+        raise TypeError(f"solve: A must be a tensor or a linear operator, not {type(A).__name__}.")
     if A.ndim < 2 or A.shape[-1] != A.shape[-2]:
         raise ShapeError(f"solve: A must be square, but has shape {tuple(A.shape)}.")
     n, batch = A.shape[-1], tuple(A.shape[:-2])

@@ -29,15 +29,13 @@ class System:
         noise: number, ``()`` or ``(n,)``, zero or more, in the units of A (a variance).
 
     Raises:
-        ShapeError: A is not square, or ``noise`` has another length.
+        ShapeError: A is not a single square matrix, or ``noise`` has another length.
         ValueError: ``noise`` is negative or not finite.
     """
 
     def __init__(self, A: Matrix, noise: float | Tensor = 0.0) -> None:
         if isinstance(A, DenseLinearOperator):
             A = A.tensor
-        if not isinstance(A, (Tensor, LinearOperator)):
-            raise TypeError(f"A must be a tensor or a linear operator, not {type(A).__name__}.")
         if A.ndim != 2 or A.shape[0] != A.shape[1]:
             raise ShapeError(f"A must be square, but has shape {tuple(A.shape)}.")
         self.A = A.detach()

@@ -12,13 +12,14 @@ import torch
 from mercer.errors import MercerError
 from mercer.papers import registry
 from mercer.papers.catalog import Entry
-from mercer.papers.claim import Effort, Verdict
+from mercer.papers.claim import Effort, Mode, Verdict
 from mercer.papers.display import display_for
 from mercer.papers.paper import Paper
 from mercer.papers.registry import PaperError
 from mercer.papers.report import MARKS, cost, measured, seconds, summary, text_table, wants_colour
 from mercer.papers.results import read_folder, results_folder
-from mercer.papers.runner import run_claims, tasks_of
+from mercer.papers.runner import run_claims
+from mercer.papers.tasks import tasks_of
 
 __all__ = ["add_parsers", "main"]
 
@@ -86,9 +87,8 @@ def _papers(arguments: argparse.Namespace) -> int:
         for entry in found
     ]
     _print(text_table(["nr", "slug", "title", "first", "here"], rows))
-    _print(
-        f"\n{len(found)} papers, {sum(entry.number in here for entry in found)} of them can be measured: mercer run SLUG"
-    )
+    n_here = sum(entry.number in here for entry in found)
+    _print(f"\n{len(found)} papers; {n_here} of them can be measured: mercer run SLUG")
     return 0
 
 
@@ -100,7 +100,7 @@ def _show(arguments: argparse.Namespace) -> int:
         return 0
     if paper.text:
         _print(f"\n{paper.text}")
-    mode = "full" if arguments.full else "quick"
+    mode: Mode = "full" if arguments.full else "quick"
     folder = results_folder(mode, device=arguments.device, root=arguments.results)
     results, problems = read_folder(folder, entry.key)
     for claim in paper.claims.values():
@@ -127,7 +127,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     _check(arguments)
-    mode = "full" if arguments.full else "quick"
+    mode: Mode = "full" if arguments.full else "quick"
     folder = results_folder(mode, device=arguments.device, root=arguments.results)
     papers, broken = _papers_to_run(arguments.papers)
     tasks = tasks_of(
@@ -168,6 +168,8 @@ def _papers_to_run(names: Sequence[str]) -> tuple[list[Paper], bool]:
                 broken = True
             else:
                 papers[paper.entry.key] = paper
+    if not papers and not broken:
+        raise PaperError("No paper has a module yet, so there is nothing to measure.")
     return list(papers.values()), broken
 
 

@@ -5,7 +5,8 @@ import sys
 from typing import Any, Self
 
 from mercer.papers.report import MARKS, seconds
-from mercer.papers.runner import Display, Outcome, Task
+from mercer.papers.runner import Display
+from mercer.papers.tasks import Outcome, Task
 
 __all__ = ["Bars", "Lines", "display_for"]
 

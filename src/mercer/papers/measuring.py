@@ -94,8 +94,8 @@ class Run:
                 f"{', '.join(values) or 'nothing'}."
             )
         for name, value in values.items():
-            if np.size(value) != 1:
-                raise ValueError(f"Claim {self.claim.id!r}: {name} is one number a seed, not {np.size(value)}.")
+            if _size(value) != 1:
+                raise ValueError(f"Claim {self.claim.id!r}: {name} is one number a seed, not {_size(value)}.")
             self._values[name].append(float(value))
 
     def table(self, name: str, rows: Sequence[Sequence[Any]], *, columns: Sequence[str], caption: str = "") -> None:
@@ -212,12 +212,13 @@ def measure(
 
 def _cell(value: Any) -> Cell:
     """Numbers of numpy and torch become Python's; all else that is no number becomes text."""
-    if value is None or isinstance(value, str | int | float):
-        return value
-    if isinstance(value, np.generic | torch.Tensor) and not isinstance(value, np.str_) and np.size(value) == 1:
-        number: float | int = value.item()
-        return number
-    return str(value)
+    if isinstance(value, np.generic | torch.Tensor) and _size(value) == 1:
+        value = value.item()
+    return value if value is None or isinstance(value, str | int | float) else str(value)
+
+
+def _size(value: Any) -> int:
+    return value.numel() if isinstance(value, torch.Tensor) else int(np.size(value))
 
 
 def _peak_bytes(device: torch.device) -> int | None:

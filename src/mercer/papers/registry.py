@@ -77,7 +77,8 @@ def load_file(path: Path) -> Paper:
     """The paper in a file: one of ours, or a user's own.
 
     Raises:
-        PaperError: the file is not there, cannot be imported, is not named ``pNN_slug.py``, or makes no ``paper`` of that number and slug.
+        PaperError: the file is not there or cannot be imported, is not named ``pNN_slug.py``, or makes no ``paper`` of
+            that number and slug.
     """
     match = _MODULE.fullmatch(path.name)
     if match is None:

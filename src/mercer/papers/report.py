@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from mercer.config import format_bytes
 from mercer.papers.claim import Claim, Quantity, Verdict
 from mercer.papers.measurement import Measurement
-from mercer.papers.runner import Outcome
+from mercer.papers.tasks import Outcome
 
 __all__ = ["MARKS", "cost", "measured", "number", "seconds", "summary", "text_table"]
 
@@ -21,9 +21,9 @@ def number(value: float | None) -> str:
 
 
 def seconds(value: float) -> str:
-    """``0.8 s``, ``42 s``, ``3 min 20 s``."""
+    """``under 0.1 s``, ``2.4 s``, ``42 s``, ``3 min 20 s``."""
     if value < 9.95:
-        return f"{value:.1f} s"
+        return f"{value:.1f} s" if value >= 0.1 else "under 0.1 s"
     whole = round(value)
     return f"{whole} s" if whole < 120 else f"{whole // 60} min {whole % 60:02d} s"
 

@@ -3,22 +3,21 @@
 import os
 import queue
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Protocol, Self
+from typing import IO, Protocol, Self
 
 from mercer import config
 from mercer.errors import FileFormatError, MercerError
 from mercer.papers.child import Child, Event
-from mercer.papers.claim import Claim, Effort, Mode, Verdict
-from mercer.papers.fingerprint import fingerprint
-from mercer.papers.paper import Paper
-from mercer.papers.results import NewerResultError, Result, path_of, read, write
+from mercer.papers.claim import Verdict
+from mercer.papers.results import NewerResultError, Result, read, write
+from mercer.papers.tasks import Outcome, Task
 from mercer.store import write_atomic
 
-__all__ = ["Display", "Outcome", "ResultsError", "Task", "run_claims", "tasks_of"]
+__all__ = ["Display", "ResultsError", "run_claims"]
 
 _SECONDS_TO_IMPORT = 300.0  # torch alone takes 2 s, on a loaded machine with a cold disk a minute
 _SECONDS_BETWEEN_LOOKS = 0.2
@@ -26,67 +25,6 @@ _SECONDS_BETWEEN_LOOKS = 0.2
 
 class ResultsError(MercerError, OSError):
     """Results cannot be written: the disk is full, or the folder is not ours."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """One claim to be measured in one configuration.
-
-    Args:
-        paper: whose claim it is.
-        claim: what is measured.
-        folder: of the results, with the mode: ``results/quick``.
-        configuration: ``mode``, ``seeds`` (how many), ``device`` and ``data`` (a path or None).
-        limit: seconds after which it counts as hanging.
-    """
-
-    paper: Paper
-    claim: Claim
-    folder: Path
-    configuration: dict[str, Any]
-    limit: float
-
-    @property
-    def name(self) -> str:
-        """``self-distillation/limit``."""
-        return f"{self.paper.entry.slug}/{self.claim.id}"
-
-    @property
-    def path(self) -> Path:
-        """Where its result is."""
-        return path_of(self.folder, self.paper.entry.key, self.claim.id)
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of the code it reaches and of its configuration."""
-        assert self.paper.file is not None, "papers are loaded by mercer.papers.registry"
-        return fingerprint(self.paper.file, claim=self.claim.id, configuration=self.configuration)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a task.
-
-    Args:
-        task: which.
-        result: what was measured, now or before; None if nothing was.
-        reason: why it was not measured.
-        failed: it crashed, died or hung.
-        is_new: measured in this run.
-        before: the verdict that stood on the disk before this run, if another one did.
-    """
-
-    task: Task
-    result: Result | None = None
-    reason: str = ""
-    failed: bool = False
-    is_new: bool = False
-    before: Verdict | None = None
-
-    @property
-    def verdict(self) -> Verdict:
-        """Of the result, or not measured."""
-        return self.result.verdict if self.result is not None else Verdict.NOT_MEASURED
 
 
 class Display(Protocol):
@@ -107,39 +45,13 @@ class Display(Protocol):
         """A task is done, in whatever way."""
 
 
-def tasks_of(
-    papers: Iterable[Paper],
-    *,
-    folder: Path,
-    mode: Mode = "quick",
-    device: str = "cpu",
-    data: Path | None = None,
-    seeds: int | None = None,
-    limit: float | None = None,
-) -> list[Task]:
-    """A task for every claim; arguments as in ``mercer run``."""
-    tasks = []
-    for paper in papers:
-        for claim in paper.claims.values():
-            effort = claim.effort(mode)
-            effort = effort if isinstance(effort, Effort) else Effort()
-            configuration = {
-                "mode": mode,
-                "seeds": seeds or effort.seeds,
-                "device": device,
-                "data": str(data.resolve()) if data else None,
-            }
-            tasks.append(Task(paper, claim, folder, configuration, limit or effort.limit))
-    return tasks
-
-
 def run_claims(tasks: Sequence[Task], *, display: Display, jobs: int = 1) -> list[Outcome]:
     """Measure what has changed, and give an outcome for every task, in their order.
 
     Interrupted at any moment, all that was measured stands, and the next call goes on from there.
 
     Args:
-        tasks: from :func:`tasks_of`.
+        tasks: from :func:`mercer.papers.tasks.tasks_of`.
         display: shows how far it is.
         jobs: how many claims are measured at once. Claims about speed come last and run alone.
 
@@ -239,9 +151,9 @@ class _Pool:
             if state == "measured":
                 result = read(task.path)
             else:
-                is_failure = state != "left out"
-                reason = f"{reason}. What it printed: {_keep_log(task, log)}" if is_failure else reason
-                _write_reason(task, reason, failed=is_failure)
+                _write_reason(task, reason, failed=state != "left out")
+                if state != "left out":
+                    reason = f"{reason}. What it printed: {_keep_log(task, log)}"
         failed = result is None and state != "left out"
         before = running.before if result is not None and running.before != result.verdict else None
         outcome = Outcome(task, result, reason=reason, failed=failed, is_new=True, before=before)
