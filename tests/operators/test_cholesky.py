@@ -54,7 +54,7 @@ def test_float32_factor_solves_to_float32_accuracy() -> None:
 def test_operator_is_formed_in_blocks() -> None:
     X = torch.randn(40, 3, dtype=torch.float64)
     factor = cholesky(System(RBF()(X), 0.1))
-    expected = torch.linalg.cholesky(RBF()(X).to_dense() + 0.1 * torch.eye(40))
+    expected = torch.linalg.cholesky(RBF()(X).to_dense() + 0.1 * torch.eye(40, dtype=torch.float64))
     torch.testing.assert_close(factor.buffer.tril(), expected)
 
 
@@ -81,7 +81,7 @@ def test_dense_factor_of_a_batch_is_differentiable() -> None:
 
 
 def test_dense_factor_of_a_singular_matrix_warns_of_its_jitter() -> None:
-    M = torch.stack([torch.eye(5), torch.ones(5, 5) - 1e-7 * torch.eye(5)])
+    M = torch.stack([torch.eye(5), torch.ones(5, 5) - 1e-7 * torch.eye(5, dtype=torch.float64)])
     with pytest.warns(ApproximationWarning, match="singular to round-off.*was added to its diagonal"):
         L = dense_cholesky(M)
     torch.testing.assert_close(L @ L.mT, M, rtol=1e-4, atol=1e-4)

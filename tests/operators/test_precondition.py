@@ -136,6 +136,6 @@ def test_roots_multiply_to_the_preconditioner_and_its_inverse(noise: float) -> N
 def test_preconditioning_takes_the_condition_number_to_one() -> None:
     K = kernel_matrix(200)
     P, _ = build(K, 1e-3, 150)
-    M = K + 1e-3 * torch.eye(200)
+    M = K + 1e-3 * torch.eye(200, dtype=torch.float64)
     values = torch.linalg.eigvals(P.solve(M)).real
     assert float(values.max() / values.min()) < 2.0

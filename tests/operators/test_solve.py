@@ -72,7 +72,7 @@ def test_kernel_ridge_reaches_the_residual_against_the_float64_matrix(d: int, no
 
 def test_float32_products_give_way_to_float64_where_they_stop_helping() -> None:
     X, y = torch.randn(400, 2), torch.randn(400)
-    solution = solve(RBF(lengthscale=2.0)(X), y, noise=1e-6, method="cg", rank=90)
+    solution = solve(RBF(lengthscale=2.0)(X), y, noise=1e-6, method="cg", rank=150)
     assert solution.converged
     assert solution.precision.startswith("float32 until iteration")
 
@@ -111,7 +111,7 @@ def test_batches_broadcast_like_a_loop(method: str) -> None:
     A = torch.stack([spd(9, seed=i) for i in range(6)]).reshape(3, 2, 9, 9)
     y, noise = torch.randn(2, 9, 4, dtype=torch.float64), torch.rand(3, 2, 1, dtype=torch.float64) + 0.1
     solution = solve(A, y, noise=noise, method=method)
-    expected = torch.linalg.solve(A + noise[..., None] * torch.eye(9), y)
+    expected = torch.linalg.solve(A + noise[..., None] * torch.eye(9, dtype=torch.float64), y)
     torch.testing.assert_close(solution.x, expected, rtol=1e-4, atol=1e-5)
     assert solution.residuals.shape == (3, 2, 4)
 
@@ -119,7 +119,7 @@ def test_batches_broadcast_like_a_loop(method: str) -> None:
 def test_batch_of_right_hand_sides_of_one_matrix() -> None:
     A, y = spd(9), torch.randn(3, 2, 9, 4, dtype=torch.float64)
     solution = solve(A, y, noise=0.1)
-    torch.testing.assert_close(solution.x, torch.linalg.solve(A + 0.1 * torch.eye(9), y))
+    torch.testing.assert_close(solution.x, torch.linalg.solve(A + 0.1 * torch.eye(9, dtype=torch.float64), y))
     assert solution.residuals.shape == (3, 2, 4)
 
 
@@ -288,7 +288,7 @@ def test_float32_factor_is_refined_to_the_residual(monkeypatch: pytest.MonkeyPat
 # targets
 
 
-@pytest.mark.parametrize(("method", "problems"), [(None, 500), ("cholesky", 500), ("cg", 100), ("short cg", 100)])
+@pytest.mark.parametrize(("method", "problems"), [(None, 500), ("cholesky", 500), ("cg", 60), ("short cg", 60)])
 def test_no_failure_is_silent_on_ill_conditioned_problems(method: str | None, problems: int) -> None:
     generator = torch.Generator().manual_seed(1)
     reached = 0
@@ -303,7 +303,7 @@ def test_no_failure_is_silent_on_ill_conditioned_problems(method: str | None, pr
             assert true_residual(A, solution.x, y) <= 1e-6, (i, n, condition)
             reached += 1
         else:
-            with pytest.raises(NotConverged, match=r"[Gg]ive a") as error:
+            with pytest.raises(NotConverged, match=r"[Gg]ive (a|max_iter)") as error:
                 solve(A, y, **options)  # type: ignore[arg-type]
             assert torch.equal(error.value.solution.x, solution.x)
     assert reached >= (0.1 if method == "short cg" else 0.7) * problems

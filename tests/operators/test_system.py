@@ -50,7 +50,7 @@ def test_float32_blocks_of_an_operator() -> None:
 def test_column_norm_bound_bounds_every_column() -> None:
     K = RBF()(torch.randn(40, 2)).double()
     bound = System(K, 0.3).column_norm_bound()
-    columns = (K.to_dense() + 0.3 * torch.eye(40)).norm(dim=0)
+    columns = (K.to_dense() + 0.3 * torch.eye(40, dtype=torch.float64)).norm(dim=0)
     assert float(columns.max()) <= bound <= 10 * math.sqrt(40)
 
 

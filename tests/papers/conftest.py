@@ -136,5 +136,3 @@ class Silent:
 @pytest.fixture
 def display():
     return Silent()
-
-

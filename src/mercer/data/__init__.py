@@ -3,5 +3,7 @@
 from mercer.data.bunch import Bunch
 from mercer.data.diamonds import diamonds
 from mercer.data.flights import flights
+from mercer.data.label_noise import noisy_labels
+from mercer.data.toy import toy_sine
 
-__all__ = ["Bunch", "diamonds", "flights"]
+__all__ = ["Bunch", "diamonds", "flights", "noisy_labels", "toy_sine"]

@@ -120,7 +120,7 @@ class GaussianProcessPredictions:
         """A copy of the argument, or scikit-learn's default."""
         if self.kernel is None:
             return ConstantKernel() * RBF()
-        return self.kernel if isinstance(self.kernel, str) else clone(self.kernel)
+        return clone(self.kernel) if hasattr(self.kernel, "get_params") else self.kernel
 
     def _covariance(self) -> Covariance:
         """The kernel with the learnt hyperparameters."""

@@ -97,7 +97,9 @@ class KernelRidgeClassifier(ClassifierMixin, RidgeModel):
         self.classes_, codes = np.unique(y, return_inverse=True)
         n_classes = len(self.classes_)
         if n_classes < 2:
-            raise ValueError(f"A classifier needs at least two classes, but y has one class: {self.classes_.tolist()[0]!r}.")
+            raise ValueError(
+                f"A classifier needs at least two classes, but y has one class: {self.classes_.tolist()[0]!r}."
+            )
         weights = as_weights(sample_weight, given)
         if self.class_weight is not None:
             by_class = torch.from_numpy(compute_sample_weight(self.class_weight, y)).to(given.device, torch.float64)

@@ -164,7 +164,7 @@ def move(batch: Any, model: nn.Module) -> Any:
 
 @contextmanager
 def reproducible(random_state: int) -> Iterator[None]:
-    """Inside, torch draws from ``random_state``, and denormals count as zero; the caller's generators stay as they were."""
+    """Inside, torch draws from ``random_state`` and denormals are zero; the caller's generators stay as they were."""
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(random_state)

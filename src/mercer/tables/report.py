@@ -5,9 +5,9 @@ from importlib.resources import files
 from typing import Any
 
 from mercer.errors import MissingExtra
+from mercer.tables.charts.canvas import shown
 from mercer.tables.report_charts import effect_charts, quality_charts
 from mercer.tables.report_words import (
-    comparison,
     describe_facts,
     format_number,
     headline,
@@ -47,9 +47,8 @@ def render_report(findings: Findings, *, folder: str, source: tuple[str, ...] = 
         warnings=findings.warnings,
         n_test=f"{len(findings.split.test):,}",
         scale_note=scale_note(findings),
-        score_names=[score.name for score in findings.models[0].test],
+        score_names=[shown(score.name) for score in findings.models[0].test],
         models=[_model_row(facts, findings) for facts in findings.models],
-        comparison=comparison(findings),
         quality=quality_charts(findings),
         effects=effect_charts(findings),
         reasons=findings.reasons,
@@ -67,7 +66,7 @@ def render_report(findings: Findings, *, folder: str, source: tuple[str, ...] = 
 def _tiles(findings: Findings) -> list[dict[str, str]]:
     chosen = findings.models[0]
     first = chosen.test[0]
-    tiles = [{"value": f"{first.value:.3f}", "label": f"{first.name} on test rows, ± {first.error:.3f}"}]
+    tiles = [{"value": f"{first.value:.3f}", "label": f"{shown(first.name)} on test rows, ± {first.error:.3f}"}]
     if findings.interval is not None:
         error = next(score for score in chosen.test if score.name == "mean absolute error")
         tiles += [
@@ -94,7 +93,7 @@ def _model_row(facts: ModelFacts, findings: Findings) -> dict[str, Any]:
         form = format_number if score.name.endswith("error") else "{:.4f}".format
         scores.append(
             {
-                "name": score.name,
+                "name": shown(score.name),
                 "value": form(score.value),
                 "error": form(score.error) if score.name.endswith("error") else f"{score.error:.4f}",
                 "best": score.value == best,
@@ -111,7 +110,7 @@ def _model_row(facts: ModelFacts, findings: Findings) -> dict[str, Any]:
 
 
 def _lengthscales(findings: Findings) -> list[dict[str, Any]]:
-    pairs = findings.kernel.lengthscales[:16]
+    pairs = [pair for pair in findings.kernel.lengthscales if not pair[0].endswith(" missing")][:16]
     if not pairs:
         return []
     shortest = pairs[0][1]

@@ -12,6 +12,7 @@ from mercer.tables.charts import (
     prediction_chart,
     residual_chart,
 )
+from mercer.tables.charts.canvas import shown
 from mercer.tables.results import Findings
 
 __all__ = ["effect_charts", "quality_charts"]
@@ -35,7 +36,7 @@ def quality_charts(findings: Findings) -> list[dict[str, str]]:
 def effect_charts(findings: Findings) -> list[dict[str, str]]:
     """Which columns matter to the chosen model, and how."""
     charts = []
-    score = findings.curve.score if findings.curve is not None else "the score"
+    score = shown(findings.curve.score) if findings.curve is not None else "the score"
     if findings.importances:
         charts.append(
             {
@@ -66,7 +67,7 @@ def _number_charts(findings: Findings) -> list[dict[str, str]]:
     charts = [
         {
             "title": "Prediction and truth",
-            "note": "Test rows; darker where there are more. On the dashed line, the prediction is right.",
+            "note": "Test rows; stronger where there are more. On the dashed line, the prediction is right.",
             "svg": prediction_chart(truth, chosen.prediction, name=name, log=log),
         },
         {

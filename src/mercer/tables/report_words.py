@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from mercer.tables.charts.canvas import shown
 from mercer.tables.results import Findings
 
 __all__ = ["comparison", "describe_facts", "format_number", "headline", "lead", "scale_note", "time_note"]
@@ -38,7 +39,7 @@ def lead(findings: Findings) -> list[str]:
         what = f"A kernel model with {kernel.n_centers:,} centres, fitted to all {kernel.n_rows:,} training rows,"
     else:
         what = f"A linear model, which was better than the kernel model here, fitted to {kernel.n_rows:,} rows,"
-    reached = f"reaches {score.name} = {score.value:.4f} ± {score.error:.4f}"
+    reached = f"reaches {shown(score.name)} = {score.value:.4f} ± {score.error:.4f}"
     first = f"{what} {reached} on {len(findings.split.test):,} test rows. {comparison(findings)}"
     if findings.interval is None:
         return [first]
@@ -54,7 +55,7 @@ def lead(findings: Findings) -> list[str]:
 
 def comparison(findings: Findings) -> str:
     """The kernel model against boosting and the linear model, and whether the test part can tell them apart."""
-    score = findings.models[0].test[0].name
+    score = shown(findings.models[0].test[0].name)
     boosting, ridge = findings.model("boosting").test[0], findings.model("ridge").test[0]
     gain, error = findings.difference
     if abs(gain) <= 2.0 * error:
@@ -74,10 +75,10 @@ def scale_note(findings: Findings) -> str:
     target = findings.options.target
     if findings.target_scale == "log":
         return (
-            f"R2 is on the table's own scale of {target}; the models saw its logarithm, and R2 of the log says how "
+            f"R² is on the table's own scale of {target}; the models saw its logarithm, and R² of the log says how "
             f"well they did there. A prediction is a median, not a mean."
         )
-    return f"R2 is on the table's own scale of {target}."
+    return f"R² is on the table's own scale of {target}."
 
 
 def describe_facts(findings: Findings) -> list[dict[str, str]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from mercer.errors import MissingExtra
 
-__all__ = ["COLOURS", "INK", "MUTED", "canvas", "compact", "draw_density", "svg"]
+__all__ = ["COLOURS", "INK", "MUTED", "canvas", "compact", "draw_density", "shown", "svg"]
 
 # Colours that nothing else uses; in the SVG each becomes a variable of the page's style sheet.
 INK, MUTED, GRID, KERNEL, BOOSTING, RIDGE, BAND, PAPER = (f"#0000a{digit}" for digit in range(1, 9))
@@ -44,8 +44,6 @@ _STYLE: Any = {
     "ytick.labelcolor": MUTED,
     "xtick.major.size": 3.0,
     "ytick.major.size": 3.0,
-    "legend.frameon": False,
-    "legend.fontsize": 9.5,
     "lines.linewidth": 2.0,
     "lines.solid_capstyle": "round",
 }
@@ -94,7 +92,7 @@ def svg(figure: Any, *, title: str) -> str:
 
 
 def draw_density(axes: Any, x: np.ndarray, y: np.ndarray, *, colour: str, log: bool = False) -> None:
-    """Points as points where they are few, as hexagons that are darker where there are more, where they are many."""
+    """Points as points where they are few, as hexagons that are stronger where there are more, where they are many."""
     from matplotlib.colors import to_rgba
 
     if len(x) <= 600:
@@ -112,13 +110,18 @@ def draw_density(axes: Any, x: np.ndarray, y: np.ndarray, *, colour: str, log: b
     hexagons.set(facecolor=colours, edgecolor=colours)
 
 
+def shown(score: str) -> str:
+    """A score's name as a person writes it."""
+    return score.replace("R2", "R²")
+
+
 def compact(value: float, _position: int | None = None) -> str:
     """A tick label: 2,500 is ``2.5k``, 43,152 is ``43k``.
 
-    >>> compact(2500), compact(1e6), compact(0.25), compact(-3000)
-    ('2.5k', '1M', '0.25', '-3k')
+    >>> compact(2500), compact(1e6), compact(0.25), compact(-43152)
+    ('2.5k', '1M', '0.25', '-43k')
     """
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
-            return f"{value / size:.3g}{letter}"
+            return f"{value / size:.{2 if abs(value) < 100 * size else 3}g}{letter}"
     return f"{value:.3g}"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mercer.tables.charts.canvas import COLOURS, INK, canvas, compact, svg
+from mercer.tables.charts.canvas import COLOURS, INK, MUTED, canvas, compact, shown, svg
 
 __all__ = ["effect_chart", "importance_chart", "learning_chart"]
 
@@ -25,8 +25,8 @@ def learning_chart(sizes: Sequence[int], scores: dict[str, Sequence[float]], *, 
     low = max(float(values.min()), float(np.quantile(values, 0.25) - 3.0 * (values.max() - np.quantile(values, 0.25))))
     margin = 0.06 * (float(values.max()) - low) or 0.01
     axes.set_ylim(low - margin, float(values.max()) + margin)
-    axes.set(xlabel="training rows", ylabel=f"{score}, validation")
-    axes.legend(loc="lower right" if score != "log loss" else "upper right", reverse=True)
+    axes.set(xlabel="training rows", ylabel=f"{shown(score)}, validation")
+    axes.legend(loc="lower right", reverse=True, frameon=False, labelcolor=INK, fontsize=9.5)
     return svg(figure, title=f"{score} on the validation part against the number of training rows.")
 
 
@@ -38,12 +38,12 @@ def importance_chart(names: Sequence[str], losses: Sequence[float], *, score: st
     values = np.maximum(np.asarray(losses)[order], 0.0)
     axes.barh(places, values, height=0.62, color=COLOURS["kernel"])
     for place, value in zip(places, values, strict=True):
-        axes.annotate(f" {value:.3g}", (value, place), va="center", fontsize=9)
+        axes.annotate(f" {value:.3g}", (value, place), va="center", fontsize=9, color=MUTED)
     axes.set_yticks(places, [_short(names[place], 18) for place in order])
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.grid(visible=False, axis="y")
     axes.set_xlim(0.0, 1.16 * float(values.max()) or 1.0)
-    axes.set(xlabel=f"loss of {score} when shuffled")
+    axes.set(xlabel=f"loss of {shown(score)} when shuffled")
     return svg(figure, title=f"Loss of {score} when a column is shuffled.")
 
 

@@ -7,6 +7,7 @@ from mercer.tables.charts.canvas import COLOURS, MUTED, canvas, compact, draw_de
 __all__ = ["coverage_chart", "prediction_chart", "residual_chart"]
 
 _BINS = 10
+_RATIOS = (0.1, 0.2, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 5.0, 10.0)
 
 
 def prediction_chart(y: np.ndarray, prediction: np.ndarray, *, name: str, log: bool) -> str:
@@ -43,6 +44,8 @@ def residual_chart(prediction: np.ndarray, error: np.ndarray, *, name: str, log:
     axes.axhline(1.0 if log else 0.0, color=MUTED, linewidth=1.0)
     axes.set(xlabel=f"predicted {name}", ylabel="true / predicted" if log else "true - predicted")
     _plain_ticks(axes, log=log)
+    if log:
+        axes.set_yticks([ratio for ratio in _RATIOS if low <= ratio <= high])
     return svg(figure, title=f"Error against predicted {name}: median and middle 80 %.")
 
 
@@ -56,7 +59,7 @@ def coverage_chart(prediction: np.ndarray, covered: np.ndarray, *, level: float,
     axes.axhline(level, color=COLOURS["boosting"], linewidth=1.4, dashes=(4, 3))
     axes.errorbar(places, shares, yerr=errors, fmt="o", color=COLOURS["kernel"], markersize=5, elinewidth=1.6)
     labels = [compact(float(np.median(prediction[group]))) for group in groups]
-    axes.set_xticks(places, labels)
+    axes.set_xticks(places[::2], labels[::2])
     axes.set(xlabel=f"predicted {name} (median of each tenth)", ylabel="share inside the interval")
     axes.set_ylim(min(0.95 * level, float((shares - errors).min()) - 0.02), 1.01)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")

@@ -1,0 +1,43 @@
+"""Every check of scikit-learn for every estimator, except what scikit-learn's own twin fails at this version."""
+
+import pytest
+from sklearn.gaussian_process import GaussianProcessRegressor as TwinProcess
+from sklearn.kernel_ridge import KernelRidge as TwinRidge
+from sklearn.linear_model import RidgeClassifier, RidgeCV
+from sklearn.utils.estimator_checks import check_estimator
+
+from mercer.learn import (
+    GaussianProcessRegressor,
+    KernelRidge,
+    KernelRidgeClassifier,
+    KernelRidgeCV,
+    SplitConformal,
+)
+
+PAIRS = [
+    (KernelRidge(), TwinRidge()),
+    (KernelRidge(kernel="RBF()"), TwinRidge(kernel="rbf")),
+    (KernelRidge(kernel="precomputed"), TwinRidge(kernel="precomputed")),
+    (KernelRidgeCV(), RidgeCV()),
+    (KernelRidgeClassifier(), RidgeClassifier()),
+    (SplitConformal(KernelRidge()), TwinRidge()),
+    (GaussianProcessRegressor("RBF() + White(0.1)", optimizer=None), TwinProcess(optimizer=None)),
+    pytest.param(
+        GaussianProcessRegressor(),
+        TwinProcess(),
+        marks=pytest.mark.slow(reason="80 fits, each with a search for hyperparameters"),
+    ),
+]
+
+
+def failures(estimator):
+    results = check_estimator(estimator, on_skip=None, on_fail=None)
+    assert len(results) > 40
+    return {result["check_name"]: result["exception"] for result in results if result["status"] == "failed"}
+
+
+@pytest.mark.filterwarnings("ignore")  # the checks give bad data on purpose, and ask whether it warns themselves
+@pytest.mark.parametrize("ours, twin", PAIRS, ids=lambda e: repr(e)[:60])
+def test_ours_fails_no_check_that_the_twin_passes(ours, twin):
+    found = failures(ours)
+    assert {name: error for name, error in found.items() if name not in failures(twin)} == {}
