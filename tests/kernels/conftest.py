@@ -195,9 +195,11 @@ CASES = [
     Case(
         "on",
         lambda d: RBF(1.3).on([0, -1]) * Matern(1.1).on(1) + White(0.1).on([0]),
-        lambda X, Y: np.exp(-0.5 * distance(X[:, [0, -1]], Y[:, [0, -1]], 1.3) ** 2)
-        * closed_matern(distance(X[:, [1]], Y[:, [1]], 1.1), 1.5)
-        + 0.1 * same_point(X, Y),
+        lambda X, Y: (
+            np.exp(-0.5 * distance(X[:, [0, -1]], Y[:, [0, -1]], 1.3) ** 2)
+            * closed_matern(distance(X[:, [1]], Y[:, [1]], 1.1), 1.5)
+            + 0.1 * same_point(X, Y)
+        ),
         width=2,
     ),
     Case(

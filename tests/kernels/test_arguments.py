@@ -102,8 +102,6 @@ def test_with_values_refuses_unknown_paths_and_bad_values():
         Pairwise("cosine").learnable("x")
 
 
-
-
 def test_learnable_gives_leaves_to_what_is_not_frozen():
     kernel = RBF([1.0, 2.0]) + Parameter(2.0, frozen=True) * Linear() + 0.3
     learnt = kernel.learnable()

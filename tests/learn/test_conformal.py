@@ -25,7 +25,7 @@ def table(n, seed):
     return X, np.sin(X[:, 0]) + 0.3 * rng.standard_t(3, size=n)
 
 
-@pytest.mark.parametrize("level, rank", [(0.9, 9), (0.5, 5), (0.8, 8), (0.75, 8)])
+@pytest.mark.parametrize(("level", "rank"), [(0.9, 9), (0.5, 5), (0.8, 8), (0.75, 8)])
 def test_the_quantile_is_the_finite_sample_one(level, rank):
     errors = torch.tensor([[-9.0], [1.0], [2.0], [-3.0], [4.0], [5.0], [-6.0], [7.0], [8.0]])
     assert float(error_quantile(errors, level)) == rank  # the ceil(10 level)-th of nine

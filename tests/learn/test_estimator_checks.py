@@ -37,7 +37,7 @@ def failures(estimator):
 
 
 @pytest.mark.filterwarnings("ignore")  # the checks give bad data on purpose, and ask whether it warns themselves
-@pytest.mark.parametrize("ours, twin", PAIRS, ids=lambda e: repr(e)[:60])
+@pytest.mark.parametrize(("ours", "twin"), PAIRS, ids=lambda e: repr(e)[:60])
 def test_ours_fails_no_check_that_the_twin_passes(ours, twin):
     found = failures(ours)
     assert {name: error for name, error in found.items() if name not in failures(twin)} == {}

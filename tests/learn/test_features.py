@@ -8,7 +8,7 @@ X = torch.randn(7, 3, dtype=torch.float64, generator=torch.Generator().manual_se
 
 
 @pytest.mark.parametrize(
-    "kernel, count",
+    ("kernel", "count"),
     [
         (Linear(), 3),
         (Linear(lengthscale=[1.0, 2.0, 3.0], bias=0.5), 4),

@@ -21,7 +21,7 @@ PAIRS = [
 ]
 
 
-@pytest.mark.parametrize("ours, twins", PAIRS, ids=repr)
+@pytest.mark.parametrize(("ours", "twins"), PAIRS, ids=repr)
 @pytest.mark.parametrize("normalize_y", [False, True])
 @pytest.mark.parametrize("targets", [Y, np.column_stack([Y, 3 * Y + 1])], ids=["one", "two"])
 def test_same_predictions_as_the_twin_at_equal_hyperparameters(ours, twins, normalize_y, targets):
@@ -46,7 +46,7 @@ def test_same_answer_as_the_twin_at_500_rows_to_1e_6():
     np.testing.assert_allclose(model.predict(others, return_std=True), twin.predict(others, return_std=True), atol=1e-6)
 
 
-@pytest.mark.parametrize("ours, twins", PAIRS, ids=repr)
+@pytest.mark.parametrize(("ours", "twins"), PAIRS, ids=repr)
 def test_gradient_of_the_likelihood_is_the_twins(ours, twins):
     model = GaussianProcessRegressor(twins, optimizer=None).fit(X, Y)
     twin = Twin(twins, optimizer=None).fit(X, Y)
@@ -232,7 +232,7 @@ def test_intervals_cover_95_percent_over_200_data_sets():
 
 
 @pytest.mark.parametrize(
-    "arguments, error, message",
+    ("arguments", "error", "message"),
     [
         ({"kernel": 3}, TypeError, "kernel must be a kernel of mercer, its text, or a kernel object"),
         ({"kernel": "RBF("}, ValueError, "RBF"),

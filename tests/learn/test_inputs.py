@@ -30,7 +30,7 @@ def test_a_tensor_comes_back_as_one_of_its_type(dtype):
 
 
 @pytest.mark.parametrize(
-    "X, y, message",
+    ("X", "y", "message"),
     [
         (torch.ones(3), torch.ones(3), "Expected 2D array, got 1D array instead.*reshape"),
         (torch.ones(0, 2), torch.ones(0), "at least one row and one column"),

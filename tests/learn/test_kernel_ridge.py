@@ -206,7 +206,7 @@ def test_columns_by_name_of_a_table():
 
 
 @pytest.mark.parametrize(
-    "arguments, error, message",
+    ("arguments", "error", "message"),
     [
         ({"alpha": -1.0}, ValueError, "alpha must be >= 0 and finite, not -1.0"),
         ({"alpha": [1.0, 2.0, 3.0]}, ValueError, "one for each of the 2 targets"),

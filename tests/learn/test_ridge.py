@@ -69,7 +69,7 @@ def test_a_vector_gives_vectors_and_a_tensor_tensors():
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
+    ("arguments", "message"),
     [
         ((K[:, :5], Y), "square kernel matrix .* say is_features=True"),
         ((K[:5, :5], Y), "a row for each of the 30 targets"),

@@ -94,7 +94,7 @@ def test_an_estimator_that_is_not_fitted(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "estimator, error, message",
+    ("estimator", "error", "message"),
     [
         (KernelRidge(kernel=lambda x, y: 1.0), TypeError, "kernel cannot be saved: function has no safe form"),
         (SplitConformal(RandomForestRegressor()), TypeError, "estimator cannot be saved: RandomForestRegressor"),

@@ -5,7 +5,7 @@ import sklearn.gaussian_process.tests.test_gpr as theirs
 
 from mercer.learn import GaussianProcessRegressor
 
-# The tests warn of bounds, of early ends of the search and of the logarithm of infinite bounds with either implementation.
+# The tests warn of bounds, early ends of the search and logarithms of infinite bounds, with either implementation.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
     pytest.mark.filterwarnings("ignore:invalid value encountered in log:RuntimeWarning"),
@@ -14,8 +14,8 @@ pytestmark = [
 # What is left out, and why; docs/coming-from-scikit-learn.md says the same.
 LEFT_OUT = {
     "test_duplicate_input[kernel5]": (
-        "compares, to 7 digits, the ends of two searches on a likelihood that is flat in the lengthscale: where they end "
-        "is decided by round-off"
+        "compares, to 7 digits, the ends of two searches on a likelihood that is flat in the lengthscale: where they "
+        "end is decided by round-off"
     ),
     "test_constant_target[kernel5]": (
         "asks for variances of 1e-10 to 1e-9 at a lengthscale of 1/4000 of the data, where distances by products of "

@@ -4,8 +4,7 @@ import pickle
 import pytest
 import torch
 
-from mercer.operators.expression import clamp, constant, derivatives, evaluate, leaf, make, substitute
-from mercer.operators.expression import OPERATIONS
+from mercer.operators.expression import OPERATIONS, clamp, constant, derivatives, evaluate, leaf, make, substitute
 from mercer.operators.special import matern, matern_polynomial, reciprocal_or_zero, safe_sqrt
 
 S, T, ROW = leaf("statistic", 0), leaf("theta", 0), leaf("row", 0)

@@ -204,6 +204,11 @@ def test_tile_shape_fits_the_cache():
     assert 3 * 8 * rows * columns <= max(config.cache_bytes(), 1 << 17)
 
 
+def test_a_hungry_statistic_gets_small_tiles():
+    rows, columns = tile_shape(1, torch.zeros(1), bytes_per_pair=1e6)
+    assert rows * columns <= 16
+
+
 def test_empty_matrices_give_empty_or_zero_results():
     E, F = torch.zeros(0, 3), torch.randn(4, 3)
     spec = Spec((SquaredDistance(),), (torch.exp(-S0),))

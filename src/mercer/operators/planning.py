@@ -13,7 +13,17 @@ from mercer.operators.operands import Operands
 from mercer.operators.rates import Rates
 from mercer.operators.spec import Spec
 
-TRANSCENDENTAL = {"exp": 1.0, "log": 1.5, "sin": 3.0, "cos": 3.0, "erf": 3.0, "acos": 3.0, "asin": 3.0, "atan2": 5.0}
+TRANSCENDENTAL = {
+    "exp": 1.0,
+    "log": 1.5,
+    "log1p": 1.5,
+    "sin": 3.0,
+    "cos": 3.0,
+    "erf": 3.0,
+    "acos": 3.0,
+    "asin": 3.0,
+    "atan2": 5.0,
+}
 
 
 @dataclass(frozen=True)

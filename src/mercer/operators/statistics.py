@@ -75,6 +75,11 @@ class Statistic:
         """Floating-point operations a pair, for an embedding of ``width`` columns."""
         return 2.0 * width
 
+    @property
+    def bytes_per_pair(self) -> float:
+        """Memory a pair of a tile takes beside its buffers."""
+        return 0.0
+
 
 @dataclass(frozen=True)
 class SquaredDistance(Statistic):

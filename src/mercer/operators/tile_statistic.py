@@ -73,6 +73,10 @@ class TileStatistic(Statistic):
     def flops(self, width: int) -> float:
         return self.function.flops_per_pair
 
+    @property
+    def bytes_per_pair(self) -> float:
+        return self.function.bytes_per_pair
+
 
 class _FunctionPanels:
     def __init__(self, function: TileFunction, E: Tensor, F: Tensor, parameters: tuple[Tensor, ...]) -> None:

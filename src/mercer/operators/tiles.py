@@ -75,7 +75,8 @@ class Tiles:
             )
             for g in self.program.used
         ]
-        self.rows, self.columns = tile or tile_shape(self.program.n_buffers, operands.like)
+        beside = sum(spec.statistics[g].bytes_per_pair for g in self.program.used)
+        self.rows, self.columns = tile or tile_shape(self.program.n_buffers, operands.like, beside)
         self._coincident = identity.pairs() if identity is not None and self._exact else None
 
     @property
@@ -157,9 +158,14 @@ class Tiles:
         return K
 
 
-def tile_shape(n_buffers: int, like: Tensor) -> tuple[int, int]:
-    """Rows and columns of a tile, powers of two: on a CPU all its buffers fit the L2 cache of one core."""
+def tile_shape(n_buffers: int, like: Tensor, bytes_per_pair: float = 0.0) -> tuple[int, int]:
+    """Rows and columns of a tile, powers of two: on a CPU all its buffers fit the L2 cache of one core.
+
+    ``bytes_per_pair`` is what a statistic needs beside them; all the pairs of a tile together get 16 MB of it.
+    """
     cache = config.cache_bytes() if like.device.type == "cpu" else 1 << 26
     elements = max(1 << 12, int(cache / (like.element_size() * max(1, n_buffers))))
-    rows = 1 << ((elements.bit_length() - 3) // 2)
+    if bytes_per_pair > 0:
+        elements = max(1, min(elements, int((1 << 24) / bytes_per_pair)))
+    rows = 1 << max(0, (elements.bit_length() - 3) // 2)
     return rows, 1 << ((elements // rows).bit_length() - 1)
