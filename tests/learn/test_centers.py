@@ -121,5 +121,5 @@ def test_leave_one_out_without_the_rows_says_what_to_do():
 
 
 def test_a_kernel_that_is_not_positive_definite_is_refused():
-    with pytest.raises(ValueError, match="not positive definite.*Leave n_centers out"):
+    with pytest.raises(ValueError, match=r"not positive definite.*Leave n_centers out"):
         KernelRidge(kernel="sigmoid", gamma=3.0, coef0=-2.0, n_centers=50).fit(X, Y)

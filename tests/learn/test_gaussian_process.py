@@ -285,5 +285,5 @@ def test_the_covariance_of_many_points_does_not_fit_the_budget():
 
     model = GaussianProcessRegressor(RBF() + White(0.1), optimizer=None).fit(X, Y)
     config.set_memory_budget(1_000_000)
-    with pytest.raises(MemoryBudgetError, match="covariance of 500 points.*return_std"):
+    with pytest.raises(MemoryBudgetError, match=r"covariance of 500 points.*return_std"):
         model.predict(np.zeros((500, 2)), return_cov=True)

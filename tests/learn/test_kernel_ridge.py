@@ -224,5 +224,5 @@ def test_bad_arguments(arguments, error, message):
 
 def test_bad_interval():
     model = KernelRidge(kernel="rbf").fit(X, Y)
-    with pytest.raises(ValueError, match="share above 0 and below 1, such as 0.9, not 90"):
+    with pytest.raises(ValueError, match=r"share above 0 and below 1, such as 0.9, not 90"):
         model.predict(Z, interval=90)

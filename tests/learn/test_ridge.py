@@ -93,5 +93,5 @@ def test_what_does_not_fit_the_budget_raises_before_it_is_computed():
     from mercer import config
 
     config.set_memory_budget(10_000)
-    with pytest.raises(MemoryBudgetError, match="eigenvalues of a kernel matrix of 30 rows.*n_centers"):
+    with pytest.raises(MemoryBudgetError, match=r"eigenvalues of a kernel matrix of 30 rows.*n_centers"):
         ridge_path(K, Y)

@@ -132,5 +132,5 @@ def test_a_file_cannot_name_what_is_no_estimator_or_kernel(state, tmp_path):
 
     json.dumps(state)
     save_state(tmp_path / "m", tensors={}, meta={"kind": "KernelRidge", "version": 1, "state": state})
-    with pytest.raises(FileFormatError, match="unknown kind|no estimator|no kernel"):
+    with pytest.raises(FileFormatError, match=r"unknown kind|no estimator|no kernel"):
         KernelRidge.load(tmp_path / "m")

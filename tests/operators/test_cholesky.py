@@ -1,3 +1,5 @@
+from importlib import import_module
+
 import pytest
 import torch
 from torch import Tensor
@@ -5,7 +7,6 @@ from torch import Tensor
 from mercer import config
 from mercer.errors import ApproximationWarning, MemoryBudgetError, NotConverged
 from mercer.kernels import RBF
-from mercer.operators import cholesky as module
 from mercer.operators.cholesky import NotPositiveDefinite, cholesky, dense_cholesky
 from mercer.operators.system import System
 
@@ -13,6 +14,7 @@ from mercer.operators.system import System
 @pytest.fixture(autouse=True)
 def _small_panels(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that small matrices have several panels of several blocks, the last ones cut off."""
+    module = import_module("mercer.operators.cholesky")
     monkeypatch.setattr(module, "_PANEL", 18)
     monkeypatch.setattr(module, "_BLOCK", 6)
     monkeypatch.setattr(module, "_CHUNK_FLOPS", 1000.0)
@@ -81,8 +83,8 @@ def test_dense_factor_of_a_batch_is_differentiable() -> None:
 
 
 def test_dense_factor_of_a_singular_matrix_warns_of_its_jitter() -> None:
-    M = torch.stack([torch.eye(5), torch.ones(5, 5) - 1e-7 * torch.eye(5, dtype=torch.float64)])
-    with pytest.warns(ApproximationWarning, match="singular to round-off.*was added to its diagonal"):
+    M = torch.stack([torch.eye(5), torch.ones(5, 5)])
+    with pytest.warns(ApproximationWarning, match=r"singular to round-off.*was added to its diagonal"):
         L = dense_cholesky(M)
     torch.testing.assert_close(L @ L.mT, M, rtol=1e-4, atol=1e-4)
     assert torch.equal(L[0], torch.eye(5))
@@ -95,7 +97,7 @@ def test_dense_factor_of_an_indefinite_matrix_raises() -> None:
 
 def test_progress_is_shown_when_asked_for(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("MERCER_PROGRESS", "1")
-    monkeypatch.setattr("mercer.operators.cholesky.track", _impatient)
+    monkeypatch.setattr(import_module("mercer.operators.cholesky"), "track", _impatient)
     cholesky(System(spd(40)), description="my factor")
     assert "my factor" in capsys.readouterr().err
 

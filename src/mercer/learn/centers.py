@@ -91,8 +91,8 @@ class CenterFeatures:
         spec = getattr(similarity.matrix(centers[:1]), "spec", None)
         if spec is not None and spec.has_delta:
             raise ValueError(
-                f"{similarity.kernel!r} has noise (White), which a combination of kernels of centres cannot carry. Leave "
-                f"it out, and add its variance to alpha."
+                f"{similarity.kernel!r} has noise (White), which a combination of kernels of centres cannot carry. "
+                f"Leave it out, and add its variance to alpha."
             )
         require_memory(24 * m * m, asked=f"{m} centres", instead="Give fewer centres (n_centers).")
         gram = similarity.dense(centers, centers)

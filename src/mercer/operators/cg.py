@@ -8,9 +8,10 @@ from torch import Tensor
 
 from mercer.operators.system import System
 
-__all__ = ["Progress", "block_cg"]
+__all__ = ["Progress", "block_cg", "rounding_ratio"]
 
 _DROP = {torch.float32: 1e-2, torch.float64: 1e-6}  # how far the residual may fall between two true ones
+_TOO_ROUGH = 0.3  # the rounding_ratio above which float64 is used at once
 _RISE = 1e3  # conjugate gradients let the residual rise on the way, but not that far
 _CHECK_EVERY = 50  # iterations in float32
 _FAR = 5.0  # a true residual this many times the one promised, which has not fallen ...
@@ -26,7 +27,7 @@ class Progress:
         residual: ``(t,)`` relative residuals; true ones (float64 products) once block_cg has returned.
         n_iter: block iterations.
         products: number of products in float32 and in float64, true residuals included.
-        switched_at: the iteration at which float32 products had stopped helping, or None.
+        switched_at: the iteration at which float32 products had stopped helping (0: they would not have), or None.
         history: the largest relative residual after every iteration.
         stopped: why it ended: "converged", "max_iter", "stagnation", "breakdown" or "given up".
     """
@@ -53,7 +54,7 @@ def block_cg(
 ) -> Progress:
     """Solve ``system @ X = B`` for B ``(n, t)``; columns that have converged leave the block.
 
-    All vectors are float64. In float32 mode only the product with A is rounded: whenever the residual has fallen by
+    All vectors are float64. In float32 mode only the product with A is rounded, if that does little harm. Whenever the residual has fallen by
     100, the true one is computed in float64 and the iteration goes on from it without losing its directions. When a
     true residual has not followed, the products become float64.
 
@@ -135,6 +136,8 @@ class _BlockCG:
         if is_sound:
             self.Q = _basis(Z)
             self.AQ = self.multiply(self.Q, self.dtype)
+            if self.dtype == torch.float32 and not self.state.n_iter:
+                self.compare_precisions()
             H = self.Q.mT @ self.AQ
             self.factor, failed = torch.linalg.cholesky_ex(0.5 * (H + H.mT))
             is_sound = int(failed) == 0 and bool(torch.isfinite(self.factor).all())
@@ -151,6 +154,14 @@ class _BlockCG:
         self.state.n_iter += 1
         self.state.residual[active] = self.relative()
         return True
+
+    def compare_precisions(self) -> None:
+        """Begin in float64 where rounding to float32 would undo what the preconditioner does."""
+        exact = self.multiply(self.Q, torch.float64)
+        ratio = rounding_ratio(self.Q, exact, self.AQ, self.precondition)
+        self.AQ = exact
+        if not ratio <= _TOO_ROUGH:
+            self.dtype, self.state.switched_at = torch.float64, 0
 
     def is_due(self) -> bool:
         """Whether the residual has fallen far, or risen far, or float32 has not been checked for long."""
@@ -192,6 +203,22 @@ class _BlockCG:
         self.dtype, self.state.switched_at = torch.float64, self.state.n_iter
         self.forget_directions()
         self.R[:, self.active] = self.B[:, self.active] - self.multiply(self.X[:, self.active], torch.float64)
+
+
+def rounding_ratio(Q: Tensor, exact: Tensor, rounded: Tensor, precondition: Callable[[Tensor], Tensor]) -> float:
+    """By how much a solution with rounded products can at best reduce a residual, seen on the directions Q.
+
+    The error E of the products matters as ``P^-1/2 E P^-1/2``: this is its size relative to Q in the norm of A.
+
+    Args:
+        Q: ``(n, s)``.
+        exact: ``A Q``.
+        rounded: the same, computed in float32.
+        precondition: gives ``P^-1 V``.
+    """
+    E = exact - rounded
+    error, size = (E * precondition(E)).sum(0).clamp(min=0.0), (Q * exact).sum(0)
+    return float((error / size.clamp(min=1e-300)).max().sqrt())
 
 
 def _basis(P: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mercer.arrays import generator
 from mercer.errors import NotConverged, ShapeError
-from mercer.operators.cg import block_cg
+from mercer.operators.cg import block_cg, rounding_ratio
 from mercer.operators.control_variate import preconditioner_slope
 from mercer.operators.exact import dense_inv_quad_logdet
 from mercer.operators.iterative import build_preconditioner
@@ -165,7 +165,7 @@ def _run(system: System, B: Tensor, P: Preconditioner, t: int, options: _Options
     rtol[:t] = options.rtol
     progress: Progress[int] = track(None, description="log-determinant")
     with progress:
-        for dtype in (torch.float32, torch.float64) if system.has_single else (torch.float64,):
+        for dtype in _precisions(system, B[:, t:], P):
 
             def watch(n_iter: int, ratio: float) -> None:
                 progress.advance(note=f"residual {ratio:.0e} of what is asked")
@@ -181,6 +181,15 @@ def _run(system: System, B: Tensor, P: Preconditioner, t: int, options: _Options
         f"log-determinant: the probes did not reach a residual of {_PROBE_RTOL:.0e} in {run.n_iter} iterations with "
         f"rank {P.rank}. Give a larger noise, rank or max_iter."
     )
+
+
+def _precisions(system: System, Z: Tensor, P: Preconditioner) -> tuple[torch.dtype, ...]:
+    """What to try in turn: float32 only where its rounding leaves the probes their digits."""
+    if not system.has_single:
+        return (torch.float64,)
+    V = P.solve(Z)
+    ratio = rounding_ratio(V, system.product(V), system.product(V, dtype=torch.float32), P.solve)
+    return (torch.float32, torch.float64) if ratio <= _PROBE_RTOL else (torch.float64,)
 
 
 def _polish(system: System, y: Tensor, x: Tensor, P: Preconditioner, options: _Options) -> tuple[Tensor, Tensor]:

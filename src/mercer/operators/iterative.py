@@ -21,7 +21,7 @@ _BLOCK = 64  # right-hand sides at a time; more cost memory and gain little
 _MAX_ITER = 1000
 _MAX_RANK = 4000
 _OF_EXPECTED = 0.7  # of the bound on the iterations is needed where it matters (RBF, d = 30, n = 10 000)
-_MOST_EXPECTED = 200.0  # iterations, in the choice of the rank: the bound is far too high where it is large
+_MOST_EXPECTED = 100.0  # iterations, in the choice of the rank: the bound is far too high where it is large
 _SHARE_OF_MEMORY = 0.25  # of the budget, for the preconditioner
 
 
@@ -41,11 +41,12 @@ def build_preconditioner(
     """
     n = system.n
     noise = float(system.noise.min())
+    product = iteration_seconds(system, columns, 0)
 
     def enough(r: int, eigenvalue: float) -> bool:
         spent = 4.0 * n * r * r / rates().cholesky_flops
         iterations = min(_MOST_EXPECTED, expected_iterations(eigenvalue, noise, rtol))
-        return spent > min(at_most_seconds, 0.5 * iterations * iteration_seconds(system, columns, r))
+        return spent > min(at_most_seconds, 0.5 * iterations * product)
 
     largest = min(n, _MAX_RANK, max(1, int(_SHARE_OF_MEMORY * memory_budget() / (8 * n))))
     approximation = pivoted_cholesky(
@@ -175,6 +176,8 @@ def _precision(steps: list[Progress]) -> str:
     if not any(state.products["float32"] for state in steps):
         return "float64"
     switches = [state.switched_at for state in steps if state.switched_at is not None]
+    if switches and not max(switches):
+        return "float64, since float32 is too coarse"
     if switches:
         return f"float32 until iteration {max(switches)}, then float64"
     return "float32 (residuals float64)"

@@ -95,7 +95,7 @@ def sample(
 
 def _by_cholesky(system: System, n_samples: int, draw: torch.Generator) -> Draws:
     """``L u``; a singular matrix gets the least jitter of a few that makes it positive definite."""
-    scale = float(system.diagonal().mean())
+    scale = float(system.diagonal().abs().mean())
     for jitter in (0.0, 1e-14, 1e-13, 1e-12, 1e-11, 1e-10):
         try:
             factor = cholesky(System(system.A, system.noise + jitter * system.n * scale), description="sample")

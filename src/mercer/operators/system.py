@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import torch
-from linear_operator import LinearOperator
 from linear_operator.operators import DenseLinearOperator
 from torch import Tensor
 

@@ -58,24 +58,27 @@ class Child:
         """Since the claim itself began, or since the process did as long as it is still importing."""
         return time.monotonic() - self.started
 
-    def kill(self) -> None:
+    def end(self) -> None:
         """End the process and all that it has started, at once. Results are whole in any case."""
-        if hasattr(os, "killpg"):
+        if self._process.returncode is None and hasattr(os, "killpg"):
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()
         self._process.wait()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
 
     def _listen(self, events: "queue.Queue[tuple[Child, Event]]") -> None:
         assert self._process.stdout is not None
         has_ended = False
-        for line in self._process.stdout:
-            event: Event = json.loads(line)
-            if event["event"] == "started":
-                self.started, self.is_measuring = time.monotonic(), True
-            has_ended = has_ended or event["event"] == "end"
-            events.put((self, event))
-        code = self._process.wait()
+        with self._process.stdout as lines:
+            for line in lines:
+                event: Event = json.loads(line)
+                if event["event"] == "started":
+                    self.started, self.is_measuring = time.monotonic(), True
+                has_ended = has_ended or event["event"] == "end"
+                events.put((self, event))
         if not has_ended:
+            code = self._process.wait()
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
             events.put((self, {"event": "end", "state": "died", "reason": f"its process died ({how})"}))

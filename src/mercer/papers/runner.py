@@ -101,7 +101,7 @@ class _Pool:
                 outcomes += [outcome for outcome in (self._next(), *self._overdue()) if outcome is not None]
         finally:
             for child, running in self.running.items():
-                child.kill()
+                child.end()
                 running.log.close()
         return outcomes
 
@@ -115,8 +115,8 @@ class _Pool:
         }
         log = tempfile.TemporaryFile()  # noqa: SIM115  closed in _finish, or when the run is interrupted
         threads = max(1, (os.cpu_count() or 1) // self.jobs) if self.jobs > 1 else None
-        child = Child(job, self.events, log=log, threads=threads)
-        self.running[child] = _Running(task, log, _verdict_before(task))
+        running = _Running(task, log, _verdict_before(task))
+        self.running[Child(job, self.events, log=log, threads=threads)] = running
         self.display.begin(task)
 
     def _next(self) -> Outcome | None:
@@ -137,13 +137,13 @@ class _Pool:
         for child, running in list(self.running.items()):
             limit = running.task.limit if child.is_measuring else _SECONDS_TO_IMPORT
             if child.seconds > limit:
-                child.kill()
                 reason = f"it hung and was stopped after {limit:g} s; --limit {2 * limit:g} gives it longer"
                 outcomes.append(self._finish(child, "hung", reason))
         return outcomes
 
     def _finish(self, child: Child, state: str, reason: str) -> Outcome:
         running = self.running.pop(child)
+        child.end()
         task, result = running.task, None
         with running.log as log:
             if state == "unwritten":
