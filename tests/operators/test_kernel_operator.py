@@ -8,6 +8,7 @@ from mercer import config
 from mercer.errors import MemoryBudgetError, ShapeError
 from mercer.kernels import RBF, Linear, Matern, White
 from mercer.operators import KernelOperator, plan
+from mercer.operators.planning import format_seconds
 
 PLANS = ["tiles", "dense"]
 
@@ -185,6 +186,11 @@ def test_plan_says_what_why_and_how_much():
     assert plan(large, gradient=True).seconds > 2 * large.plan.seconds
     assert RBF()(1e3 * points(50)).plan.error > small.plan.error
     assert Matern(nu=1.7)(torch.zeros(3000, 3)).plan.name == "dense"  # a Bessel function is dearer than a load
+
+
+def test_durations_read_well():
+    durations = [format_seconds(s) for s in (2e-5, 0.0345, 61.0, 300.0, 9000.0, 4.2e6)]
+    assert durations == ["20 us", "34.5 ms", "61 s", "5 min", "2.5 h", "49 days"]
 
 
 def test_a_plan_can_be_forced_and_freed():

@@ -33,7 +33,7 @@ def test_a_page_says_what_is_claimed_and_what_came_out(coin, found):
     assert "### fair\n\nThe coin is fair. **✓ holds.**\n\nThe paper: 0.5 (table 1)." in page
     assert "share of heads \\| tails" in page
     assert "| control | gain over a good coin | -1 | >= 0 ✗ |\n| beside it | gain of a free coin | 0.5 |  |" in page
-    assert "*Two throws.*\n\n| throw | result |\n| ---|--- |\n| first | 1 |\n| second |  |" in page
+    assert "*Two throws.*\n\n| throw | result |\n| --- | --- |\n| first | 1 |\n| second |  |" in page
     assert "Not measured in quick: a lost coin is not showable in quick." in page
     assert "1 seed, 2.0 s, " in page
     assert "The code has changed since" not in page

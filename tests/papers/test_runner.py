@@ -187,7 +187,7 @@ def test_a_worker_on_a_full_disk_says_so(coin_tasks, display):
 
 def start(coin_file, tmp_path, hang):
     environment = os.environ | {"MORE_COINS": hang, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "mercer.papers", "run", str(coin_file), "--results", str(tmp_path / "results")]
+    command = [sys.executable, "-m", "mercer.cli", "run", str(coin_file), "--results", str(tmp_path / "results")]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
@@ -232,6 +232,6 @@ def test_ctrl_c_ends_within_a_second_with_one_line(coin_file, coin_tasks, tmp_pa
         process.kill()
     assert time.monotonic() - began < 1.5  # one second, and the end of the interpreter with torch
     assert process.returncode == 130
-    assert re.search(r"^mercer: Interrupted\. What was measured stands", errors, re.MULTILINE)
+    assert re.search(r"^interrupted; what was measured stands", errors, re.MULTILINE)
     assert "Traceback" not in errors
     assert not workers(coin_file)

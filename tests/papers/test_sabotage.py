@@ -27,7 +27,7 @@ def test_a_broken_method_does_not_hold(claim, way):
 
 
 def line():
-    X = np.arange(20.0)[:, None]
+    X = np.arange(200.0)[:, None]
     return X, X[:, 0]
 
 
@@ -50,7 +50,7 @@ def test_zeroed_results_are_zero():
     X, y = line()
     model = KernelRidge().fit(X, y)
     with sabotage.zeroed(KernelRidge, "predict"):
-        assert np.array_equal(model.predict(X), np.zeros(20))
+        assert np.array_equal(model.predict(X), np.zeros(200))
     assert model.predict(X)[-1] > 1
     assert sabotage._zeros((torch.ones(2), 3.0))[0].tolist() == [0.0, 0.0]
     assert sabotage._zeros((torch.ones(2), 3.0))[1] == 0.0
@@ -58,7 +58,7 @@ def test_zeroed_results_are_zero():
 
 def test_a_replacement_is_used_wherever_mercer_uses_the_original():
     with sabotage.replaced(RBF, Linear):
-        assert repr(parse("RBF()")) == "Linear()"
+        assert repr(parse("RBF()")).startswith("Linear(")
     assert repr(parse("RBF()")) == "RBF(lengthscale=1.0)"
 
 

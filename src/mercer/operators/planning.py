@@ -52,11 +52,12 @@ class Plan:
 
 
 def format_seconds(seconds: float) -> str:
-    """A duration for people: 3.2 ms, 12 s, 4.5 min, 2.1 h."""
-    for unit, size, limit in (("us", 1e-6, 1e-3), ("ms", 1e-3, 1.0), ("s", 1.0, 120.0), ("min", 60.0, 7200.0)):
+    """A duration for people: 3.2 ms, 12 s, 4.5 min, 2.1 h, 48 days."""
+    units = (("us", 1e-6, 1e-3), ("ms", 1e-3, 1.0), ("s", 1.0, 120.0), ("min", 60.0, 7200.0), ("h", 3600.0, 172_800.0))
+    for unit, size, limit in units:
         if seconds < limit:
             return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 3600.0:.3g} h"
+    return f"{seconds / 86_400.0:,.0f} days"
 
 
 @dataclass(frozen=True)

@@ -143,8 +143,11 @@ def _kept(quantity: Quantity, measurement: Measurement | None) -> str:
 
 
 def _table(table: Table) -> str:
-    head = [" | ".join(map(_cell, table.columns)), "|".join(["---"] * len(table.columns))]
-    rows = [" | ".join(number(c) if isinstance(c, float) else _cell(str(c)) for c in row) for row in table.rows]
+    head = [" | ".join(map(_cell, table.columns)), " | ".join(["---"] * len(table.columns))]
+    rows = [
+        " | ".join(number(c) if isinstance(c, float) else _cell("" if c is None else str(c)) for c in row)
+        for row in table.rows
+    ]
     caption = [f"*{table.caption}*", ""] if table.caption else []
     return "\n".join(caption + [f"| {line} |" for line in [*head, *rows]])
 

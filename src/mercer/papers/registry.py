@@ -13,7 +13,7 @@ from mercer.errors import MercerError
 from mercer.papers.catalog import Entry, catalog
 from mercer.papers.paper import Paper
 
-__all__ = ["PaperError", "entries", "find", "load", "load_file", "modules", "search"]
+__all__ = ["PaperError", "entries", "find", "load", "load_file", "meant", "modules", "search"]
 
 _MODULE = re.compile(r"p(\d\d)_(\w+)\.py")
 
@@ -70,6 +70,19 @@ def load(entry: Entry) -> Paper | None:
     """
     path = modules().get(entry.number)
     return None if path is None else load_file(path)
+
+
+def meant(text: str) -> tuple[Entry, Paper | None]:
+    """What a user means on the command line: a paper of the catalog, as in :func:`find`, or a file of their own.
+
+    Raises:
+        PaperError: there is none, or its module is not as it should be.
+    """
+    if text.endswith(".py"):
+        paper = load_file(Path(text))
+        return paper.entry, paper
+    entry = find(text)
+    return entry, load(entry)
 
 
 @cache
