@@ -6,7 +6,7 @@ PYTHON := $(VENV)/bin/python
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run flights test coverage check docs bench clean
+.PHONY: help run flights test coverage check docs bench claims clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -42,15 +42,20 @@ bench: $(VENV)/.ready-bench  ## measure against KeOps, GPyTorch and scikit-learn
 	@echo "== bench: speed against the peers, alternating in one process; leave the machine alone meanwhile"
 	$(PYTHON) -m benchmarks
 
+claims: $(VENV)/.ready-claims  ## measure again what papers claim, where the code has changed since results/quick
+	@echo "== claims: the quick claims of all papers, up to 4 minutes a paper, nothing where nothing has changed"
+	$(PYTHON) -m mercer.cli run all --jobs 2 --results results
+
 clean:  ## remove everything that make has made
 	@echo "== clean: $(VENV), docs/_build, runs and the tools' caches"
-	rm -rf $(VENV) docs/_build docs/api docs/speed.md runs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf $(VENV) docs/_build docs/api docs/papers docs/speed.md runs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 
 # One stamp for each set of extras: pip runs again only when the dependencies or their versions change.
 $(VENV)/.ready-run:   EXTRAS := tables,data,fourier
 $(VENV)/.ready-test:  EXTRAS := test
 $(VENV)/.ready-check: EXTRAS := check
 $(VENV)/.ready-bench: EXTRAS := tables,data,fourier,bench
+$(VENV)/.ready-claims: EXTRAS := tables,data,fourier
 $(VENV)/.ready-%: pyproject.toml constraints.txt | $(PYTHON)
 	@echo "== install: mercer[$(EXTRAS)] into $(VENV), in the versions of constraints.txt"
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'

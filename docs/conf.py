@@ -18,6 +18,7 @@ extensions = [
     "myst_parser",
     "api_pages",
     "offline_math",
+    "paper_pages",
     "speed_page",
 ]
 myst_enable_extensions = ["dollarmath", "colon_fence"]

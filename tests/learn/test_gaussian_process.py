@@ -9,6 +9,7 @@ from sklearn.gaussian_process import kernels as theirs
 
 from mercer.kernels import RBF, Linear, LogNormal, Matern, Parameter, White
 from mercer.learn import GaussianProcessRegressor, marginal_likelihood, posterior
+from mercer.learn.covariance import MercerCovariance
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 2))
@@ -17,6 +18,7 @@ Z = RNG.normal(size=(9, 2))
 PAIRS = [
     (2.0 * RBF(0.8) + White(0.05), theirs.ConstantKernel(2.0) * theirs.RBF(0.8) + theirs.WhiteKernel(0.05)),
     (Matern([0.5, 2.0], nu=2.5) + White(0.1), theirs.Matern([0.5, 2.0], nu=2.5) + theirs.WhiteKernel(0.1)),
+    (2.0 * (RBF(0.8) + White(0.05)), theirs.ConstantKernel(2.0) * theirs.RBF(0.8) + theirs.WhiteKernel(0.1)),
     (Linear(bias=0.5) + White(0.1), theirs.DotProduct(math.sqrt(0.5)) + theirs.WhiteKernel(0.1)),
 ]
 
@@ -50,6 +52,7 @@ def test_same_answer_as_the_twin_at_500_rows_to_1e_6():
 def test_gradient_of_the_likelihood_is_the_twins(ours, twins):
     model = GaussianProcessRegressor(twins, optimizer=None).fit(X, Y)
     twin = Twin(twins, optimizer=None).fit(X, Y)
+    np.testing.assert_allclose(model.theta_, twin.kernel_.theta)
     theta = twin.kernel_.theta + 0.1
     value, gradient = model.log_marginal_likelihood(theta, eval_gradient=True)
     expected, expected_gradient = twin.log_marginal_likelihood(theta, eval_gradient=True)
@@ -105,6 +108,29 @@ def test_deviation_is_0_at_noise_free_training_points_and_the_priors_far_away():
     _, far = model.predict(X + 100.0, return_std=True)
     assert at_points.max() < 1e-4
     np.testing.assert_allclose(far, 2.0)
+
+
+def test_a_variance_is_never_negative_where_round_off_makes_it_so(monkeypatch):
+    exact = MercerCovariance.diagonal
+    monkeypatch.setattr(MercerCovariance, "diagonal", lambda *a, **k: exact(*a, **k) - 1e-6)
+    model = GaussianProcessRegressor(RBF(), optimizer=None).fit(X, Y)
+    deviations = model.predict(X, return_std=True)[1], model.predict(X, return_cov=True)[1].diagonal()
+    np.testing.assert_array_equal(deviations, 0.0)
+
+
+def test_the_best_of_several_starts_is_kept():
+    tried = []
+
+    def stay(objective, start, bounds):
+        tried.append((objective(start, eval_gradient=False), start))
+        return start, tried[-1][0]
+
+    model = GaussianProcessRegressor(RBF() + White(0.1), optimizer=stay, n_restarts_optimizer=3, random_state=0).fit(
+        X, Y
+    )
+    assert len(tried) == 4
+    np.testing.assert_allclose(model.theta_, min(tried, key=lambda pair: pair[0])[1])
+    assert model.log_marginal_likelihood() == pytest.approx(-min(tried, key=lambda pair: pair[0])[0])
 
 
 def test_what_include_noise_adds():

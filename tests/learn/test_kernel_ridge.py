@@ -8,7 +8,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 
 from mercer import config
 from mercer.errors import ApproximationWarning, MemoryBudgetError, NotConverged
-from mercer.kernels import RBF, Hamming, Linear, White
+from mercer.kernels import RBF, Hamming, Linear, Polynomial, White
 from mercer.learn import KernelRidge
 
 RNG = np.random.default_rng(0)
@@ -102,6 +102,14 @@ def test_wide_sparse_rows_are_never_made_dense():
         KernelRidge(kernel="rbf").fit(points, y)
 
 
+@pytest.mark.parametrize("kernel", [Linear([1.0, 2.0, 3.0, 4.0], bias=0.5), Polynomial(2, 0.5, 3.0)], ids=repr)
+def test_few_sparse_rows_are_solved_over_rows(kernel):
+    thin = KernelRidge(0.2, kernel=kernel).fit(sparse.csr_array(X[:6]), Y[:6])
+    np.testing.assert_allclose(
+        thin.predict(sparse.csr_array(Z)), KernelRidge(0.2, kernel=kernel).fit(X[:6], Y[:6]).predict(Z), atol=1e-10
+    )
+
+
 def test_precomputed_kernel_values():
     ours = KernelRidge(0.5, kernel="precomputed").fit(rbf_kernel(X), Y, sample_weight=WEIGHTS)
     direct = KernelRidge(0.5, kernel="rbf").fit(X, Y, sample_weight=WEIGHTS)
@@ -125,6 +133,14 @@ def test_float32_rows_give_float64_coefficients_and_float32_predictions():
     assert single.predict(Z.astype(np.float32)).dtype == np.float32
     np.testing.assert_allclose(single.dual_coef_, double.dual_coef_, rtol=1e-9)
     assert single.residual_ < 1e-6
+
+
+def test_float32_rows_are_compared_with_the_float64_rows_of_fit_in_float64():
+    model = KernelRidge(1e-6, kernel=RBF(3.0)).fit(X, Y)
+    single = Z.astype(np.float32)
+    expected = model.predict(single.astype(np.float64))
+    assert abs(model.dual_coef_).max() > 1e3  # so that rounding the rows of fit would show
+    np.testing.assert_allclose(model.predict(single), expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

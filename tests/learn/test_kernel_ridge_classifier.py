@@ -13,9 +13,10 @@ DIGITS = load_digits(n_class=4, return_X_y=True)
 
 
 def test_binary_decisions_are_the_regression_on_plus_and_minus_1():
-    X, y = MOONS
+    X, y = MOONS[0], MOONS[1] * (MOONS[0][:, 0] > 0)  # of unequal size
     model = KernelRidgeClassifier(0.1, kernel="rbf").fit(X, y)
     codes = np.where(y == 1, 1.0, -1.0)
+    assert abs(codes.mean()) > 0.1
     regression = KernelRidge(0.1, kernel="rbf").fit(X, codes - codes.mean())
     np.testing.assert_allclose(model.decision_function(X), regression.predict(X) + codes.mean(), atol=1e-10)
     assert model.dual_coef_.shape == (300,)
@@ -80,6 +81,10 @@ def test_class_weights():
     balanced = KernelRidgeClassifier(1.0, kernel="rbf", class_weight="balanced").fit(X[few], y[few])
     by_rows = KernelRidgeClassifier(1.0, kernel="rbf").fit(
         X[few], y[few], sample_weight=np.where(y[few] == 0, 165 / 300, 165 / 30)
+    )
+    both = KernelRidgeClassifier(1.0, kernel="rbf", class_weight={0: 2.0, 1: 1.0}).fit(X, y, sample_weight=1 + y)
+    np.testing.assert_allclose(
+        both.decision_function(X), KernelRidgeClassifier(0.5, kernel="rbf").fit(X, y).decision_function(X), atol=1e-8
     )
     assert balanced.predict(X).mean() > plain.predict(X).mean()
     np.testing.assert_allclose(balanced.decision_function(X), by_rows.decision_function(X), atol=1e-8)

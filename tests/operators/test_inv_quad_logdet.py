@@ -87,11 +87,11 @@ def test_standard_error_falls_with_the_rank() -> None:
 
 
 def test_standard_error_is_honest() -> None:
-    K, y = RBF(lengthscale=0.5)(torch.randn(120, 2, dtype=torch.float64)), torch.zeros(120, 0)
+    K, y = RBF(lengthscale=0.5)(torch.randn(60, 2, dtype=torch.float64)), torch.zeros(60, 0)
     exact_value = float(inv_quad_logdet(K, y, noise=0.1).logdet)
     scores = []
-    for seed in range(40):
-        result = inv_quad_logdet(K, y, noise=0.1, method="lanczos", rank=10, random_state=seed)
+    for seed in range(20):
+        result = inv_quad_logdet(K, y, noise=0.1, method="lanczos", rank=5, random_state=seed)
         scores.append((float(result.logdet) - exact_value) / float(result.standard_error))
     spread = torch.tensor(scores)
     assert abs(float(spread.mean())) < 1.0

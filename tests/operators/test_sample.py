@@ -21,11 +21,11 @@ def kernel(n: int = 30) -> tuple[object, Tensor]:
 @pytest.mark.parametrize("noise", [0.0, 0.2])
 def test_draws_have_the_covariance_asked_for(method: str, noise: float) -> None:
     K, dense = kernel()
-    draws = sample(K, 4000, noise=noise, method=method, random_state=0)  # type: ignore[arg-type]
+    draws = sample(K, 2000, noise=noise, method=method, random_state=0)  # type: ignore[arg-type]
     values = draws.values
-    assert values.shape == (4000, 30)
+    assert values.shape == (2000, 30)
     expected = dense + noise * torch.eye(30, dtype=torch.float64)
-    torch.testing.assert_close(values.mT @ values / 4000, expected, rtol=0, atol=0.12)
+    torch.testing.assert_close(values.mT @ values / 2000, expected, rtol=0, atol=0.18)
     assert float(values.mean(0).abs().max()) < 0.1
     assert draws.method == method
     assert 0.0 <= draws.error <= 1e-4
@@ -35,8 +35,8 @@ def test_draws_have_the_covariance_asked_for(method: str, noise: float) -> None:
 def test_noise_of_every_row(method: str) -> None:
     noise = torch.linspace(0.0, 3.0, 30)
     K, dense = kernel()
-    values = sample(K, 4000, noise=noise, method=method, random_state=1).values  # type: ignore[arg-type]
-    torch.testing.assert_close(values.square().mean(0), dense.diagonal() + noise, rtol=0.12, atol=0.0)
+    values = sample(K, 2000, noise=noise, method=method, random_state=1).values  # type: ignore[arg-type]
+    torch.testing.assert_close(values.square().mean(0), dense.diagonal() + noise, rtol=0.18, atol=0.0)
 
 
 def test_lanczos_draws_are_white_in_the_metric_of_the_matrix() -> None:

@@ -70,11 +70,11 @@ def test_kernel_ridge_reaches_the_residual_against_the_float64_matrix(d: int, no
     assert solution.rank == 60
 
 
-def test_float32_products_give_way_to_float64_where_they_stop_helping() -> None:
+def test_float64_is_used_at_once_where_float32_would_not_help() -> None:
     X, y = torch.randn(400, 2), torch.randn(400)
     solution = solve(RBF(lengthscale=2.0)(X), y, noise=1e-6, method="cg", rank=60)
     assert solution.converged
-    assert solution.precision.startswith("float32 until iteration")
+    assert solution.precision == "float64, since float32 is too coarse"
 
 
 def test_precision_float64_uses_no_float32_product() -> None:
@@ -288,7 +288,7 @@ def test_float32_factor_is_refined_to_the_residual(monkeypatch: pytest.MonkeyPat
 # targets
 
 
-@pytest.mark.parametrize(("method", "problems"), [(None, 500), ("cholesky", 500), ("cg", 60), ("short cg", 60)])
+@pytest.mark.parametrize(("method", "problems"), [(None, 500), ("cholesky", 500), ("cg", 40), ("short cg", 40)])
 def test_no_failure_is_silent_on_ill_conditioned_problems(method: str | None, problems: int) -> None:
     generator = torch.Generator().manual_seed(1)
     reached = 0

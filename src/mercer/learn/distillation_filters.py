@@ -35,7 +35,7 @@ def distill_filter(d: Any, lam: float, alphas: Sequence[float], *, teacher: str 
     Raises:
         ValueError: a negative lam, or a d that is not one row of finite numbers.
 
-    Source: Borup & Andersen, Even your Teacher Needs Guidance (2021), theorem 3.
+    Source: Borup & Andersen, Even your Teacher Needs Guidance (2021).
 
     >>> distill_filter(np.array([9.0, 1.0]), 1.0, [1.0, 0.5, 0.5])
     array([[0.9   , 0.5   ],
@@ -109,7 +109,7 @@ def optimal_weight(target: Any, first: Any, student: Any) -> float:
         ShapeError: the three have not the same shape.
         ValueError: NaN or infinity.
 
-    Source: Borup & Andersen (2021), theorem 6.
+    Source: Borup & Andersen (2021).
 
     >>> optimal_weight([1.0, 2.0], [2.0, 3.0], [0.0, 1.0])
     0.5

@@ -118,8 +118,8 @@ class DualPath:
 
         The error of row i is ``c_i / G_ii`` with ``G = (K + alpha / s)^-1`` and ``c = G y``; at alpha = 0 its limit.
         """
-        # Small against the least eigenvalue that is not 0, so that at alpha = 0 only the null space counts.
-        shifts = self.values.new_tensor(list(alphas)).clamp(min=max(1e-8 * self.least, 1e-300))
+        # At alpha = 0 something far below the eigenvalues that are not 0, so that only the null space counts.
+        shifts = self.values.new_tensor(list(alphas)).clamp(min=max(self.least, 1e-300))
         inverses = 1.0 / (self.values[:, None] + shifts)  # (n, a)
         diagonal = self.vectors.square() @ inverses
         errors = []

@@ -35,7 +35,7 @@ def maximise(
         raise ValueError(
             "n_restarts_optimizer > 0 requires that all bounds are finite: starting points are drawn within them."
         )
-    starts = [np.clip(start, bounds[:, 0], bounds[:, 1])]
+    starts = [start]
     starts += [rng.uniform(bounds[:, 0], bounds[:, 1]) for _ in range(n_restarts)]
     found = [_minimise(objective, theta, bounds, optimizer) for theta in starts]
     theta, value = min(found, key=lambda pair: pair[1])

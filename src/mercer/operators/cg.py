@@ -54,9 +54,9 @@ def block_cg(
 ) -> Progress:
     """Solve ``system @ X = B`` for B ``(n, t)``; columns that have converged leave the block.
 
-    All vectors are float64. In float32 mode only the product with A is rounded, if that does little harm. Whenever the residual has fallen by
-    100, the true one is computed in float64 and the iteration goes on from it without losing its directions. When a
-    true residual has not followed, the products become float64.
+    All vectors are float64. In float32 mode only the product with A is rounded, if that does little harm. Whenever the
+    residual has fallen by 100, the true one is computed in float64 and the iteration goes on from it without losing its
+    directions. When a true residual has not followed, the products become float64.
 
     Args:
         rtol: for ``norm(b - A x) / norm(b)`` of every column.

@@ -93,7 +93,7 @@ def product_seconds(system: System, columns: int, dtype: torch.dtype = torch.flo
     table = rates()
     itemsize = system.A.dtype.itemsize
     flops = 2.0 * system.n**2 * columns / table.gemm_flops * (table.double_cost if itemsize == 8 else 1.0)
-    return max(itemsize * system.n**2 / table.memory, flops)
+    return float(max(itemsize * system.n**2 / table.memory, flops))
 
 
 def cholesky_seconds(system: System, columns: int) -> float:

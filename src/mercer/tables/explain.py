@@ -1,5 +1,6 @@
 """What a model has learnt, seen from outside: the gain from more rows, the weight of columns, their effects."""
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -18,24 +19,23 @@ from mercer.tables.target import NumberTarget
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["column_effects", "column_importances", "curve_sizes", "learning_curve"]
+__all__ = ["column_effects", "column_importances", "learning_curve"]
 
 _SIZES = (250, 500, 1000, 2000, 4000, 8000, 16_000)
-_IMPORTANCE_ROWS = 2000
-_EFFECT_ROWS = 150
+_GROWTH = 3.0  # of the seconds when the rows double: between the square and the cube of a solve
 _GRID = 25
 _MOST_LEVELS = 12
 
 Predict = Callable[["pd.DataFrame"], np.ndarray]
 
 
-def curve_sizes(n: int, *, largest: int) -> list[int]:
-    """Training sizes at which all models are fitted again; the full size comes from the fit itself."""
-    return [size for size in _SIZES if size <= min(largest, 0.7 * n)]
+def curve_sizes(n: int) -> list[int]:
+    """Training sizes at which all models may be fitted again; the full size comes from the fit itself."""
+    return [size for size in _SIZES if size <= 0.7 * n]
 
 
 def learning_curve(
-    parts: Parts, learnt: LearntKernel, full: dict[str, float], sizes: list[int], options: FitOptions
+    parts: Parts, learnt: LearntKernel, full: dict[str, float], options: FitOptions, *, seconds: float
 ) -> Curve:
     """Validation score of each model on the first rows of a random order of the training part.
 
@@ -45,25 +45,32 @@ def learning_curve(
         parts: of the table.
         learnt: the kernel.
         full: score of each model on the whole training part, by name.
-        sizes: at which they are fitted again.
         options: for the seed.
+        seconds: a size is left out when the one before says that it would take longer than what is left of them.
     """
     order = np.random.default_rng(options.random_state + 2).permutation(len(parts.train.X))
     values: dict[str, list[float]] = {name: [] for name in full}
-    sizes = [size for size in sizes if _has_all_classes(parts, order[:size])]
-    for size in sizes:
-        rows = order[:size]
+    sizes: list[int] = []
+    begun, expected = time.perf_counter(), 0.0
+    for size in curve_sizes(len(order)):
+        started = time.perf_counter()
+        if not _has_all_classes(parts, order[:size]) or started - begun + expected > seconds:
+            continue
         for name in full:
-            values[name].append(_score(_fit_on(name, rows, parts, learnt, options), parts.validation, parts))
+            values[name].append(_score(_fit_on(name, order[:size], parts, learnt, options), parts.validation, parts))
+        sizes.append(size)
+        expected = _GROWTH * (time.perf_counter() - started)
     for name, score in full.items():
         values[name].append(score)
     return Curve("R2" if not parts.is_class else "minus log loss", [*sizes, len(order)], values)
 
 
-def column_importances(predict: Predict, part: Part, parts: Parts, *, random_state: int) -> list[tuple[str, float]]:
-    """How much the score falls when a column's values are dealt out anew among up to 2000 test rows; largest first."""
+def column_importances(
+    predict: Predict, part: Part, parts: Parts, *, n_rows: int, random_state: int
+) -> list[tuple[str, float]]:
+    """How much the score falls when a column's values are dealt out anew among ``n_rows`` test rows; largest first."""
     generator = np.random.default_rng(random_state)
-    rows = generator.permutation(len(part.truth))[:_IMPORTANCE_ROWS]
+    rows = generator.permutation(len(part.truth))[:n_rows]
     frame, truth = part.frame.iloc[rows], part.truth[rows]
     base = _score_of(predict(frame), truth, parts)
     losses = []
@@ -75,9 +82,17 @@ def column_importances(predict: Predict, part: Part, parts: Parts, *, random_sta
 
 
 def column_effects(
-    predict: Predict, names: list[str], part: Part, parts: Parts, *, of: str, place: int, random_state: int
+    predict: Predict,
+    names: list[str],
+    part: Part,
+    parts: Parts,
+    *,
+    of: str,
+    place: int,
+    n_rows: int,
+    random_state: int,
 ) -> list[Effect]:
-    """Quartiles of the prediction over 150 test rows while one column takes 25 values, or up to 12 levels, in turn.
+    """Quartiles of the prediction over ``n_rows`` test rows while one column takes 25 values, or 12 levels, in turn.
 
     Args:
         predict: from a table to ``(n,)`` or ``(n, n_classes)``.
@@ -85,9 +100,9 @@ def column_effects(
         part: where the rows come from.
         parts: of the table.
         of: what is predicted, for the chart; ``place``: which class, where classes are.
-        random_state: of the rows.
+        n_rows: and ``random_state``: of the rows.
     """
-    rows = np.random.default_rng(random_state).permutation(len(part.truth))[:_EFFECT_ROWS]
+    rows = np.random.default_rng(random_state).permutation(len(part.truth))[:n_rows]
     frame = part.frame.iloc[rows]
     kinds = {transform.name: transform.kind for transform in parts.features.transforms}
     effects = []

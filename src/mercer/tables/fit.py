@@ -1,7 +1,6 @@
 """From a table to a model and all that is known about it: what `mercer fit` does, callable from Python."""
 
-import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,11 +11,10 @@ from mercer.tables.compare import (
     choosing_score,
     describe_linear,
     linear_model,
-    predict_part,
     scored,
 )
 from mercer.tables.costs import Costs
-from mercer.tables.explain import column_effects, column_importances, curve_sizes, learning_curve
+from mercer.tables.explanations import explain
 from mercer.tables.intervals import calibrated_radius
 from mercer.tables.kernel_fit import KernelFit, fit_kernel
 from mercer.tables.leaks import count_copies, find_leaks
@@ -33,8 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fit_table"]
 
-_REPORT_SECONDS = 6.0  # charts and files, measured: matplotlib's import and a dozen figures
-_MOST_EFFECTS = 8
+_AFTERWARDS = 0.25  # of the budget, for what comes after the solve: learning curve, effects, charts, files
 
 
 def fit_table(
@@ -86,7 +83,7 @@ def fit_table(
     with clock.stage("gradient boosting", predicted=costs.boosting(n, d, t)) as stage:
         boosting = boosting_model(parts, random_state=options.random_state)
         stage.note = f"{boosting.predictor.n_iter_} trees"
-    kernel = fit_kernel(parts, options, clock, costs, reserve=_REPORT_SECONDS + 0.1 * options.time_budget)
+    kernel = fit_kernel(parts, options, clock, costs, reserve=_AFTERWARDS * options.time_budget)
     models = _scored_models(kernel, boosting, ridge, parts, seed=options.random_state)
     chosen, reason = _choose(models)
     predictor = {"kernel": kernel.model, "ridge": ridge}[chosen]
@@ -112,7 +109,7 @@ def fit_table(
         difference=_difference(models, parts, seed=options.random_state),
         interval=interval,
     )
-    _explain(findings, model, parts, kernel, clock, costs)
+    explain(findings, model, parts, kernel.learnt, clock)
     findings.stages = clock.done
     return model, findings
 
@@ -203,42 +200,3 @@ def _warnings(parts: Parts, n_left_out: int, leaks: list[str], options: FitOptio
     if n_left_out:
         found.append(f"{n_left_out:,} rows without a value of {options.target} were left out.")
     return found
-
-
-def _explain(
-    findings: Findings, model: TableModel, parts: Parts, kernel: KernelFit, clock: Stages, costs: Costs
-) -> None:
-    """Learning curve, importances and effects, as far as the budget goes."""
-    options = findings.options
-    largest = next(
-        (size for size in (16_000, 8000, 4000, 2000) if _curve_seconds(size, costs) < 0.5 * clock.left), 1000
-    )
-    sizes = curve_sizes(len(parts.train.X), largest=largest)
-    full = {facts.name: choosing_score(facts.validation) for facts in findings.models}
-    with clock.stage("learning curve", predicted=sum(_curve_seconds(size, costs) for size in sizes)):
-        findings.curve = learning_curve(parts, kernel.learnt, full, sizes, options)
-
-    def predict(frame: Any) -> np.ndarray:
-        X = parts.features.apply(frame).astype(np.float32)
-        return predict_part(Fitted(model.predictor, model.probabilities, 0.0), X, parts)
-
-    n_columns = len(parts.features.transforms)
-    predicted = costs.prediction(kernel.learnt.kernel, 2000, parts.train.X, parts.n_values) * 3.0 * n_columns
-    with clock.stage("columns' weights and effects", predicted=0.3 + predicted), warnings.catch_warnings():
-        findings.importances = column_importances(predict, parts.test, parts, random_state=options.random_state)
-        place = _shown_class(parts)
-        of = f"p({findings.classes[place]})" if parts.is_class else options.target
-        names = [name for name, loss in findings.importances if loss > 0.0][:_MOST_EFFECTS]
-        findings.effects = column_effects(
-            predict, names, parts.test, parts, of=of, place=place, random_state=options.random_state
-        )
-
-
-def _curve_seconds(size: int, costs: Costs) -> float:
-    """All three models at one size; the kernel's solve is the largest part."""
-    return (0.2 + size**3 / 3.0 / 6e10 + 3e-4 * size) * costs.slowness
-
-
-def _shown_class(parts: Parts) -> int:
-    """The class whose probability the effects show: the second of two, else the most frequent."""
-    return 1 if parts.n_values == 2 else int(np.bincount(parts.train.truth).argmax()) if parts.is_class else 0

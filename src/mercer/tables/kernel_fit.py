@@ -66,7 +66,7 @@ def fit_kernel(parts: Parts, options: FitOptions, stages: Stages, costs: Costs, 
             random_state=options.random_state,
         )
         best = candidates[0]
-        stage.note = f"{best.name} is best on {n_screening:,} rows" if len(kernels) > 1 else ""
+        stage.note = f"{best.name} is best" if len(kernels) > 1 else ""
     learnt = _learn(best.learnt, parts, options, stages, costs, reserve=reserve)
     reasons = [_why_kernel(candidates, options)]
     n_centers, why_size = _choose_size(learnt.kernel, parts, options, costs, seconds=max(stages.left - reserve, 1.0))
@@ -163,8 +163,8 @@ def _why_kernel(candidates: list[Any], options: FitOptions) -> str:
         return "The kernel is the one given with --kernel; its hyperparameters were learnt by marginal likelihood."
     others = ", ".join(f"{candidate.name} {candidate.loss:.4g}" for candidate in candidates[1:])
     return (
-        f"{candidates[0].name} had the least squared error on the validation part when learnt on "
-        f"{candidates[0].learnt.n_rows:,} rows: {candidates[0].loss:.4g} of the target's variance, against {others}."
+        f"{candidates[0].name} had the least squared error on the validation part in a trial on some of the rows: "
+        f"{candidates[0].loss:.4g} of the target's variance, against {others}."
     )
 
 

@@ -30,7 +30,6 @@ class LearntKernel:
         likelihood: log marginal likelihood a row, of the rows it was learnt on.
         n_rows: how many those were.
         n_evaluations: of the likelihood and its gradient, and their ``seconds``.
-        process: the Gaussian process on those rows.
     """
 
     kernel: Kernel
@@ -39,7 +38,6 @@ class LearntKernel:
     n_rows: int
     n_evaluations: int
     seconds: float
-    process: GaussianProcessRegressor
 
 
 def learn_kernel(
@@ -82,7 +80,6 @@ def learn_kernel(
         n_rows=len(X),
         n_evaluations=optimiser.n_evaluations,
         seconds=time.perf_counter() - begun,
-        process=process,
     )
 
 
