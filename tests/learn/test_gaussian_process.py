@@ -243,6 +243,7 @@ def test_prior_predictions():
 
 
 @pytest.mark.slow(reason="200 data sets, each with a search for hyperparameters")
+@pytest.mark.timeout(400)
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_intervals_cover_95_percent_over_200_data_sets():
     covered = []

@@ -11,7 +11,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:invalid value encountered in log:RuntimeWarning"),
 ]
 
-# What is left out, and why; docs/coming-from-scikit-learn.md says the same.
+# What is left out, and why; docs/guide/scikit-learn.md says the same.
 LEFT_OUT = {
     "test_duplicate_input[kernel5]": (
         "compares, to 7 digits, the ends of two searches on a likelihood that is flat in the lengthscale: where they "

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from mercer import config
-from mercer.errors import ApproximationWarning, MemoryBudgetError, NotConverged
+from mercer.errors import MemoryBudgetError, NotConverged
 from mercer.kernels import RBF
-from mercer.operators.cholesky import NotPositiveDefinite, cholesky, dense_cholesky
+from mercer.operators.cholesky import NotPositiveDefinite, cholesky
 from mercer.operators.system import System
 
 
@@ -73,26 +73,6 @@ def test_memory_is_checked_before_it_is_taken() -> None:
     config.set_memory_budget(10_000)
     with pytest.raises(MemoryBudgetError, match=r"Cholesky factorisation of 1000 x 1000 in float64 needs.*method='cg'"):
         cholesky(System(RBF()(torch.randn(1000, 2))))
-
-
-def test_dense_factor_of_a_batch_is_differentiable() -> None:
-    A = torch.stack([spd(4), spd(4)]).requires_grad_()
-    symmetric = 0.5 * (A + A.mT)
-    torch.testing.assert_close(dense_cholesky(symmetric), torch.linalg.cholesky(symmetric))
-    assert torch.autograd.gradcheck(lambda M: dense_cholesky(0.5 * (M + M.mT)), (A,))
-
-
-def test_dense_factor_of_a_singular_matrix_warns_of_its_jitter() -> None:
-    M = torch.stack([torch.eye(5), torch.ones(5, 5)])
-    with pytest.warns(ApproximationWarning, match=r"singular to round-off.*was added to its diagonal"):
-        L = dense_cholesky(M)
-    torch.testing.assert_close(L @ L.mT, M, rtol=1e-4, atol=1e-4)
-    assert torch.equal(L[0], torch.eye(5))
-
-
-def test_dense_factor_of_an_indefinite_matrix_raises() -> None:
-    with pytest.raises(NotPositiveDefinite, match="not positive definite"):
-        dense_cholesky(-torch.eye(3))
 
 
 def test_progress_is_shown_when_asked_for(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

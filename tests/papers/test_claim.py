@@ -41,14 +41,20 @@ def test_the_bounds_are_for_the_mean_the_median_or_the_worst_seed():
     assert Quantity("a", "a", at_most=8.0, over_seeds="worst").holds(values)
 
 
+@pytest.mark.parametrize("over_seeds", ["mean", "median", "worst"])
+@pytest.mark.parametrize("values", [[0.5, math.nan, 0.5], [math.nan, 0.5, 0.5], []])
+def test_a_seed_that_is_no_number_keeps_no_bound(over_seeds, values):
+    assert not Quantity("a", "a", at_most=1.0, over_seeds=over_seeds).holds(values)
+
+
 def test_bounds_are_inclusive_and_shown():
     both = Quantity("a", "a", at_least=0.25, at_most=0.5)
     assert both.holds([0.25])
     assert both.holds([0.5])
     assert not both.holds([0.51])
     assert both.bound == "0.25 to 0.5"
-    assert Quantity("a", "a", at_most=1e-8).bound == "<= 1e-08"
-    assert Quantity("a", "a", at_least=0.0).bound == ">= 0"
+    assert Quantity("a", "a", at_most=1e-8).bound == "≤ 1e-8"
+    assert Quantity("a", "a", at_least=0.0).bound == "≥ 0"
     assert Quantity("a", "a").bound == ""
 
 

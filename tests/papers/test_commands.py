@@ -68,7 +68,7 @@ def test_run_measures_and_show_shows_it(run, coin_file, tmp_path):
     assert "90 On coins\nHeads, Tails. arXiv 2101.00001\n\nA coin is thrown." in out
     assert "biased: The coin is biased.\n  the paper   no number\n  here        ✗ does not hold\n" in out
     assert "fair: The coin is fair.\n  the paper   0.5 (table 1)\n  here        ✓ holds\n" in out
-    assert "share of heads: 0.5, >= 0.9" in out
+    assert "share of heads: 0.5, ≥ 0.9" in out
     assert "gain of a free coin: 0.5, not judged" in out
     assert "a lost coin is not showable in quick" in out
 

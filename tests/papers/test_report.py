@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from mercer.papers import Effort, Quantity, Verdict, measure
+from mercer.papers.claim import number
 from mercer.papers.display import Bars, Lines, display_for
-from mercer.papers.report import cost, measured, number, seconds, summary, text_table, wants_colour
+from mercer.papers.report import cost, measured, seconds, summary, text_table, wants_colour
 from mercer.papers.results import Result
 from mercer.papers.tasks import Outcome
 
@@ -25,12 +26,12 @@ def test_the_summary_has_verdicts_numbers_and_reasons(outcomes):
     lines = summary(outcomes).splitlines()
     assert lines[0].split() == ["claim", "verdict", "measured", "bound", "seeds", "time"]
     assert lines[1].startswith("coin/fair    ✓ holds ")
-    assert " ".join(lines[2].split()) == "coin/biased ✗ does not hold 0.5 >= 0.9 2 2.0 s"
+    assert " ".join(lines[2].split()) == "coin/biased ✗ does not hold 0.5 ≥ 0.9 2 2.0 s"
     assert " ".join(lines[4].split()) == "coin/lost – not measured 0.3 to 0.7"
     assert lines[6:] == [
         "coin/biased: was 'holds' before, is 'does not hold' now.",
-        "coin/biased: does not hold: share of heads is 0.5, not >= 0.9.",
-        "coin/bought: holds in the paper's protocol only: gain over a good coin is -1, not >= 0.",
+        "coin/biased: does not hold: share of heads is 0.5, not ≥ 0.9.",
+        "coin/bought: holds in the paper's protocol only: gain over a good coin is -1, not ≥ 0.",
         "coin/lost: not measured: it hung",
         "4 claims: 1 holds, 1 holds in the paper's protocol only, 1 does not hold, 1 not measured. "
         "3 of them measured now, in 6.0 s.",
@@ -66,7 +67,7 @@ def test_colours_are_for_terminals(monkeypatch):
 
 
 def test_numbers_are_for_people(coin):
-    assert [number(value) for value in (None, 1 / 3, 1.5e-10, 123456.0)] == ["", "0.3333", "1.5e-10", "1.235e+05"]
+    assert [number(value) for value in (1 / 3, 1.5e-10, 2e-8, 123456.0)] == ["0.3333", "1.5e-10", "2e-8", "1.235e5"]
     assert [seconds(value) for value in (0.01, 2.44, 42.4, 200)] == ["under 0.1 s", "2.4 s", "42 s", "3 min 20 s"]
     measurement = replace(measure(coin.claims["biased"]), values={"a": (1.0, 3.0)}, seconds=2.0, peak_bytes=3 * 10**8)
     assert measured(Quantity("a", "a"), measurement) == "2 ± 1.4"

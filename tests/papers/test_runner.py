@@ -41,6 +41,8 @@ def no_process(monkeypatch):
 @pytest.mark.slow(reason=SLOW)
 def test_every_claim_ends_in_a_verdict_whatever_it_does(coin_file, tmp_path, display, monkeypatch):
     monkeypatch.setenv("MORE_COINS", "0.3")
+    (tmp_path / "sitecustomize.py").write_text("print('some libraries print while they are imported')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     tasks = tasks_of([registry.load_file(coin_file)], folder=tmp_path / "results")
     outcomes = {outcome.task.claim.id: outcome for outcome in run_claims(tasks, display=display, jobs=2)}
     assert {id: outcome.verdict for id, outcome in outcomes.items()} == {

@@ -11,8 +11,8 @@ Fit an exact kernel model (or one with centres, where time is short) to a table,
 
 The table is split into train, validation and test. Columns are typed and transformed by what the training part shows;
 several kernels are tried; hyperparameters are learnt by marginal likelihood on some rows; the model is solved on all
-of them. Ridge regression and gradient boosting get the same features and are reported beside it, also where they win; where
-ridge is better than the kernel on the validation part, ridge is the model. Intervals are calibrated on the validation
+of them. Ridge regression and gradient boosting get the same features and are reported beside it, also where they win;
+where ridge is better than the kernel on the validation part, ridge is the model. Intervals are calibrated on the validation
 part and checked on the test part.
 """
 

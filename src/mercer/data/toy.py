@@ -39,11 +39,11 @@ def toy_sine() -> Bunch:
         frame=_frame({"x": [i / 10 for i in range(11)], "y": list(_SINE)}),
         target="y",
         source=(
-            "toy_example.ipynb of github.com/Kennethborup/self_distillation (arXiv 2102.13088), after Mobahi, Farajtabar & "
-            "Bartlett (arXiv 2002.05715)"
+            "toy_example.ipynb of github.com/Kennethborup/self_distillation (arXiv 2102.13088), after Mobahi, "
+            "Farajtabar & Bartlett (arXiv 2002.05715)"
         ),
         licence="eleven numbers, quoted from the paper's code",
-        description="One row a point: x in 0, 0.1, ..., 1 and y = sin(2 pi x) plus noise of standard deviation about 0.5.",
+        description="One row a point: x in 0, 0.1, ..., 1 and y = sin(2 pi x) plus noise of standard deviation 0.46.",
     )
 
 

@@ -226,7 +226,8 @@ class _NormalSystem:
         self.features, self.alpha, self.weights = features, alpha, weights
         self.n = features.width
         operator = features.similarity.cross(features.points, features.centers)
-        self.operators = {torch.float32: operator.float(), torch.float64: operator.double()}
+        # The planner may store k(X, C) where it fits, but not twice: float64 is for a few true residuals.
+        self.operators = {torch.float32: operator.float(), torch.float64: operator.double().with_plan("tiles")}
 
     def product(self, V: Tensor, *, dtype: torch.dtype = torch.float64) -> Tensor:
         """The product with V ``(m, t)`` in float64, k(X, C) in ``dtype``."""

@@ -7,12 +7,10 @@ from typing import Any, Self
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_classifier
-from sklearn.utils import column_or_1d, get_tags
+from sklearn.utils import column_or_1d, get_tags, indexable
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _num_samples
 from torch import Tensor
 
-from mercer.errors import ShapeError
 from mercer.learn.calibration import Calibration
 from mercer.learn.distillation_kernel import EigenForm, KernelRounds
 from mercer.learn.distillation_path import DistillationPath
@@ -165,12 +163,12 @@ class SelfDistillation(DistillationPredictions, MetaEstimatorMixin, Saved, BaseE
     def _refit_task(self, inner: Any, X: Any, y: Any) -> RefitTask:
         for name in ("classes_", "n_features_in_", "feature_names_in_"):
             self.__dict__.pop(name, None)
+        if y is None:
+            raise ValueError("SelfDistillation requires y to be passed, but the target y is None.")
         values = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
-        if _num_samples(X) != len(values):
-            raise ShapeError(
-                f"Found input variables with inconsistent numbers of samples: X has {_num_samples(X)}, "
-                f"y has {len(values)}."
-            )
+        X, values = indexable(X, values)
+        if not len(values):
+            raise ValueError("Found array with 0 sample(s): at least one row is needed.")
         if not is_classifier(inner):
             return RefitTask(inner, X, values.astype(np.float64), classes=None)
         if not hasattr(inner, "predict_proba"):
@@ -178,11 +176,12 @@ class SelfDistillation(DistillationPredictions, MetaEstimatorMixin, Saved, BaseE
                 f"{type(inner).__name__} has no predict_proba, so it cannot teach: rounds pass probabilities on. "
                 f"Wrap it in sklearn.calibration.CalibratedClassifierCV, or use KernelRidgeClassifier."
             )
+        values = column_or_1d(values, warn=True)
         self._find_classes(values)
         return RefitTask(inner, X, values, classes=self.classes_)
 
     def _find_classes(self, y: Any) -> Any:
-        labels = y.cpu().numpy() if isinstance(y, Tensor) else column_or_1d(y, warn=True)
+        labels = y.cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
         check_classification_targets(labels)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:

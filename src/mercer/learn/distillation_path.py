@@ -25,11 +25,6 @@ class DistillationPath(Saved):
         proposals: the best weights before they were clipped, ``(T,)``; NaN where none was looked for.
         scores: the mean squared error of each round on rows that it has not seen, ``(T,)``; None without validation
             data. With a share as ``validation``, of models without those rows.
-        eigenvalues: of the kernel matrix or of the normal matrix of features or centres, ``(r,)``; None for models
-            that are refitted, and for more rows than eigenvalues are worth.
-        filters: what each round leaves of each eigenvector, ``(T, r)``, or None as ``eigenvalues``; see
-            :func:`distill_filter`.
-        penalty: of the kernel ridge regression; None for models that are refitted.
     """
 
     _not_saved = ("_model",)
@@ -47,25 +42,47 @@ class DistillationPath(Saved):
     ) -> None:
         self._model = model
         self.alphas, self.proposals, self.scores = alphas, proposals, scores
-        self.eigenvalues, self.filters, self.penalty = eigenvalues, filters, penalty
+        self._eigenvalues, self._filters, self._penalty = eigenvalues, filters, penalty
 
     def __len__(self) -> int:
         """The number of rounds."""
         return len(self.alphas)
 
     @property
-    def degrees_of_freedom(self) -> Array | None:
-        """How many free parameters each round is worth, the sum of its filter, ``(T,)``; None without filters."""
-        return None if self.filters is None else np.asarray(self.filters.sum(1))
+    def filters(self) -> Array:
+        """What each round leaves of each eigenvector, ``(T, r)``; see :func:`distill_filter`.
+
+        Raises:
+            AttributeError: for models that are refitted, and for more rows than eigenvalues are worth. So do the other
+                attributes below, and the plot.
+        """
+        found: Array = self._known(self._filters)
+        return found
+
+    @property
+    def eigenvalues(self) -> Array:
+        """Of the kernel matrix, or of the normal matrix of features or centres, ``(r,)``."""
+        found: Array = self._known(self._eigenvalues)
+        return found
+
+    @property
+    def penalty(self) -> float:
+        """The penalty lambda of the kernel ridge regression."""
+        return float(self._known(self._penalty))
+
+    @property
+    def degrees_of_freedom(self) -> Array:
+        """How many free parameters each round is worth, the sum of its filter, ``(T,)``."""
+        return np.asarray(self.filters.sum(1))
 
     def limit(self) -> Array:
         """The filter of infinitely many more rounds with the last weight, ``(r,)``.
 
         Raises:
-            ValueError: there are no filters, or the rounds do not converge.
+            ValueError: the rounds do not converge.
         """
-        _, values, penalty = self._spectrum()
-        return np.asarray(distill_limit(values, penalty, float(self.alphas[-1]), teacher=self._model.teacher))
+        alpha = float(self.alphas[-1])
+        return np.asarray(distill_limit(self.eigenvalues, self.penalty, alpha, teacher=self._model.teacher))
 
     def predict(self, X: Any, round: int | None = -1) -> Any:
         """Predictions of a round, as :meth:`SelfDistillation.predict`; of all with ``round=None``, ``(T, m, ...)``."""
@@ -79,9 +96,8 @@ class DistillationPath(Saved):
 
         Raises:
             MissingExtra: matplotlib is not installed.
-            ValueError: there are no filters.
         """
-        filters, values, _ = self._spectrum()
+        filters, values = self.filters, self.eigenvalues
         axes = _axes() if axes is None else axes
         order = np.argsort(values)
         kept = order[values[order] > 1e-12 * values.max()]
@@ -103,13 +119,8 @@ class DistillationPath(Saved):
 
         Raises:
             MissingExtra: matplotlib is not installed.
-            ValueError: there is neither.
         """
         values = self.degrees_of_freedom if self.scores is None else self.scores
-        if values is None:
-            raise ValueError(
-                "plot_path shows errors or degrees of freedom, and there are none: give validation=(X, y)."
-            )
         axes = _axes() if axes is None else axes
         rounds = np.arange(1, len(self) + 1)
         axes.plot(rounds, values, "o-", color="C0")
@@ -129,13 +140,13 @@ class DistillationPath(Saved):
         )
         return axes
 
-    def _spectrum(self) -> tuple[Array, Array, float]:
-        if self.filters is None or self.eigenvalues is None or self.penalty is None:
-            raise ValueError(
+    def _known(self, value: Any) -> Any:
+        if value is None:
+            raise AttributeError(
                 "This path has no filters: they are there for kernel ridge regression and Gaussian processes of up to "
-                "5000 rows, features or centres (closed_form_ says whether the rounds are in closed form)."
+                "5000 rows, features or centres. Without them, plot_path needs errors: give validation=(X, y)."
             )
-        return self.filters, self.eigenvalues, self.penalty
+        return value
 
 
 def _axes() -> Any:

@@ -1,16 +1,14 @@
 """Cholesky factorisation in place, in panels: it can be interrupted, shows progress and never doubles its memory."""
 
-import warnings
-
 import torch
 from torch import Tensor
 
 from mercer.config import require_memory
-from mercer.errors import ApproximationWarning, NotConverged
+from mercer.errors import NotConverged
 from mercer.operators.system import System
 from mercer.progress import Progress, track
 
-__all__ = ["CholeskyFactor", "NotPositiveDefinite", "cholesky", "cholesky_bytes", "dense_cholesky"]
+__all__ = ["CholeskyFactor", "NotPositiveDefinite", "cholesky", "cholesky_bytes"]
 
 _PANEL = 2048  # rows formed at a time; a multiple of _BLOCK
 _BLOCK = 512  # columns finished at a time; small, since the triangular solves run at half the rate of products
@@ -146,34 +144,3 @@ def _subtract_product(target: Tensor, left: Tensor, right: Tensor) -> None:
     step = max(_BLOCK, int(_CHUNK_FLOPS / max(1, 2 * target.numel())))
     for i in range(0, left.shape[1], step):
         target.addmm_(left[:, i : i + step], right[i : i + step], alpha=-1.0)
-
-
-def dense_cholesky(M: Tensor) -> Tensor:
-    """The lower Cholesky factors of stored matrices ``(*batch, n, n)``, in their dtype; differentiable.
-
-    A matrix that is singular to round-off (a kernel matrix without noise) gets the least jitter of a few, from ``n``
-    times the round-off of its mean diagonal upwards, that makes it positive definite; a warning tells how much.
-
-    Raises:
-        NotPositiveDefinite: even the largest jitter, 10 000 times the least, is not enough.
-    """
-    n = M.shape[-1]
-    lower: Tensor
-    lower, failed = torch.linalg.cholesky_ex(M)
-    scale = n * torch.finfo(M.dtype).eps * M.diagonal(dim1=-2, dim2=-1).mean(-1).detach().abs()  # (*batch,)
-    jitter = torch.zeros_like(scale)
-    for factor in (1.0, 10.0, 100.0, 1e3, 1e4):
-        if not bool(failed.any()):
-            break
-        jitter = torch.where(failed > 0, factor * scale, jitter)
-        lower, failed = torch.linalg.cholesky_ex(M + torch.diag_embed(jitter[..., None].expand(M.shape[:-1])))
-    if bool(failed.any()):
-        raise NotPositiveDefinite(int(failed.max()) - 1, n)
-    if bool((jitter > 0).any()):
-        warnings.warn(
-            f"A matrix of {n} x {n} is singular to round-off: {float(jitter.max()):.1e} was added to its diagonal. "
-            f"A positive noise avoids this.",
-            ApproximationWarning,
-            stacklevel=2,
-        )
-    return lower

@@ -66,7 +66,8 @@ def inv_quad_logdet(
 
     With Lanczos, one run of preconditioned conjugate gradients on y and the probes together gives everything: the
     solution, the quadrature of the logarithm, and the vectors of the gradient. Probes are drawn from N(0, P), P being
-    the preconditioner, so that only ``tr log(P^-1/2 M P^-1/2)`` is estimated and log det P is exact.
+    the preconditioner, so that only ``tr log(P^-1/2 M P^-1/2)`` is estimated and log det P is exact; likewise for the
+    gradient. With Cholesky the result can be differentiated twice, with Lanczos once.
 
     Args:
         A: ``(*batch, n, n)``, tensor or linear operator.

@@ -9,7 +9,8 @@ from torch import Tensor
 from mercer.config import memory_budget
 from mercer.operators.cg import Progress, block_cg
 from mercer.operators.methods import Attempt, Options, finish, product_seconds
-from mercer.operators.precondition import Preconditioner, pivoted_cholesky, precondition
+from mercer.operators.pivots import pivoted_cholesky
+from mercer.operators.precondition import Preconditioner, precondition
 from mercer.operators.rates import rates
 from mercer.operators.system import System
 from mercer.progress import Progress as Bar

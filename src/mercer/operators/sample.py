@@ -11,7 +11,8 @@ from mercer.config import memory_budget
 from mercer.errors import NotConverged
 from mercer.operators.cholesky import NotPositiveDefinite, cholesky
 from mercer.operators.iterative import build_preconditioner
-from mercer.operators.precondition import PivotedCholesky, Preconditioner, pivoted_cholesky
+from mercer.operators.pivots import PivotedCholesky, pivoted_cholesky
+from mercer.operators.precondition import Preconditioner
 from mercer.operators.system import Matrix, System
 from mercer.progress import Progress, track
 

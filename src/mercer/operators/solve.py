@@ -79,10 +79,11 @@ def solve(
         noise: added to the diagonal: a number, one a row ``(n,)``, or one a row of every matrix ``(*batch, n)``.
         rtol: the relative residual asked for, of every column, in the Euclidean norm.
         max_iter: iterations of conjugate gradients; 1000 by default.
-        method: "cholesky" (float64, ``8 n^2`` bytes), "cg" (stores ``n * rank`` numbers), "lstsq" (the least-squares
-            solution of least norm of a singular system, by eigenvalues; ``24 n^2`` bytes). None takes the one predicted
-            to be faster within the memory budget, and turns from one to the other if it does not get there.
-        rank: of the preconditioner; None lets it grow until its cost is that of the iterations still to be done.
+        method: "cholesky" (a float32 factor, ``4 n^2`` bytes, refined to float64; up to n = 4000, or where that fails,
+            a float64 factor, ``8 n^2``), "cg" (stores ``n * rank`` numbers), "lstsq" (the least-squares solution of
+            least norm of a singular system, by eigenvalues; ``24 n^2`` bytes). None takes Cholesky up to n = 4000 and
+            cg above, and turns to Cholesky, where that fits the memory, as soon as it is predicted to be faster.
+        rank: of the preconditioner; None lets it grow until its cost is half that of the iterations still expected.
         initial: a guess in the shape of y, for conjugate gradients.
         precision: "float64" forbids products in float32. By default they are used as long as they help.
         random_state: of the preconditioner's pivots.
@@ -95,7 +96,7 @@ def solve(
 
     Cost: Cholesky ``n^3 / 3`` multiplications; cg, for every iteration, one product with A and ``2 n rank`` more.
 
-    >>> solution = solve(torch.tensor([[2.0, 1.0], [1.0, 2.0]]), torch.tensor([3.0, 3.0]))
+    >>> solution = solve(torch.diag(torch.tensor([4.0, 15.0])), torch.tensor([5.0, 16.0]), noise=1.0)
     >>> solution.x, solution.converged, solution.method
     (tensor([1., 1.], dtype=torch.float64), True, 'cholesky')
     """

@@ -73,7 +73,10 @@ class Child:
         has_ended = False
         with self._process.stdout as lines:
             for line in lines:
-                event: Event = json.loads(line)
+                try:
+                    event: Event = json.loads(line)
+                except ValueError:  # a library that prints while it is imported
+                    continue
                 if event["event"] == "started":
                     self.started, self.is_measuring = time.monotonic(), True
                 has_ended = has_ended or event["event"] == "end"

@@ -13,7 +13,7 @@ from mercer.errors import MercerError
 if TYPE_CHECKING:
     from mercer.papers.measuring import Run
 
-__all__ = ["Claim", "Effort", "NotMeasured", "Quantity", "Verdict", "judge"]
+__all__ = ["Claim", "Effort", "NotMeasured", "Quantity", "Verdict", "deciding", "judge", "number", "verdict_of"]
 
 Mode = Literal["quick", "full"]
 Kind = Literal["quality", "speed"]
@@ -78,12 +78,12 @@ class Quantity:
 
     @property
     def bound(self) -> str:
-        """The bounds as text: ``<= 0.01``, ``0.9 to 1.1``, or nothing."""
+        """The bounds as text: ``≤ 0.01``, ``0.9 to 1.1``, or nothing."""
         if self.at_most is not None and self.at_least is not None:
-            return f"{self.at_least:g} to {self.at_most:g}"
-        if self.has_bound:
-            return f"<= {self.at_most:g}" if self.at_most is not None else f">= {self.at_least:g}"
-        return ""
+            return f"{number(self.at_least)} to {number(self.at_most)}"
+        if self.at_most is not None:
+            return f"≤ {number(self.at_most)}"
+        return f"≥ {number(self.at_least)}" if self.at_least is not None else ""
 
     def summary(self, values: Sequence[float]) -> float:
         """The number over all seeds that the bounds are for; NaN as soon as one value is NaN."""
@@ -186,6 +186,17 @@ def judge(claim: Claim, values: Mapping[str, Sequence[float]]) -> Verdict:
     but comes from elsewhere: it holds in the paper's protocol only. A quantity that was not recorded keeps no bound.
     """
     return verdict_of(claim.measures, claim.controls, values)
+
+
+def deciding(claim: Claim, values: Mapping[str, Sequence[float]]) -> Quantity:
+    """The quantity behind the verdict: the first measure out of bounds, else such a control, else the main measure."""
+    judged = [quantity for quantity in (*claim.measures, *claim.controls) if quantity.has_bound]
+    return next((quantity for quantity in judged if not quantity.holds(values.get(quantity.name, ()))), judged[0])
+
+
+def number(value: float) -> str:
+    """Four digits at most: ``0.04``, ``1.5e-10``."""
+    return re.sub(r"e\+?(-?)0*", r"e\1", f"{value:.4g}")
 
 
 def verdict_of(

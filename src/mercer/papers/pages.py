@@ -5,11 +5,11 @@ from pathlib import Path
 
 from mercer.papers import registry
 from mercer.papers.catalog import Entry
-from mercer.papers.claim import Claim, Effort, Quantity, Verdict
+from mercer.papers.claim import Claim, Effort, Quantity, Verdict, deciding, number
 from mercer.papers.fingerprint import fingerprint
 from mercer.papers.measurement import Figure, Measurement, Table
 from mercer.papers.paper import Paper
-from mercer.papers.report import MARKS, cost, measured, number, seconds
+from mercer.papers.report import MARKS, cost, measured, seconds
 from mercer.papers.results import Result, read_folder
 
 __all__ = ["paper_page", "write_pages"]
@@ -74,7 +74,7 @@ def index_page(papers: Sequence[Paper], found: dict[int, dict[str, Result]]) -> 
             title = f"[{title}]({entry.key}.md)"
             verdicts = "".join(MARKS[_verdict(found[entry.number].get(id))] for id in paper.claims)
         lines.append(f"| {entry.number} | {title}<br>{_cell(entry.citation)} | {verdicts} |")
-    tree = ["```{toctree}", ":hidden:", "", *(paper.entry.key for paper in papers), "```"]
+    tree = ["```{toctree}", ":hidden:", "", *map(_branch, papers), "```"]
     return "\n".join([*lines, "", *(tree if papers else []), ""])
 
 
@@ -90,6 +90,11 @@ def paper_page(paper: Paper, results: dict[str, Result]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _branch(paper: Paper) -> str:
+    """In the sidebar the slug, since titles are long."""
+    return f"{paper.entry.slug.replace('-', ' ').capitalize()} <{paper.entry.key}>"
+
+
 def _source(entry: Entry) -> str:
     links = [f"[arXiv {entry.arxiv}](https://arxiv.org/abs/{entry.arxiv})"] if entry.arxiv else []
     links += [f"[official code](https://github.com/{entry.code})"] if entry.code else []
@@ -101,10 +106,11 @@ def _overview(paper: Paper, results: dict[str, Result]) -> str:
     lines = ["| claim | what the paper says | measured | bound | |", "|---|---|---|---|---|"]
     for claim in paper.claims.values():
         result = results.get(claim.id)
-        main = next(quantity for quantity in claim.measures if quantity.has_bound)
-        value = measured(main, result.measurement) if result is not None and result.measurement is not None else ""
+        measurement = result.measurement if result is not None else None
+        quantity = deciding(claim, measurement.values if measurement is not None else {})
+        value = _value(quantity, measurement)
         link = f"[{claim.id}](#{claim.id})"
-        lines.append(f"| {link} | {_cell(claim.says)} | {value} | {_cell(main.bound)} | {_badge(claim, result)} |")
+        lines.append(f"| {link} | {_cell(claim.says)} | {value} | {_bound(quantity)} | {_badge(claim, result)} |")
     return "\n".join(lines)
 
 
@@ -128,18 +134,17 @@ def _claim_section(paper: Paper, claim: Claim, result: Result | None) -> str:
 
 
 def _quantities(claim: Claim, measurement: Measurement | None) -> str:
-    lines = ["| | what is measured | value | bound |", "|---|---|---|---|"]
-    for role, quantities in (("", claim.measures), ("control", claim.controls), ("beside it", claim.rivals)):
-        for quantity in quantities:
-            value = measured(quantity, measurement) if measurement is not None else ""
-            lines.append(f"| {role} | {_cell(quantity.text)} | {value} | {_kept(quantity, measurement)} |")
+    roles = (("", claim.measures), ("control", claim.controls), ("beside it", claim.rivals))
+    rows = [(role, quantity) for role, quantities in roles for quantity in quantities]
+    has_roles = any(role for role, _ in rows)
+    lines = [f"{'| ' * has_roles}| what is measured | value | bound |", f"{'|---' * has_roles}|---|---|---|"]
+    for role, quantity in rows:
+        kept = ""
+        if quantity.has_bound and measurement is not None:
+            kept = " ✓" if quantity.holds(measurement.values.get(quantity.name, ())) else " ✗"
+        first = f"| {role} " * has_roles
+        lines.append(f"{first}| {_cell(quantity.text)} | {_value(quantity, measurement)} | {_bound(quantity)}{kept} |")
     return "\n".join(lines)
-
-
-def _kept(quantity: Quantity, measurement: Measurement | None) -> str:
-    if not quantity.has_bound or measurement is None:
-        return _cell(quantity.bound)
-    return f"{_cell(quantity.bound)} {'✓' if quantity.holds(measurement.values.get(quantity.name, ())) else '✗'}"
 
 
 def _table(table: Table) -> str:
@@ -188,6 +193,15 @@ def _verdict(result: Result | None) -> Verdict:
 def _badge(claim: Claim, result: Result | None) -> str:
     verdict = _verdict(result)
     return f"{MARKS[verdict]} {verdict}{' (true by definition)' if claim.identity else ''}"
+
+
+def _value(quantity: Quantity, measurement: Measurement | None) -> str:
+    """The number and its spread, on one line."""
+    return measured(quantity, measurement).replace(" ± ", "\u00a0±\u00a0") if measurement is not None else ""
+
+
+def _bound(quantity: Quantity) -> str:
+    return quantity.bound.replace(" ", "\u00a0")
 
 
 def _figure_file(entry: Entry, claim: str, figure: str) -> str:

@@ -5,19 +5,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from mercer.config import format_bytes
-from mercer.papers.claim import Claim, Quantity, Verdict
+from mercer.papers.claim import Claim, Quantity, Verdict, deciding, number
 from mercer.papers.measurement import Measurement
 from mercer.papers.tasks import Outcome
 
-__all__ = ["MARKS", "cost", "measured", "number", "seconds", "summary", "text_table"]
+__all__ = ["MARKS", "cost", "measured", "seconds", "summary", "text_table"]
 
 MARKS = {Verdict.HOLDS: "✓", Verdict.PROTOCOL_ONLY: "◐", Verdict.DOES_NOT_HOLD: "✗", Verdict.NOT_MEASURED: "–"}
 _COLOURS = {Verdict.HOLDS: "32", Verdict.PROTOCOL_ONLY: "33", Verdict.DOES_NOT_HOLD: "31", Verdict.NOT_MEASURED: "2"}
-
-
-def number(value: float | None) -> str:
-    """Four digits at most: ``0.04``, ``1.5e-10``; nothing for None."""
-    return "" if value is None else f"{value:.4g}"
 
 
 def seconds(value: float) -> str:
@@ -34,7 +29,7 @@ def measured(quantity: Quantity, measurement: Measurement) -> str:
     if values is None:
         return ""
     deviation = measurement.deviation(quantity.name)
-    spread = f" ± {deviation:.2g}" if deviation else ""
+    spread = f" ± {number(float(f'{deviation:.2g}'))}" if deviation else ""
     which = "" if quantity.over_seeds == "mean" or len(values) == 1 else f" ({quantity.over_seeds})"
     return f"{number(quantity.summary(values))}{spread}{which}"
 
@@ -63,10 +58,11 @@ def summary(outcomes: Sequence[Outcome], *, colour: bool = False) -> str:
             lines.append(f"{name}: {outcome.verdict}: {outcome.reason}")
         if outcome.before is not None:
             lines.append(f"{name}: was {str(outcome.before)!r} before, is {str(outcome.verdict)!r} now.")
-        control = _first_broken(outcome)
-        if control is not None and outcome.result is not None and outcome.result.measurement is not None:
-            value = measured(control, outcome.result.measurement)
-            lines.append(f"{name}: {outcome.verdict}: {control.text} is {value}, not {control.bound}.")
+        measurement = outcome.result.measurement if outcome.result is not None else None
+        if measurement is not None and outcome.verdict is not Verdict.HOLDS:
+            quantity = deciding(outcome.task.claim, measurement.values)
+            value = measured(quantity, measurement)
+            lines.append(f"{name}: {outcome.verdict}: {quantity.text} is {value}, not {quantity.bound}.")
     return "\n".join([*lines, count(outcomes)])
 
 
@@ -95,31 +91,16 @@ def _row(outcome: Outcome, *, colour: bool) -> list[str]:
     mark = f"{MARKS[verdict]} {_short(claim, verdict)}"
     if colour:
         mark = f"\x1b[{_COLOURS[verdict]}m{mark}\x1b[0m"
-    main = next(quantity for quantity in claim.measures if quantity.has_bound)
     result = outcome.result.measurement if outcome.result is not None else None
+    quantity = deciding(claim, result.values if result is not None else {})
+    row = [outcome.task.name, mark]
     if result is None:
-        return [outcome.task.name, mark, "", main.bound, "", ""]
-    return [
-        outcome.task.name,
-        mark,
-        measured(main, result),
-        main.bound,
-        str(len(result.seeds)),
-        seconds(result.seconds),
-    ]
+        return [*row, "", quantity.bound, "", ""]
+    return [*row, measured(quantity, result), quantity.bound, str(len(result.seeds)), seconds(result.seconds)]
 
 
 def _short(claim: Claim, verdict: Verdict) -> str:
     return f"{verdict} (identity)" if claim.identity and verdict is not Verdict.NOT_MEASURED else str(verdict)
-
-
-def _first_broken(outcome: Outcome) -> Quantity | None:
-    """The first measure that keeps its bounds not, or the first such control; None where the claim holds."""
-    if outcome.result is None or outcome.result.measurement is None:
-        return None
-    values = outcome.result.measurement.values
-    quantities = (*outcome.task.claim.measures, *outcome.task.claim.controls)
-    return next((q for q in quantities if q.has_bound and not q.holds(values.get(q.name, ()))), None)
 
 
 def _counted(verdict: Verdict, n: int) -> str:

@@ -11,7 +11,9 @@ _ALPHAS = np.logspace(-3, 5, 17)
 _INVERSE_PENALTIES = (0.01, 0.1, 1.0, 10.0)
 _TREES = 500  # stopped earlier when a tenth of the training rows, held out by boosting itself, no longer gains
 _LEAST_LOSS = 1e-6
-_ROWS_FOR_THREADS = 100_000  # below, boosting's threads mostly wait for each other (measured: 20x slower on a busy machine)
+_ROWS_FOR_THREADS = (
+    100_000  # below, boosting's threads mostly wait for each other (measured: 20x slower on a busy machine)
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def fit_ridge(X: np.ndarray, Y: np.ndarray, *, validation: tuple[np.ndarray, np.
 def fit_boosting(X: np.ndarray, Y: np.ndarray, *, classes: bool, random_state: int) -> Any:
     """Histogram gradient boosting of scikit-learn, its defaults but for up to 500 trees with early stopping."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # comes with scikit-learn
 
     stop = len(X) >= 500  # below, a tenth of the rows is too few to tell when to stop
     settings = {"max_iter": _TREES if stop else 100, "early_stopping": stop, "random_state": random_state}

@@ -19,7 +19,7 @@ def without_missing(values: "pd.Series[Any]", missing: tuple[str, ...]) -> "pd.S
         text = values.map(lambda value: value.strip() if isinstance(value, str) else value)
         return text.where(~text.isin(["", *missing]))
     if missing:
-        return values.where(~values.astype(str).isin(list(missing)))
+        return values.where(~np.isin(as_labels(values).astype(str), list(missing)))
     return values
 
 

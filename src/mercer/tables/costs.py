@@ -15,7 +15,7 @@ __all__ = ["Costs"]
 CENTERS = (500, 1000, 2000, 3000, 4000, 6000, 8000, 12_000)
 _ITERATIONS = 25.0  # products of a preconditioned solve, refinement and preconditioner included
 _CENTER_PRODUCTS = 50.0
-_PROBE_ROWS = 1024
+_PROBE_ROWS = 512
 _EVALUATION_FLOPS = 4.0  # times n^3: a Cholesky factorisation, an inverse and the gradient's products, in float64
 _BYTES_A_CENTER = 24  # times the number of centres squared
 
@@ -85,10 +85,10 @@ class Costs:
 
 
 def _measure_slowness() -> float:
-    """A product of 1024 x 1024 matrices now, over what the table of rates predicts: 1 on a quiet machine like it."""
+    """A product of 512 x 512 matrices now, over what the table of rates predicts: 1 on a quiet machine like it."""
     A = torch.full((_PROBE_ROWS, _PROBE_ROWS), 0.5)
     seconds = []
-    for _ in range(7):
+    for _ in range(9):
         begun = time.perf_counter()
         A @ A
         seconds.append(time.perf_counter() - begun)

@@ -1,13 +1,13 @@
 """Which kernels are tried on a table, what a kernel given by the user means there, and which one is taken."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from mercer.errors import TableError
-from mercer.kernels import RBF, Kernel, Linear, Matern, Parameter, White, parse
+from mercer.kernels import RBF, Kernel, Linear, Matern, Parameter, Polynomial, White, parse
 from mercer.kernels.algebra import On, Sum
 from mercer.tables.models import LearntKernel, learn_kernel, make_estimator
 from mercer.tables.transforms import Feature
@@ -62,6 +62,9 @@ def candidate_kernels(features: Sequence[Feature]) -> dict[str, Kernel]:
 def kernel_from_text(text: str, features: Sequence[Feature]) -> tuple[Kernel, Any]:
     """The kernel that a user gave, on the features of the columns that it names, and its noise to start from.
 
+    A stationary kernel gets a lengthscale for each feature, to begin at the one given; ``Parameter(1.0, frozen=True)``
+    keeps one for all.
+
     Raises:
         TableError: the text is no kernel, or names a column that is not in use.
     """
@@ -77,7 +80,9 @@ def kernel_from_text(text: str, features: Sequence[Feature]) -> tuple[Kernel, An
     whole = rest[0]
     for term in rest[1:]:
         whole = whole + term
-    return _on_features(whole, features), noises[0] if noises else Parameter(_NOISE, bounds=_NOISE_BOUNDS)
+    return _on_features(whole, features, list(range(len(features)))), noises[0] if noises else Parameter(
+        _NOISE, bounds=_NOISE_BOUNDS
+    )
 
 
 def screen(
@@ -132,17 +137,39 @@ def _terms(kernel: Kernel) -> list[Kernel]:
     return _terms(kernel.left) + _terms(kernel.right) if isinstance(kernel, Sum) else [kernel]
 
 
-def _on_features(kernel: Kernel, features: Sequence[Feature]) -> Kernel:
-    """The same kernel where ``.on`` names features by position, all those that come from the columns named."""
-    arguments = {
-        name: _on_features(value, features) if isinstance(value, Kernel) else value
-        for name, value in kernel.get_params(deep=False).items()
-    }
+def _on_features(kernel: Kernel, features: Sequence[Feature], columns: list[int]) -> Kernel:
+    """The same kernel on the features of the columns it names, with one lengthscale a feature where it had one for all.
+
+    Args:
+        kernel: as given; ``.on`` names columns of the table.
+        features: the meaning of the columns of X.
+        columns: positions that this part of the kernel sees.
+    """
+    arguments = dict(kernel.get_params(deep=False))
+    seen = columns
     if isinstance(kernel, On):
         chosen = kernel.columns if isinstance(kernel.columns, list | tuple) else [kernel.columns]
         sources = list(dict.fromkeys(feature.source for feature in features))
         for column in chosen:
             if column not in sources:
                 raise TableError(f"--kernel: .on({column!r}) names no column in use. They are: {', '.join(sources)}.")
-        arguments["columns"] = [place for place, feature in enumerate(features) if feature.source in chosen]
+        seen = [place for place, feature in enumerate(features) if feature.source in chosen]
+        arguments["columns"] = seen
+    for name, value in arguments.items():
+        if isinstance(value, Kernel):
+            arguments[name] = _on_features(value, features, seen)
+    if "lengthscale" in arguments and not isinstance(kernel, Linear | Polynomial):
+        arguments["lengthscale"] = _one_a_feature(arguments["lengthscale"], [features[place] for place in columns])
     return type(kernel)(**arguments)
+
+
+def _one_a_feature(value: Any, features: Sequence[Feature]) -> Any:
+    """A lengthscale for each feature, where one number was given that may be learnt.
+
+    Two rows differ in all columns at once, so the number is taken as meant for a typical distance of rows.
+    """
+    parameter = value if isinstance(value, Parameter) else Parameter(value, bounds=_LENGTHSCALE_BOUNDS)
+    if parameter.frozen or not isinstance(parameter.value, int | float):
+        return value
+    start = float(parameter.value) * float(np.sqrt(len({feature.tie for feature in features})))
+    return replace(parameter, value=[start] * len(features))

@@ -67,7 +67,7 @@ def find_leaks(
             continue
         values = _as_column(without_missing(frame[column.name], missing), column)
         tree = (DecisionTreeClassifier if is_class else DecisionTreeRegressor)(
-            max_leaf_nodes=_LEAVES, min_samples_leaf=1 if is_class else 3, random_state=random_state
+            max_leaf_nodes=_LEAVES, random_state=random_state
         )
         guess = tree.fit(values[first], goal[first]).predict(values[second])
         if is_class:

@@ -17,6 +17,7 @@ __all__ = ["LearntKernel", "learn_kernel", "make_estimator"]
 
 RTOL = 1e-4  # of the linear system: a tenth of a per cent of the noise in a prediction, and half the iterations of 1e-6
 _SPREAD = 2.0  # standard deviation of the log of a lengthscale about its start, before data
+_MULTIPLES = (1.0, 3.0, 0.3)
 _JITTER = 1e-8
 
 
@@ -63,7 +64,7 @@ def learn_kernel(
     """
     from sklearn.exceptions import ConvergenceWarning
 
-    optimiser = _TiedOptimiser(_ties(kernel, features), max_iter, seconds)
+    optimiser = _TiedOptimiser(*_ties(kernel, features), max_iter, seconds)
     process = GaussianProcessRegressor(
         kernel + White(noise), alpha=_JITTER, optimizer=optimiser, random_state=random_state
     )
@@ -91,10 +92,10 @@ def make_estimator(
     return kind(alpha=learnt.noise, kernel=learnt.kernel, n_centers=n_centers, rtol=RTOL, random_state=random_state)
 
 
-def _ties(kernel: Kernel, features: Sequence[Feature]) -> np.ndarray:
-    """For every entry of theta (kernel, then noise) the number of the value that it shares."""
+def _ties(kernel: Kernel, features: Sequence[Feature]) -> tuple[np.ndarray, np.ndarray]:
+    """For every entry of theta (kernel, then noise): the number of the value it shares; whether it is a lengthscale."""
     shared: dict[object, int] = {}
-    numbers = []
+    numbers, is_lengthscale = [], []
     for hyperparameter in kernel.hyperparameters():
         if hyperparameter.frozen:
             continue
@@ -103,7 +104,9 @@ def _ties(kernel: Kernel, features: Sequence[Feature]) -> np.ndarray:
             is_one_a_column = hyperparameter.value.dim() == 1 and len(columns) == hyperparameter.value.numel()
             key = features[columns[entry]].tie if is_one_a_column else entry
             numbers.append(shared.setdefault((hyperparameter.path, key), len(shared)))
-    return np.array([*numbers, len(shared)])  # the noise of the White kernel stands last
+            is_lengthscale.append(hyperparameter.path.split("__")[-1] == "lengthscale")
+    # The noise of the White kernel stands last.
+    return np.array([*numbers, len(shared)]), np.array([*is_lengthscale, False])
 
 
 def _columns_of(kernel: Kernel, path: str, n_columns: int) -> list[int]:
@@ -120,24 +123,28 @@ def _columns_of(kernel: Kernel, path: str, n_columns: int) -> list[int]:
 class _TiedOptimiser:
     """Minimises as scikit-learn's optimisers do, in the space where tied values are one; stops on time.
 
-    The first entry of each tie is its start. Lengthscales are drawn softly towards their start, so that a few hundred
-    rows do not send them to the bounds.
+    It begins at the best of a few common multiples of all lengthscales, since far from the right ones there is no slope
+    to follow. Lengthscales are drawn softly towards where they begin, so that a few hundred rows do not send them to
+    the bounds.
     """
 
-    def __init__(self, ties: np.ndarray, max_iter: int, seconds: float) -> None:
-        self.ties, self.max_iter, self.seconds = ties, max_iter, seconds
+    def __init__(self, ties: np.ndarray, is_lengthscale: np.ndarray, max_iter: int, seconds: float) -> None:
+        self.ties, self.is_lengthscale = ties, is_lengthscale
+        self.max_iter, self.seconds = max_iter, seconds
         self.n_evaluations = 0
         self.value = 0.0
 
     def __call__(self, objective: Any, start: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, float]:
         first = np.unique(self.ties, return_index=True)[1]
-        centre = start[first]
+        bounds, moves = bounds[first], self.is_lengthscale[first]
         begun = time.perf_counter()
+        starts = [np.clip(start[first] + moves * np.log(m), bounds[:, 0], bounds[:, 1]) for m in _MULTIPLES]
+        centre = min(starts, key=lambda values: objective(values[self.ties])[0])
 
         def reduced(values: np.ndarray) -> tuple[float, np.ndarray]:
             self.n_evaluations += 1
             value, gradient = objective(values[self.ties])
-            off = (values - centre) / _SPREAD
+            off = moves * (values - centre) / _SPREAD
             total = np.bincount(self.ties, weights=gradient, minlength=len(centre))
             return value + 0.5 * float(off @ off), total + off / _SPREAD
 
@@ -150,9 +157,10 @@ class _TiedOptimiser:
             centre,
             jac=True,
             method="L-BFGS-B",
-            bounds=bounds[first],
+            bounds=bounds,
             callback=stop_on_time,
             options={"maxiter": self.max_iter},
         )
         self.value = float(found.fun)
+        self.n_evaluations += len(starts)
         return np.asarray(found.x)[self.ties], self.value

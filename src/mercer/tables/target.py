@@ -132,14 +132,14 @@ def _guess_task(values: "pd.Series[Any]") -> str:
 def _checked_classes(labels: np.ndarray, name: str) -> np.ndarray:
     classes, counts = np.unique(labels.astype(str), return_counts=True)
     if len(classes) == 1:
-        raise TableError(f"Target {name!r} is {classes[0]!r} in every row: there is nothing to learn.")
+        raise TableError(f"Target {name!r} is {str(classes[0])!r} in every row: there is nothing to learn.")
     if len(classes) > _MOST_CLASSES:
         raise TableError(
             f"Target {name!r} has {len(classes):,} classes, but at most {_MOST_CLASSES} can be told apart. If it is a "
             f"number: --task regression."
         )
     if counts.min() < _FEWEST_ROWS_A_CLASS:
-        rare = classes[counts.argmin()]
+        rare = str(classes[counts.argmin()])
         raise TableError(
             f"Class {rare!r} of target {name!r} has {counts.min()} row{'s' * (int(counts.min()) != 1)}, but a class "
             f"needs {_FEWEST_ROWS_A_CLASS} or more. Join it with another, or leave its rows out."

@@ -27,7 +27,7 @@ class NumberTransform:
         shape: ``"log"`` for positive values with a long right tail, ``"asinh"`` for heavy tails on both sides or about
             zero, ``"plain"`` otherwise.
         centre: median, and ``width``: interquartile range / 1.349, of the shaped values.
-        mean: and ``std``: of the result, so that every feature starts with unit variance.
+        mean: and ``std``: of all but the outermost of the result, so that every feature has about unit variance.
         zero_is_missing: a few exact zeros in a column of sizes far from zero are holes.
         indicator: whether a feature says where the value is missing.
         straight: low, high, mean and std of the straight copy for the linear part of a model, or empty.
@@ -63,6 +63,7 @@ class NumberTransform:
         centre, width = _centre_and_width(np.log(present) if shape == "log" else present)
         draft = cls(name, shape, centre, width, 0.0, 1.0, zero_is_missing, len(present) < len(numbers))
         drawn_in = draft._drawn_in(present)
+        drawn_in = np.clip(drawn_in, *np.quantile(drawn_in, [0.005, 0.995]))  # so that a wrong entry moves nothing
         straight: tuple[float, ...] = ()
         if not log_target and shape == "asinh":
             straight = (present.min(), present.max(), present.mean(), present.std() or 1.0)
