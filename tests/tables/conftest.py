@@ -35,10 +35,13 @@ def make_houses(n=N):
 
 
 def make_flowers(n=N):
-    """Three classes in two columns."""
+    """Three classes in two columns; one lies around the others, so that no line divides them."""
     generator = np.random.default_rng(7)
     kind = generator.integers(0, 3, n)
-    points = np.array([[0.0, 0.0], [2.0, 0.5], [1.0, 2.0]])[kind] + 0.5 * generator.normal(size=(n, 2))
+    angle = generator.uniform(0.0, 2.0 * np.pi, n)
+    centres = np.stack([3.0 * np.cos(angle), 3.0 * np.sin(angle)], axis=1)
+    centres[kind == 1], centres[kind == 2] = [-0.8, 0.0], [0.8, 0.0]
+    points = centres + 0.4 * generator.normal(size=(n, 2))
     return pd.DataFrame(
         {"length": points[:, 0], "width": points[:, 1], "kind": np.array(["iris", "rose", "lily"])[kind]}
     )

@@ -102,7 +102,7 @@ def test_the_words_follow_the_numbers(house_fit, flower_fit, line_fit):
     for gain, words in ((0.05, "the kernel model is better"), (-0.05, "boosting is better"), (0.001, "cannot tell")):
         assert words in comparison(dataclasses.replace(findings, difference=(gain, 0.01)))
     for coverage, words in ((0.9, "as they should"), (0.99, "more often"), (0.5, "less often")):
-        interval = dataclasses.replace(findings.interval, coverage=coverage)
+        interval = dataclasses.replace(findings.interval, coverage=coverage, error=0.02)
         assert words in lead(dataclasses.replace(findings, interval=interval))[1]
 
 
