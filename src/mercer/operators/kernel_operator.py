@@ -105,7 +105,9 @@ class KernelOperator(Operator):
 
     def _product(self, v: Tensor) -> Tensor:
         operands, memory = self._operands()
-        algorithm, _ = choose(self._request(operands, columns=v.shape[-1]), self.forced)
+        key = ("algorithm", v.shape[-1])
+        algorithm = memory.get(key) or choose(self._request(operands, columns=v.shape[-1]), self.forced)[0]
+        memory[key] = algorithm
         call = Call(operands.structure, self.identity, algorithm, memory)
         v_tile = v.to(operands.like.dtype)
         out: Tensor = KernelProduct.apply(call, v_tile, *operands.flat())  # type: ignore[no-untyped-call]
