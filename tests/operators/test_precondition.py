@@ -80,6 +80,13 @@ def test_first_pivot_is_drawn_in_proportion_to_the_diagonal() -> None:
     torch.testing.assert_close(first.bincount(minlength=3) / 1000.0, A.diagonal() / 10.0, rtol=0, atol=0.05)
 
 
+def test_proposals_of_one_block_see_each_other() -> None:
+    # 200 points in one spot and 40 far away: after the first pivot in the spot nothing is left to take there.
+    X = torch.cat([1e-3 * torch.randn(200, 1), 10.0 * torch.arange(1, 41)[:, None]]).double()
+    pivots = pivoted_cholesky(RBF()(X), 40).pivots  # blocks of 5
+    assert int((pivots < 200).sum()) <= 2
+
+
 def test_memory_is_checked_before_it_is_taken() -> None:
     K = kernel_matrix(200)
     config.set_memory_budget(10_000)

@@ -23,7 +23,7 @@ def only_coin(coin_file, monkeypatch):
 
 
 def test_a_page_says_what_is_claimed_and_what_came_out(coin, found):
-    page = paper_page(coin, results.read_folder(found, "90-coin")[0])
+    page = paper_page(coin, results.read_folder(found, "90-coin", coin.claims)[0])
     assert page.startswith(
         "# Coins, thrown and counted\n\n"
         "*On coins*. Heads, Tails. [arXiv 2101.00001](https://arxiv.org/abs/2101.00001)\n\n"
@@ -44,12 +44,12 @@ def test_a_page_says_what_is_claimed_and_what_came_out(coin, found):
 
 def test_a_page_shows_figures(coin, found):
     pytest.importorskip("matplotlib")
-    page = paper_page(coin, results.read_folder(found, "90-coin")[0])
+    page = paper_page(coin, results.read_folder(found, "90-coin", coin.claims)[0])
     assert "![Three throws.](90-coin.fair.throws.svg)\n\n*Three throws.*" in page
 
 
 def test_a_page_says_that_the_code_has_changed_since(coin, found):
-    fair = results.read_folder(found, "90-coin")[0]["fair"]
+    fair = results.read_folder(found, "90-coin", coin.claims)[0]["fair"]
     page = paper_page(coin, {"fair": replace(fair, fingerprint="older")})
     assert page.count("The code has changed since: `mercer run` measures it again.") == 1
 

@@ -53,13 +53,21 @@ def test_the_file_can_be_read_without_our_code(result, tmp_path):
         (lambda text: text.replace('"format": 1', '"format": 9'), "comes from a newer mercer"),
     ],
 )
-def test_a_file_that_is_not_as_written_is_one_clear_line(change, message, result, tmp_path):
+def test_a_file_that_is_not_as_written_is_one_clear_line(change, message, result, coin, tmp_path):
     path = write(tmp_path, result)
     path.write_text(change(path.read_text()))
     with pytest.raises(FileFormatError, match=message) as caught:
         read(path)
     assert "\n" not in str(caught.value)
-    assert read_folder(tmp_path, "90-coin") == ({}, [str(caught.value)])
+    assert read_folder(tmp_path, "90-coin", coin.claims) == ({}, [str(caught.value)])
+
+
+def test_a_result_for_other_bounds_says_nothing_about_a_claim(result, coin, tmp_path):
+    write(tmp_path, result)
+    assert read_folder(tmp_path, "90-coin", coin.claims) == ({"fair": result}, [])
+    fair = coin.claims["fair"]
+    looser = replace(fair, measures=(replace(fair.measures[0], at_most=0.8),))
+    assert read_folder(tmp_path, "90-coin", {"fair": looser}) == ({}, [])
 
 
 def test_no_verdict_can_be_written_by_hand(result, tmp_path):

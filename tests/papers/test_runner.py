@@ -1,5 +1,4 @@
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -229,11 +228,14 @@ def test_ctrl_c_ends_within_a_second_with_one_line(coin_file, coin_tasks, tmp_pa
         wait_for(lambda: read(coin_tasks[0].path) is not None and workers(coin_file))
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        line = next(line for line in process.stderr if line.startswith("interrupted"))
+        seconds = time.monotonic() - began
+        rest = process.communicate(timeout=30)[1]
     finally:
         process.kill()
-    assert time.monotonic() - began < 1.5  # one second, and the end of the interpreter with torch
+        process.communicate()
+    assert seconds < 1.0
+    assert line == "interrupted; what was measured stands, and the same command goes on from there\n"
+    assert rest == ""
     assert process.returncode == 130
-    assert re.search(r"^interrupted; what was measured stands", errors, re.MULTILINE)
-    assert "Traceback" not in errors
     assert not workers(coin_file)

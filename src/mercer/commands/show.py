@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"\n{paper.text}")
     mode: Mode = "full" if arguments.full else "quick"
     folder = results_folder(mode, device=arguments.device, root=arguments.results)
-    results, problems = read_folder(folder, entry.key)
+    results, problems = read_folder(folder, entry.key, paper.claims)
     for claim in paper.claims.values():
         _print_claim(claim, results.get(claim.id), mode)
     for problem in problems:

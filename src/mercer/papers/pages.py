@@ -42,7 +42,7 @@ def write_pages(folder: Path, *, results: Path | None = None) -> list[str]:
     papers = [registry.load_file(path) for path in registry.modules().values()]
     found, problems = {}, []
     for paper in papers:
-        of_paper, unread = read_folder(results, paper.entry.key) if results is not None else ({}, [])
+        of_paper, unread = read_folder(results, paper.entry.key, paper.claims) if results is not None else ({}, [])
         found[paper.entry.number] = of_paper
         problems += unread
     files = {"index.md": index_page(papers, found)}

@@ -89,6 +89,11 @@ class Result:
         date = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(paper, claim.id, texts | quantities, configuration, fingerprint, measurement, reason, failed, date)
 
+    def is_about(self, claim: Claim) -> bool:
+        """Whether the claim still measures the same quantities against the same bounds."""
+        now = {role: [_quantity(q) for q in getattr(claim, role)] for role in _ROLES}
+        return now == {role: self.statement.get(role) for role in _ROLES}
+
     @property
     def verdict(self) -> Verdict:
         """Follows from the numbers and the bounds; there is no other way to get one."""
@@ -202,17 +207,20 @@ def read(path: Path) -> Result | None:
     return result
 
 
-def read_folder(folder: Path, paper: str) -> tuple[dict[str, Result], list[str]]:
-    """All results of a paper by claim, and a line for every file that cannot be read."""
+def read_folder(folder: Path, paper: str, claims: Mapping[str, Claim]) -> tuple[dict[str, Result], list[str]]:
+    """The results of a paper by claim, and a line for every file that cannot be read.
+
+    A result that is for other bounds or quantities than the claim has by now says nothing about it, and is left out.
+    """
     results, problems = {}, []
-    for path in sorted((folder / paper).glob("*.json")):
+    for claim in claims.values():
         try:
-            result = read(path)
+            result = read(path_of(folder, paper, claim.id))
         except FileFormatError as error:
             problems.append(str(error))
             continue
-        if result is not None:
-            results[result.claim] = result
+        if result is not None and result.is_about(claim):
+            results[claim.id] = result
     return results, problems
 
 
