@@ -31,7 +31,9 @@ def test_filters_give_what_refits_give(teacher):
     d, V = np.linalg.eigh(K)
     alphas = [0.3, 0.7, 0.0, 1.0, 1.4, -0.5]
     filters = distill_filter(d, 0.3, alphas, teacher=teacher)
-    np.testing.assert_allclose((V * filters[:, None]) @ (V.T @ y), refits(K, y, 0.3, alphas, teacher=teacher), rtol=1e-11)
+    np.testing.assert_allclose(
+        (V * filters[:, None]) @ (V.T @ y), refits(K, y, 0.3, alphas, teacher=teacher), rtol=1e-11
+    )
 
 
 def test_a_tensor_gives_a_tensor_like_it():

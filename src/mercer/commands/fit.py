@@ -12,8 +12,8 @@ Fit an exact kernel model (or one with centres, where time is short) to a table,
 The table is split into train, validation and test. Columns are typed and transformed by what the training part shows;
 several kernels are tried; hyperparameters are learnt by marginal likelihood on some rows; the model is solved on all
 of them. Ridge regression and gradient boosting get the same features and are reported beside it, also where they win;
-where ridge is better than the kernel on the validation part, ridge is the model. Intervals are calibrated on the validation
-part and checked on the test part.
+where ridge is better than the kernel on the validation part, ridge is the model. Intervals are calibrated on the
+validation part and checked on the test part.
 """
 
 _EPILOG = """\
@@ -21,7 +21,7 @@ examples:
   mercer fit houses.csv --target price
   mercer fit houses.csv --target price --time-budget 300 --ordered "condition=poor<fair<good" --drop id
   mercer fit sales.parquet --target units --time-column date        trained on the past, tested on the future
-  mercer fit patients.csv --target outcome --group-column hospital  tested on hospitals that were not trained on
+  mercer fit patients.csv --target outcome --group-column hospital  tested on hospitals that it was not trained on
   mercer fit wave.csv --target y --kernel "2*RBF() + Linear()"
 
 what is written into --out (whole, or not at all):

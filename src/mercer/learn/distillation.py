@@ -52,8 +52,9 @@ class SelfDistillation(DistillationPredictions, MetaEstimatorMixin, Saved, BaseE
             are fitted with them. Or ``(X, y)``. Or "loo": leave-one-out errors in closed form (kernel models only),
             exact for round 1 and an approximation after. None where alpha is given.
         teacher: "previous" round or the "first".
-        center: whether a kernel model is fitted to y minus its mean. Without, each round shrinks the mean as well,
-            and round 1 is to the digit what the estimator gives. Other estimators are given y as it is.
+        center: whether kernel ridge regression and Gaussian processes are fitted to y minus its mean. Without, each
+            round shrinks the mean as well, and round 1 is to the digit what the estimator gives. Other estimators
+            are given y as it is.
         warm_start: whether a second ``fit`` on the same data keeps the rounds there are and adds those that are
             missing.
         random_state: of the held-out rows.
@@ -185,7 +186,9 @@ class SelfDistillation(DistillationPredictions, MetaEstimatorMixin, Saved, BaseE
         check_classification_targets(labels)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"A classifier needs at least two classes, but y has one class: {self.classes_[0]!r}.")
+            raise ValueError(
+                f"A classifier needs at least two classes, but y has one class: {self.classes_.tolist()[0]!r}."
+            )
         return codes
 
     def _kept(self) -> tuple[Trail, Trail]:

@@ -50,7 +50,7 @@ def as_kernel_ridge(estimator: Any, X: Any, y: Any) -> Underneath | None:
         ridge = clone(estimator) if kind is KernelRidge else KernelRidge(**params)
         return Underneath(ridge, float(penalties[0]))
     if kind is KernelRidgeClassifier and estimator.class_weight is None:
-        return Underneath(clone(estimator), estimator._alphas(1)[0])
+        return Underneath(clone(estimator), estimator._alphas(1)[0], is_centered=True)
     if kind is GaussianProcessRegressor or kind is gaussian_process.GaussianProcessRegressor:
         return _from_gaussian_process(clone(estimator).fit(X, y))
     return None

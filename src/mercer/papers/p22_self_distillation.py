@@ -295,7 +295,7 @@ def weight(run: Run) -> None:
         fit, choose, test = _noisy_digits(seed, 900, 450)
         classifier = partial(KernelRidgeClassifier, kernel="rbf", gamma=0.1)
 
-        distill = partial(SelfDistillation, n_rounds=6, center=False)
+        distill = partial(SelfDistillation, n_rounds=6)
 
         ridges = [classifier(lam).fit(*fit) for lam in PENALTIES]
         best = min(ridges, key=partial(_squared_error, data=choose)).score(*test)

@@ -74,8 +74,9 @@ def column_named(frame: "pd.DataFrame", name: str) -> "pd.Series[Any]":
         TableError: there is none; the message names the nearest.
     """
     if name not in frame.columns:
-        near = difflib.get_close_matches(name, list(frame.columns), n=1, cutoff=0.5)
-        hint = f"Did you mean {near[0]!r}? " if near else ""
+        by_lower_case = {str(column).lower(): column for column in frame.columns}
+        near = difflib.get_close_matches(name.lower(), list(by_lower_case), n=1, cutoff=0.5)
+        hint = f"Did you mean {by_lower_case[near[0]]!r}? " if near else ""
         names = ", ".join(list(frame.columns)[:20]) + (", ..." if len(frame.columns) > 20 else "")
         raise TableError(f"There is no column {name!r}. {hint}The columns are: {names}.")
     return frame[name]

@@ -23,6 +23,7 @@ from mercer.tables.options import FitOptions
 from mercer.tables.parts import Parts, make_parts, make_split
 from mercer.tables.results import Findings, Interval, ModelFacts
 from mercer.tables.scores import score_difference
+from mercer.tables.splits import require_rows
 from mercer.tables.stages import Stages
 from mercer.tables.target import ClassTarget, NumberTarget, read_target
 
@@ -116,6 +117,7 @@ def fit_table(
 
 def _checked(frame: "pd.DataFrame", options: FitOptions) -> tuple["pd.DataFrame", np.ndarray, str, list[Column], int]:
     """The rows that have a target, the target, the task, the columns, and how many rows had none."""
+    require_rows(len(frame))
     task, y, rows = read_target(frame, options)
     frame = frame if rows.all() else frame[rows]
     frame = frame.reset_index(drop=True)

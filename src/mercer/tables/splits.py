@@ -6,7 +6,7 @@ import numpy as np
 
 from mercer.errors import TableError
 
-__all__ = ["Split", "split_by_group", "split_in_time", "split_randomly"]
+__all__ = ["Split", "require_rows", "split_by_group", "split_in_time", "split_randomly"]
 
 MIN_ROWS = 50  # a fifth of them is just enough for an interval at level 0.9
 _LARGE = 5000  # from here on a tenth of the rows gives scores that are sharp enough
@@ -29,7 +29,7 @@ def split_randomly(n_rows: int, *, labels: np.ndarray | None = None, random_stat
     Raises:
         TableError: too few rows.
     """
-    _require_rows(n_rows)
+    require_rows(n_rows)
     generator = np.random.default_rng(random_state)
     order = generator.permutation(n_rows)
     if labels is not None:
@@ -56,7 +56,7 @@ def split_in_time(times: np.ndarray, *, name: str) -> Split:
     Raises:
         TableError: too few rows, or too few different times.
     """
-    _require_rows(len(times))
+    require_rows(len(times))
     share = _share(len(times))
     in_order = np.sort(times)
     starts = [in_order[int((1.0 - k * share) * len(times))] for k in (2, 1)]
@@ -78,7 +78,7 @@ def split_by_group(groups: np.ndarray, *, name: str, random_state: int) -> Split
     Raises:
         TableError: too few rows, or fewer than six groups.
     """
-    _require_rows(len(groups))
+    require_rows(len(groups))
     labels, codes, counts = np.unique(groups, return_inverse=True, return_counts=True)
     if len(labels) < _MIN_GROUPS:
         raise TableError(f"Column {name!r} has {len(labels)} groups, but a split by group needs {_MIN_GROUPS} or more.")
@@ -98,7 +98,8 @@ def _share(n_rows: int) -> float:
     return 0.1 if n_rows >= _LARGE else 0.2
 
 
-def _require_rows(n_rows: int) -> None:
+def require_rows(n_rows: int) -> None:
+    """Raise TableError for a table that is too short to be split into three."""
     if n_rows < MIN_ROWS:
         rows = "1 row" if n_rows == 1 else f"{n_rows} rows"
         raise TableError(f"The table has {rows} to use, but a model needs {MIN_ROWS} or more.")

@@ -126,7 +126,7 @@ def _guess_task(values: "pd.Series[Any]") -> str:
     if str(present.dtype) in ("bool", "boolean", "category") or str(present.dtype).startswith("datetime"):
         return "classification"
     is_number = float(pd.to_numeric(present, errors="coerce").notna().mean()) > 0.5
-    return "regression" if is_number and present.nunique() > 2 else "classification"
+    return "regression" if is_number and present.nunique() != 2 else "classification"
 
 
 def _checked_classes(labels: np.ndarray, name: str) -> np.ndarray:
