@@ -1,4 +1,4 @@
-"""The command `mercer`: fit, predict, kernels, plan. An error is one line on stderr and a non-zero exit code."""
+"""The command `mercer` and its subcommands. An error is one line on stderr and a non-zero exit code."""
 
 import argparse
 import sys
@@ -13,12 +13,14 @@ from mercer.errors import ApproximationWarning, MercerError
 __all__ = ["main"]
 
 _DESCRIPTION = """\
-Kernel models of tables, and what kernels cost.
+Kernel models of tables, what kernels cost, and what papers on kernels claim.
 
   mercer fit houses.csv --target price --out runs/houses    a model, its scores, intervals, report.html
   mercer predict runs/houses new.csv --out prices.csv       predictions with intervals
   mercer kernels                                            every kernel with its formula
   mercer plan --n 1000000 --d 2 --kernel "RBF()"            what a kernel matrix would cost on this machine
+  mercer papers                                             36 papers, and which of them can be measured
+  mercer run self-distillation                              measure again what a paper claims
 
 Each command explains itself: mercer fit --help.
 """

@@ -41,6 +41,15 @@ def test_quadrature_is_the_quadratic_form_of_the_logarithm(rank: int) -> None:
     torch.testing.assert_close(quadrature(run, torch.log), expected, rtol=1e-8, atol=1e-6)
 
 
+def test_column_that_ends_early_has_the_quadrature_of_its_own_run() -> None:
+    system, P, _ = problem()
+    B, rtol = torch.randn(40, 2, dtype=torch.float64), torch.tensor([0.2, 1e-9], dtype=torch.float64)
+    together = lanczos_solve(system, B, P, rtol=rtol, max_iter=100)
+    alone = lanczos_solve(system, B[:, :1], P, rtol=rtol[:1], max_iter=100)
+    assert alone.n_iter < together.n_iter
+    torch.testing.assert_close(quadrature(together, torch.log)[:1], quadrature(alone, torch.log))
+
+
 def test_column_of_zeros_takes_no_part() -> None:
     system, P, _ = problem()
     B = torch.zeros(40, 2, dtype=torch.float64)

@@ -129,7 +129,7 @@ def _orthonormalise(G: Tensor, chunks: list[slice]) -> Tensor:
         lower, failed = torch.linalg.cholesky_ex(gram)
         if int(failed):
             shift = 16.0 * torch.finfo(torch.float64).eps * (rank + len(chunks)) * float(gram.diagonal().sum())
-            lower = torch.linalg.cholesky(gram + shift * eye)
+            lower = torch.linalg.cholesky_ex(gram + shift * eye)[0]  # NaN of a NaN matrix, which cg reports
         for columns in chunks:
             G[:, columns] = torch.linalg.solve_triangular(lower, G[:, columns], upper=False)
         below = torch.linalg.solve_triangular(lower, below, upper=False)
