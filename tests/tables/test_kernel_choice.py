@@ -98,7 +98,21 @@ def test_the_kernel_that_fits_comes_first():
         "curve": RBF([1.0] * 5),
     }
     found = screen(
-        kernels, X[:100], rough[:100], (X[100:], rough[100:]), features=FEATURES, seconds=20.0, random_state=0
+        kernels,
+        X[:100],
+        rough[:100],
+        (X[100:], rough[100:]),
+        features=FEATURES,
+        n_rows=80,
+        seconds=20.0,
+        random_state=0,
     )
     assert [candidate.name for candidate in found] == ["curve", "line"]
     assert found[0].loss < found[1].loss
+
+
+def test_when_time_is_over_one_kernel_has_been_tried():
+    found = screen(
+        candidate_kernels(FEATURES), X, Y, (X, Y), features=FEATURES, n_rows=150, seconds=-10.0, random_state=0
+    )
+    assert [candidate.name for candidate in found] == ["Matern 5/2 + linear"]

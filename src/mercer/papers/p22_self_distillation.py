@@ -518,4 +518,9 @@ def _fit(model: torch.nn.Module, loader: Any, *, loss: Any, decay: float) -> Non
     def penalised(network: torch.nn.Module, batch: Any) -> Any:
         return loss(network, batch) + decay * sum(p.square().sum() for p in network.parameters())
 
-    train(model, loader, loss=penalised, n_steps=200, optimizer=partial(torch.optim.Adam, lr=0.01))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # a network this small loses more by sharing its work than it gains
+    try:
+        train(model, loader, loss=penalised, n_steps=200, optimizer=partial(torch.optim.Adam, lr=0.01))
+    finally:
+        torch.set_num_threads(threads)

@@ -1,5 +1,6 @@
 """Which kernels are tried on a table, what a kernel given by the user means there, and which one is taken."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +15,7 @@ from mercer.tables.transforms import Feature
 
 __all__ = ["Candidate", "candidate_kernels", "kernel_from_text", "screen"]
 
-SCREENING_ROWS = 1000
+SCREENING_ROWS = (1000, 700, 500, 300)
 _TRIAL_ROWS = 4000  # on which the learnt kernels are compared: at 1000 rows nearly all of them look alike
 _VALIDATION_ROWS = 5000
 _SCREENING_STEPS = 25
@@ -93,10 +94,11 @@ def screen(
     *,
     noise: Any = None,
     features: Sequence[Feature],
+    n_rows: int,
     seconds: float,
     random_state: int,
 ) -> list[Candidate]:
-    """Learn each kernel on up to 1000 rows, fit it to up to 4000, and see how far off it is; the best one first.
+    """Learn each kernel on some rows, fit it to up to 4000, and see how far off it is; the best one first.
 
     Args:
         kernels: by name.
@@ -104,17 +106,22 @@ def screen(
         validation: the same of the validation part.
         noise: variance to start from.
         features: the meaning of the columns of X.
-        seconds: for all of them.
+        n_rows: to learn on.
+        seconds: for all of them; when they are over, the kernels that are left are not tried.
         random_state: of the rows.
     """
     start = Parameter(_NOISE, bounds=_NOISE_BOUNDS) if noise is None else noise
     generator = np.random.default_rng(random_state)
     order = generator.permutation(len(X))
-    rows, trial_rows = order[:SCREENING_ROWS], order[:_TRIAL_ROWS]
+    rows, trial_rows = order[:n_rows], order[:_TRIAL_ROWS]
     validation_rows = generator.permutation(len(validation[0]))[:_VALIDATION_ROWS]
     X_validation, Y_validation = validation[0][validation_rows], validation[1][validation_rows]
-    candidates = []
-    for name, kernel in kernels.items():
+    candidates: list[Candidate] = []
+    begun = time.perf_counter()
+    for place, (name, kernel) in enumerate(kernels.items(), start=1):
+        used = time.perf_counter() - begun
+        if candidates and used * place / (place - 1) > seconds + 1.0:
+            break
         learnt = learn_kernel(
             kernel,
             X[rows],
@@ -122,7 +129,7 @@ def screen(
             noise=start,
             features=features,
             max_iter=_SCREENING_STEPS,
-            seconds=seconds / len(kernels),
+            seconds=(seconds - used) / (len(kernels) - place + 1),
             random_state=random_state,
         )
         trial = make_estimator(learnt, n_centers=None, classes=False, random_state=random_state)

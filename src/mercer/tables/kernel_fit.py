@@ -19,8 +19,9 @@ from mercer.tables.stages import Stages
 __all__ = ["KernelFit", "fit_kernel"]
 
 _STEPS = 25
-# Shares of the seconds that are left for: trying kernels, learning one, and the solve.
-_SCREENING_SHARE, _LEARNING_SHARE, _SOLVING_SHARE = 0.2, 0.3, 0.6
+# Shares of the seconds that are left for: trying kernels; learning one, the most of them; the solve, the most of them.
+_SCREENING_SHARE, _LEARNING_SHARE, _SOLVING_SHARE = 0.2, 0.45, 0.6
+_PRUDENCE = 1.3  # times the seconds predicted for an exact solve are kept for it
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,10 @@ def fit_kernel(parts: Parts, options: FitOptions, stages: Stages, costs: Costs, 
     else:
         kernel, noise = kernel_from_text(options.kernel, features)
         kernels = {"the kernel given": kernel}
-    n_screening = min(n, SCREENING_ROWS)
-    predicted = min(
-        costs.learning(n_screening, d, _STEPS) * len(kernels), _SCREENING_SHARE * max(stages.left - reserve, 1.0)
-    )
+    seconds = _SCREENING_SHARE * max(stages.left - reserve, 1.0)
+    asked = [(rows, costs.learning(min(n, rows), d, _STEPS) * len(kernels)) for rows in SCREENING_ROWS]
+    n_screening, predicted = next((pair for pair in asked if pair[1] <= seconds), asked[-1])
+    n_screening, predicted = min(n, n_screening), min(predicted, seconds)
     with stages.stage(f"try {len(kernels)} kernel{'s' * (len(kernels) > 1)}", predicted=predicted) as stage:
         candidates = screen(
             kernels,
@@ -62,11 +63,12 @@ def fit_kernel(parts: Parts, options: FitOptions, stages: Stages, costs: Costs, 
             (parts.validation.X, parts.validation.Y),
             noise=noise,
             features=features,
-            seconds=_SCREENING_SHARE * max(stages.left - reserve, 1.0),
+            n_rows=n_screening,
+            seconds=seconds,
             random_state=options.random_state,
         )
         best = candidates[0]
-        stage.note = f"{best.name} is best" if len(kernels) > 1 else ""
+        stage.note = f"{best.name} is best of {len(candidates)}" if len(kernels) > 1 else ""
     learnt = _learn(best.learnt, parts, options, stages, costs, reserve=reserve)
     reasons = [_why_kernel(candidates, options)]
     n_centers, why_size = _choose_size(learnt.kernel, parts, options, costs, seconds=max(stages.left - reserve, 1.0))
@@ -105,8 +107,11 @@ def _learn(
     start: LearntKernel, parts: Parts, options: FitOptions, stages: Stages, costs: Costs, *, reserve: float
 ) -> LearntKernel:
     """Go on from the screening's hyperparameters on more rows, where there are more and time allows."""
-    n = len(parts.train.X)
-    seconds = _LEARNING_SHARE * max(stages.left - reserve, 1.0)
+    n, left = len(parts.train.X), max(stages.left - reserve, 1.0)
+    solve = _PRUDENCE * costs.exact(start.kernel, parts.train.X, parts.train.Y.shape[1])
+    if options.n_centers or (options.n_centers is None and solve > _SOLVING_SHARE * left):
+        solve = _SOLVING_SHARE * left
+    seconds = float(np.clip(left - solve, 0.1 * left, _LEARNING_SHARE * left))
     # What a step took on the screening's rows says more about this machine now than any table.
     step = start.seconds / max(1, start.n_evaluations)
     sizes = [size for size in (2000, 3000, 4000, 5000) if size < n and _scaled(step, start.n_rows, size, 20) <= seconds]
