@@ -36,3 +36,16 @@ def test_boosting_learns_numbers_and_classes(n):
     assert np.corrcoef(model.predict(X[:n]), LINE[:n, 0])[0, 1] > 0.8
     Y = indicators((LINE[:, 0] > 1.0).astype(int), 2)
     assert fit_boosting(X[:n], Y[:n], classes=True, random_state=0).predict_proba(X).shape == (300, 2)
+
+
+@pytest.mark.parametrize(("load", "threads"), [(0.1, None), (99.0, 1)])
+def test_boosting_of_a_large_table_gets_one_thread_on_a_busy_machine(monkeypatch, load, threads):
+    import threadpoolctl
+
+    limits = []
+    limit = threadpoolctl.threadpool_limits
+    monkeypatch.setattr(threadpoolctl, "threadpool_limits", lambda **k: limits.append(k["limits"]) or limit(**k))
+    monkeypatch.setattr("mercer.tables.baselines._ROWS_FOR_THREADS", 10)
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
+    fit_boosting(X[:40], LINE[:40], classes=False, random_state=0)
+    assert limits == [threads]

@@ -70,8 +70,8 @@ class SelfDistillation(DistillationPredictions, MetaEstimatorMixin, Saved, BaseE
     Raises:
         NotConverged: in ``fit``, a kernel model of many rows missed its residual.
 
-    Cost: in closed form one eigendecomposition, ``9 n^3``, or beyond 5000 rows one Cholesky factorisation or one
-        preconditioner; else one fit a round, and two while weights are chosen.
+    Cost: in closed form one eigendecomposition, ``9 n^3``, or beyond 5000 rows one preconditioner for all rounds and a
+        solve for each; else one fit a round, and two while weights are chosen.
     Source: Borup & Andersen, Even your Teacher Needs Guidance (2021).
 
     >>> X = np.linspace(0.0, 1.0, 30)[:, None]

@@ -14,16 +14,15 @@ from mercer.learn.distillation_filters import inverse_or_zero
 from mercer.learn.expansion import Expansion, ExpansionPath
 from mercer.learn.primal import PrimalPath, row_blocks
 from mercer.operators.cg import block_cg
-from mercer.operators.cholesky import cholesky, cholesky_bytes
+from mercer.operators.cholesky import CholeskyFactor, cholesky, cholesky_bytes
 from mercer.operators.iterative import build_preconditioner
 from mercer.operators.system import System
 
 __all__ = ["EigenForm", "KernelForm", "KernelRounds", "SolverForm"]
 
-# Rows up to which one Cholesky factorisation, half a minute, is cheaper than iterating in every round.
-_FACTORISED = 20_000
 _REFINEMENTS = 5
-_MAX_ITER = 1000
+_MAX_ITER = 1000  # of conjugate gradients
+_MAX_TRIED = 200  # of them where a Cholesky factorisation can take over
 _COLUMNS = 64  # right-hand sides of conjugate gradients at a time
 _LEAST_REST = 0.01  # one minus an estimated diagonal is never taken to be less
 
@@ -34,7 +33,9 @@ class KernelForm(Protocol):
     States are tensors that mix as the functions do: ``a * s1 + (1 - a) * s2``.
     """
 
-    reason: str
+    @property
+    def reason(self) -> str:
+        """How it is done, as a sentence without its full stop."""
 
     @property
     def first(self) -> Tensor:
@@ -100,9 +101,10 @@ class EigenForm:
 
 
 class SolverForm:
-    """By one Cholesky factorisation, or one preconditioner, for all rounds: for more rows than eigenvalues are worth.
+    """By conjugate gradients with one preconditioner for all rounds: for more rows than eigenvalues are worth.
 
-    A state holds the targets of a fit and its coefficients, ``(2, n, t + probes)``. Probes are random signs as further
+    Where they do not reach the residual, one Cholesky factorisation takes over, if it fits the memory. A state
+    holds the targets of a fit and its coefficients, ``(2, n, t + probes)``. Probes are random signs as further
     targets: ``mean(z * S z)`` estimates the diagonal of a smoother, and costs only more right-hand sides.
 
     Args:
@@ -133,17 +135,18 @@ class SolverForm:
         self.system = System(K, alpha)
         signs = torch.randint(0, 2, (len(Y), n_probes), generator=generator(random_state), dtype=torch.float64)
         self.probes = (2.0 * signs - 1.0).to(Y.device)
-        is_direct = len(Y) <= _FACTORISED and cholesky_bytes(len(Y)) <= memory_budget()
-        self.factor = cholesky(self.system, description="self-distillation") if is_direct else None
-        if self.factor is None:
-            columns = min(Y.shape[1] + n_probes, _COLUMNS)
-            self.preconditioner = build_preconditioner(
-                self.system, rtol=rtol, columns=columns, random_state=random_state
-            )
-        kind = "Cholesky factorisation" if is_direct else "preconditioner of conjugate gradients"
-        self.reason = f"every round from one {kind} over {len(Y)} rows"
+        columns = min(Y.shape[1] + n_probes, _COLUMNS)
+        self.preconditioner = build_preconditioner(self.system, rtol=rtol, columns=columns, random_state=random_state)
+        self.factor: CholeskyFactor | None = None
+        self.can_factorise = cholesky_bytes(len(Y)) <= memory_budget()
         targets = torch.cat([Y, self.probes], 1)
         self.first = torch.stack([targets, self._solve(targets)])
+
+    @property
+    def reason(self) -> str:
+        """How the rounds were found."""
+        kind = "preconditioner of conjugate gradients" if self.factor is None else "Cholesky factorisation"
+        return f"every round from one {kind} over {len(self.Y)} rows"
 
     def again(self, state: Tensor) -> Tensor:
         """One more solve, for what the state predicts: its targets less alpha times its coefficients."""
@@ -163,13 +166,12 @@ class SolverForm:
 
     def _solve(self, B: Tensor, *, start: Tensor | None = None) -> Tensor:
         if self.factor is None:
-            return torch.cat(
-                [
-                    self._iterate(B[:, j : j + _COLUMNS], None if start is None else start[:, j : j + _COLUMNS])
-                    for j in range(0, B.shape[1], _COLUMNS)
-                ],
-                1,
-            )
+            X, reached = self._iterate(B, start)
+            if reached <= self.rtol:
+                return X
+            if not self.can_factorise:
+                raise self._not_converged(reached, X)
+            self.factor = cholesky(self.system, description="self-distillation")
         X = self.factor.solve(B)
         for _ in range(_REFINEMENTS):
             residual = B - self.system.product(X)
@@ -179,20 +181,21 @@ class SolverForm:
             X = X + self.factor.solve(residual)
         raise self._not_converged(reached, X)
 
-    def _iterate(self, B: Tensor, start: Tensor | None) -> Tensor:
-        # A little lower than asked, so that the round-off of the residual is covered.
-        found = block_cg(
-            self.system,
-            B,
-            rtol=0.8 * self.rtol,
-            max_iter=_MAX_ITER,
-            precondition=self.preconditioner.solve,
-            initial=start,
-        )
-        reached = float(found.residual.max())
-        if not reached <= self.rtol:
-            raise self._not_converged(reached, found.X)
-        return found.X
+    def _iterate(self, B: Tensor, start: Tensor | None) -> tuple[Tensor, float]:
+        """The best of conjugate gradients, and its largest relative residual."""
+        parts, reached = [], 0.0
+        for j in range(0, B.shape[1], _COLUMNS):
+            found = block_cg(
+                self.system,
+                B[:, j : j + _COLUMNS],
+                rtol=0.8 * self.rtol,  # a little lower, so that the round-off of the residual is covered
+                max_iter=_MAX_TRIED if self.can_factorise else _MAX_ITER,
+                precondition=self.preconditioner.solve,
+                initial=None if start is None else start[:, j : j + _COLUMNS],
+            )
+            parts.append(found.X)
+            reached = max(reached, float(found.residual.max()))
+        return torch.cat(parts, 1), reached
 
     def _not_converged(self, reached: float, X: Tensor) -> NotConverged:
         return NotConverged(

@@ -46,10 +46,12 @@ class OuterCotangent:
 
     def contract(self, block: Block, values: Tensor, *, symmetric: bool) -> Tensor:
         rows, columns = slice(block.i0, block.i1), slice(block.j0, block.j1)
-        total = ((values @ self.v[columns]) * self.u[rows]).sum(dtype=torch.float64)
+        U, V = self.u.mT, self.v.mT  # in rows, as in Tiles.product
+        total = ((V[:, columns].contiguous() @ values.mT) * U[:, rows]).sum(dtype=torch.float64)
         if symmetric:
             below = slice(block.j0 + block.square, block.j1)
-            total = total + ((values[:, block.square :] @ self.u[below]) * self.v[rows]).sum(dtype=torch.float64)
+            product = V[:, rows].contiguous() @ values[:, block.square :]
+            total = total + (product * U[:, below]).sum(dtype=torch.float64)
         return total
 
 

@@ -81,6 +81,11 @@ class Statistic:
         return 0.0
 
 
+def _product(W: Tensor, F: Tensor) -> Tensor:
+    """W @ F for F of few columns, as rows: a GEMM with 2 to 15 columns is 3 to 6 times slower than its transpose."""
+    return torch.mm(F.mT.contiguous(), W.mT).mT
+
+
 @dataclass(frozen=True)
 class SquaredDistance(Statistic):
     """|e - f|^2, on centred points.
@@ -113,9 +118,9 @@ class SquaredDistance(Statistic):
         self, W: Tensor, E: Tensor, F: Tensor, dE: Tensor | None, dF: Tensor | None, parameters: Pulled = ()
     ) -> None:
         if dE is not None:
-            dE.addmm_(W, F, alpha=-2.0).addcmul_(W.sum(1, keepdim=True), E, value=2.0)
+            dE.add_(_product(W, F), alpha=-2.0).addcmul_(W.sum(1, keepdim=True), E, value=2.0)
         if dF is not None:
-            dF.addmm_(W.mT, E, alpha=-2.0).addcmul_(W.sum(0).unsqueeze(1), F, value=2.0)
+            dF.add_(_product(W.mT, E), alpha=-2.0).addcmul_(W.sum(0).unsqueeze(1), F, value=2.0)
 
     def flops(self, width: int) -> float:
         return 2.0 * (width + 2)
@@ -164,9 +169,9 @@ class DotProduct(Statistic):
         self, W: Tensor, E: Tensor, F: Tensor, dE: Tensor | None, dF: Tensor | None, parameters: Pulled = ()
     ) -> None:
         if dE is not None:
-            dE.addmm_(W, F)
+            dE.add_(_product(W, F))
         if dF is not None:
-            dF.addmm_(W.mT, E)
+            dF.add_(_product(W.mT, E))
 
 
 class _DotPanels:

@@ -129,19 +129,22 @@ class Tiles:
         """K @ v for v ``(m, t)``, without ``delta``."""
         workers, symmetric = self.workers, self.operands.symmetric
 
+        # Right-hand sides lie in rows: a GEMM with 2 to 15 columns is 3 to 6 times slower than with as many rows.
+        V = v.mT.contiguous()
+
         def work(worker: int, check: Callable[[], None]) -> Tensor:
-            out = v.new_zeros(self.n, v.shape[1])
+            out = v.new_zeros(v.shape[1], self.n)
             for block, (values,) in self.walk(worker, workers, check):
-                out[block.i0 : block.i1].addmm_(values, v[block.j0 : block.j1])
+                rows, columns = slice(block.i0, block.i1), slice(block.j0, block.j1)
+                out[:, rows].addmm_(V[:, columns], values.mT)
                 if symmetric:
-                    below = slice(block.j0 + block.square, block.j1)
-                    out[below].addmm_(values[:, block.square :].mT, v[block.i0 : block.i1])
+                    out[:, block.j0 + block.square : block.j1].addmm_(V[:, rows], values[:, block.square :])
             return out
 
         total, *others = parallel.run(work, workers)
         for other in others:
             total += other
-        return total
+        return total.mT.contiguous()
 
     def dense(self, out: Tensor | None = None) -> Tensor:
         """K as a tensor ``(n, m)``, without ``delta``."""

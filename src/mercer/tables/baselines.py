@@ -1,5 +1,6 @@
 """What a kernel model has to beat: a linear model and gradient boosting, both of scikit-learn, on the same features."""
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +12,7 @@ _ALPHAS = np.logspace(-3, 5, 17)
 _INVERSE_PENALTIES = (0.01, 0.1, 1.0, 10.0)
 _TREES = 500  # stopped earlier when a tenth of the training rows, held out by boosting itself, no longer gains
 _LEAST_LOSS = 1e-6
-_ROWS_FOR_THREADS = (
-    100_000  # below, boosting's threads mostly wait for each other (measured: 20x slower on a busy machine)
-)
+_ROWS_FOR_THREADS = 100_000  # below, boosting's threads mostly wait for each other
 
 
 @dataclass(frozen=True)
@@ -67,13 +66,22 @@ def fit_ridge(X: np.ndarray, Y: np.ndarray, *, validation: tuple[np.ndarray, np.
 
 
 def fit_boosting(X: np.ndarray, Y: np.ndarray, *, classes: bool, random_state: int) -> Any:
-    """Histogram gradient boosting of scikit-learn, its defaults but for up to 500 trees with early stopping."""
+    """Histogram gradient boosting of scikit-learn, its defaults but for up to 500 trees with early stopping.
+
+    On a busy machine it gets one thread: several wait for the slowest of them after every node (measured: 0.9 s with
+    one thread, 22 s with two, on two cores that others used).
+    """
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # comes with scikit-learn
 
     stop = len(X) >= 500  # below, a tenth of the rows is too few to tell when to stop
     settings = {"max_iter": _TREES if stop else 100, "early_stopping": stop, "random_state": random_state}
-    with threadpool_limits(limits=1 if len(X) < _ROWS_FOR_THREADS else None, user_api="openmp"):
+    with threadpool_limits(limits=1 if len(X) < _ROWS_FOR_THREADS or _is_busy() else None, user_api="openmp"):
         if classes:
             return HistGradientBoostingClassifier(**settings).fit(X, Y.argmax(axis=1))
         return HistGradientBoostingRegressor(**settings).fit(X, Y[:, 0])
+
+
+def _is_busy() -> bool:
+    """Whether others leave less than a core free; never where the system does not tell."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > (os.cpu_count() or 1) - 0.5
