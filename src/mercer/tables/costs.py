@@ -21,18 +21,14 @@ _BYTES_A_CENTER = 24  # times the number of centres squared
 
 
 class Costs:
-    """Predicted seconds. ``slowness`` is what the machine takes now, over what its table of rates says."""
+    """Predicted seconds. ``slowness`` is what a product of matrices takes now, over what the table of rates says."""
 
     def __init__(self) -> None:
         self.slowness = _measure_slowness()
 
-    def reading(self, n_bytes: int) -> float:
-        """Parse and check a file."""
-        return 0.2 + 4e-8 * n_bytes * self.slowness
-
     def transforms(self, n_cells: int) -> float:
         """Fit and apply the transforms, look for leaks."""
-        return 0.3 + 2e-6 * n_cells * self.slowness
+        return 0.2 + 2e-6 * n_cells
 
     def ridge(self, n: int, d: int, n_targets: int) -> float:
         """A linear model by a decomposition of the features."""
@@ -40,7 +36,7 @@ class Costs:
 
     def boosting(self, n: int, d: int, n_targets: int) -> float:
         """500 trees a target, from histograms."""
-        return 0.5 + (5e-9 * n * d * 500.0 / 10.0 + 0.012 * 100.0) * max(1, n_targets) * self.slowness
+        return 0.5 + (5e-9 * n * d * 500.0 + 1.0) * max(1, n_targets)
 
     def learning(self, n_rows: int, d: int, n_steps: int) -> float:
         """Steps on the marginal likelihood."""

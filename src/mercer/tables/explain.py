@@ -62,13 +62,15 @@ def learning_curve(
         expected = _GROWTH * (time.perf_counter() - started)
     for name, score in full.items():
         values[name].append(score)
-    return Curve("R2" if not parts.is_class else "minus log loss", [*sizes, len(order)], values)
+    sign = -1.0 if parts.is_class else 1.0
+    curves = {name: [sign * value for value in line] for name, line in values.items()}
+    return Curve("log loss" if parts.is_class else "R2", [*sizes, len(order)], curves)
 
 
 def column_importances(
     predict: Predict, part: Part, parts: Parts, *, n_rows: int, random_state: int
 ) -> list[tuple[str, float]]:
-    """How much the score falls when a column's values are dealt out anew among ``n_rows`` test rows; largest first."""
+    """How much R2 falls (or log loss rises) when a column's values are shuffled among some test rows; largest first."""
     generator = np.random.default_rng(random_state)
     rows = generator.permutation(len(part.truth))[:n_rows]
     frame, truth = part.frame.iloc[rows], part.truth[rows]

@@ -22,7 +22,7 @@ _REPORT_SECONDS = 8.0  # charts and files, measured: matplotlib's import and a d
 _LEAST_SECONDS = 1.0
 _MOST_EFFECTS = 8
 _GRID = 25
-_PROBE_ROWS = 200
+_PROBE_ROWS = 1000
 
 
 def explain(findings: Findings, model: TableModel, parts: Parts, learnt: LearntKernel, clock: Stages) -> None:

@@ -36,12 +36,12 @@ def quality_charts(findings: Findings) -> list[dict[str, str]]:
 def effect_charts(findings: Findings) -> list[dict[str, str]]:
     """Which columns matter to the chosen model, and how."""
     charts = []
-    score = shown(findings.curve.score) if findings.curve is not None else "the score"
+    score = "log loss" if findings.classes else "R2"
     if findings.importances:
         charts.append(
             {
                 "title": "Which columns matter",
-                "note": f"Loss of {score} on test rows when the column's values are shuffled.",
+                "note": f"How much worse {shown(score)} gets when the column's values are shuffled among test rows.",
                 "svg": importance_chart(
                     [name for name, _ in findings.importances],
                     [loss for _, loss in findings.importances],

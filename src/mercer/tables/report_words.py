@@ -56,15 +56,16 @@ def lead(findings: Findings) -> list[str]:
 def comparison(findings: Findings) -> str:
     """The kernel model against boosting and the linear model, and whether the test part can tell them apart."""
     score = shown(findings.models[0].test[0].name)
-    boosting, ridge = findings.model("boosting").test[0], findings.model("ridge").test[0]
+    titles = {"kernel": "the kernel model", "boosting": "gradient boosting", "ridge": "the linear model"}
+    others = [f"{titles[facts.name]} {facts.test[0].value:.4f}" for facts in findings.models[1:]]
     gain, error = findings.difference
     if abs(gain) <= 2.0 * error:
         verdict = "a difference that these rows cannot tell from none"
     else:
         verdict = "the kernel model is better" if gain > 0.0 else "boosting is better"
     return (
-        f"Gradient boosting reaches {boosting.value:.4f}, the linear model {ridge.value:.4f}; kernel model minus "
-        f"boosting, row by row: {gain:+.4f} ± {error:.4f} in {score}, {verdict}."
+        f"For comparison, {' and '.join(others)}. Kernel model minus boosting, row by row: {gain:+.4f} ± {error:.4f} "
+        f"in {score}, {verdict}."
     )
 
 

@@ -60,8 +60,10 @@ def score_classes(codes: np.ndarray, probabilities: np.ndarray) -> list[Score]:
     n = len(codes)
     right = (probabilities.argmax(axis=1) == codes).astype(np.float64)
     loss = -np.log(np.maximum(probabilities[np.arange(n), codes], _LEAST_PROBABILITY))
+    # Agresti and Coull (1998): two more right and two more wrong, so that an accuracy of 1 is not taken for certain.
+    drawn_in = (float(right.sum()) + 2.0) / (n + 4.0)
     scores = [
-        Score("accuracy", float(right.mean()), float(right.std() / n**0.5)),
+        Score("accuracy", float(right.mean()), float(np.sqrt(drawn_in * (1.0 - drawn_in) / (n + 4.0)))),
         Score("log loss", float(loss.mean()), float(loss.std() / n**0.5), "", False),
     ]
     if probabilities.shape[1] == 2 and 0 < codes.sum() < n:

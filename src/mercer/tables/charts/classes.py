@@ -41,11 +41,12 @@ def calibration_chart(probability: np.ndarray, right: np.ndarray) -> str:
     sure = np.array([probability[group].mean() for group in groups])
     shares = np.array([right[group].mean() for group in groups])
     errors = np.array([2.0 * np.sqrt(max(p * (1.0 - p), 0.0) / len(g)) for p, g in zip(sure, groups, strict=True)])
-    low = min(float(sure.min()), float((shares - errors).min())) - 0.03
+    low = max(0.0, min(float(sure.min()), float((shares - errors).min())) - 0.03)
+    down, up = np.minimum(errors, shares), np.minimum(errors, 1.0 - shares)
     axes.plot([low, 1.0], [low, 1.0], color=MUTED, linewidth=1.2, dashes=(4, 3))
-    axes.errorbar(sure, shares, yerr=errors, fmt="o", color=COLOURS["kernel"], markersize=5, elinewidth=1.6)
-    axes.set(xlabel="probability of the predicted class", ylabel="share that is right", xlim=(low, 1.02))
-    axes.set_ylim(low, 1.03)
+    axes.errorbar(sure, shares, yerr=[down, up], fmt="o", color=COLOURS["kernel"], markersize=5, elinewidth=1.6)
+    axes.set(xlabel="probability of the predicted class", ylabel="share that is right", xlim=(low, 1.005))
+    axes.set_ylim(low, 1.015)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(lambda value, _: f"{value:.0%}")
     return svg(figure, title="Share of right predictions against the probability given.")

@@ -22,16 +22,24 @@ def learning_chart(sizes: Sequence[int], scores: dict[str, Sequence[float]], *, 
     axes.xaxis.set_minor_locator(NullLocator())
     values = np.concatenate([np.asarray(line) for line in scores.values()])
     # A model that fails at the smallest sizes must not flatten what happens at the others.
-    low = max(float(values.min()), float(np.quantile(values, 0.25) - 3.0 * (values.max() - np.quantile(values, 0.25))))
-    margin = 0.06 * (float(values.max()) - low) or 0.01
-    axes.set_ylim(low - margin, float(values.max()) + margin)
+    lower, upper = np.quantile(values, [0.25, 0.75])
+    low = max(float(values.min()), float(lower - 3.0 * (values.max() - lower)))
+    high = min(float(values.max()), float(upper + 3.0 * (upper - values.min())))
+    margin = 0.06 * (high - low) or 0.01
+    axes.set_ylim(low - margin, high + margin)
     axes.set(xlabel="training rows", ylabel=f"{shown(score)}, validation")
-    axes.legend(loc="lower right", reverse=True, frameon=False, labelcolor=INK, fontsize=9.5)
+    axes.legend(
+        loc="upper right" if score == "log loss" else "lower right",
+        reverse=True,
+        frameon=False,
+        labelcolor=INK,
+        fontsize=9.5,
+    )
     return svg(figure, title=f"{score} on the validation part against the number of training rows.")
 
 
 def importance_chart(names: Sequence[str], losses: Sequence[float], *, score: str) -> str:
-    """How much the score falls when a column's values are shuffled among the test rows, the largest on top."""
+    """How much worse the score gets when a column's values are shuffled among the test rows; the largest on top."""
     order = np.argsort(losses)[-12:]
     figure, axes = canvas(height=0.7 + 0.27 * len(order))
     places = np.arange(len(order))
@@ -43,8 +51,8 @@ def importance_chart(names: Sequence[str], losses: Sequence[float], *, score: st
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.grid(visible=False, axis="y")
     axes.set_xlim(0.0, 1.16 * float(values.max()) or 1.0)
-    axes.set(xlabel=f"loss of {shown(score)} when shuffled")
-    return svg(figure, title=f"Loss of {score} when a column is shuffled.")
+    axes.set(xlabel=f"{shown(score)} {'gained' if score == 'log loss' else 'lost'} when shuffled")
+    return svg(figure, title=f"Change of {score} when a column is shuffled.")
 
 
 def effect_chart(

@@ -33,7 +33,7 @@ def residual_chart(prediction: np.ndarray, error: np.ndarray, *, name: str, log:
     """
     figure, axes = canvas(height=3.5)
     low, high = np.quantile(error, [0.003, 0.997])
-    inside = (error >= low) & (error <= high)
+    inside = (error >= low) & (error <= high) & (prediction <= np.quantile(prediction, 0.999))
     draw_density(axes, prediction[inside], error[inside], colour=COLOURS["kernel"], log=log)
     groups = np.array_split(np.argsort(prediction), min(_BINS, max(1, len(prediction) // 20)))
     middle = [float(np.median(prediction[group])) for group in groups]
@@ -51,7 +51,9 @@ def residual_chart(prediction: np.ndarray, error: np.ndarray, *, name: str, log:
 
 def coverage_chart(prediction: np.ndarray, covered: np.ndarray, *, level: float, name: str) -> str:
     """How often the interval holds the truth, in ten groups of the prediction, with two standard errors."""
-    figure, axes = canvas(height=3.1)
+    from matplotlib.ticker import MaxNLocator
+
+    figure, axes = canvas(height=3.4)
     groups = np.array_split(np.argsort(prediction), min(_BINS, max(1, len(prediction) // 30)))
     shares = np.array([covered[group].mean() for group in groups])
     errors = np.array([2.0 * np.sqrt(level * (1.0 - level) / len(group)) for group in groups])
@@ -62,6 +64,7 @@ def coverage_chart(prediction: np.ndarray, covered: np.ndarray, *, level: float,
     axes.set_xticks(places[::2], labels[::2])
     axes.set(xlabel=f"predicted {name} (median of each tenth)", ylabel="share inside the interval")
     axes.set_ylim(min(0.95 * level, float((shares - errors).min()) - 0.02), 1.01)
+    axes.yaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     return svg(figure, title=f"Share of test rows inside their interval, by predicted {name}; {level:.0%} was asked.")
 
