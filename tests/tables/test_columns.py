@@ -42,10 +42,11 @@ def test_a_column_is_taken_for(values, kind):
     assert inspected(frame(c=values))["c"].kind == kind
 
 
-def test_a_column_that_counts_the_rows_is_left_out_only_if_it_is_called_so():
-    columns = inspected(frame(rownames=np.arange(1, N + 1), year=np.arange(1, N + 1)))
-    assert columns["rownames"].note == "only counts the rows"
-    assert columns["year"].kind == "number"
+def test_a_column_that_numbers_the_rows_is_left_out_only_if_it_is_called_so():
+    shuffled = np.random.default_rng(0).permutation(1000)[:N]
+    columns = inspected(frame(rownames=shuffled, year=shuffled, index=shuffled % 40, id=shuffled + 0.5))
+    assert columns["rownames"].note == "only numbers the rows"
+    assert [columns[name].kind for name in ("year", "index", "id")] == ["number"] * 3
 
 
 def test_missing_and_different_values_are_counted():

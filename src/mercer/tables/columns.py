@@ -105,7 +105,7 @@ def _kind(
         return DATETIME, (), ""
     if str(present.dtype).startswith(("int", "uint", "Int", "UInt", "float", "Float", "timedelta")):
         as_numbers(values, name)
-        return (LEFT_OUT, (), "only counts the rows") if _counts_rows(present, name) else (NUMBER, (), "")
+        return (LEFT_OUT, (), "only numbers the rows") if _numbers_rows(present, name) else (NUMBER, (), "")
     if str(present.dtype) in ("bool", "boolean") or present.map(lambda value: isinstance(value, bool)).all():
         return CATEGORY, (), ""
     return _kind_of_text(values, name, n_distinct)
@@ -150,10 +150,10 @@ def _checked_levels(present: "pd.Series[Any]", name: str, levels: tuple[str, ...
     return tuple(levels)
 
 
-def _counts_rows(present: "pd.Series[Any]", name: str) -> bool:
-    """Whether the column is called like a row number and is one."""
-    values = present.to_numpy()
-    return bool(_COUNTER_NAME.fullmatch(name)) and bool((np.diff(values) == 1).all()) and values[0] in (0, 1)
+def _numbers_rows(present: "pd.Series[Any]", name: str) -> bool:
+    """Whether the column is called like a row number, and has another whole number in every row."""
+    values = present.to_numpy(dtype=np.float64)
+    return bool(_COUNTER_NAME.fullmatch(name)) and bool((values % 1.0 == 0.0).all()) and bool(present.is_unique)
 
 
 def _n_distinct(present: "pd.Series[Any]", name: str) -> int:

@@ -48,5 +48,5 @@ def calibrated_radius(
             f"longer table or a lower level (--level)."
         )
     conformal: Any = SplitConformal(_Fitted(predict), level=level).fit(X, z).calibrate(X, z)
-    prediction, _, upper = conformal.predict(X[:1], interval=level)
+    prediction, _, upper = conformal.predict(X[:1], interval=True)
     return float(upper[0] - prediction[0])
