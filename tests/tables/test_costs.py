@@ -13,7 +13,7 @@ X = np.zeros((3000, 4), dtype=np.float32)
 @pytest.fixture
 def costs():
     found = Costs()
-    assert 0.2 <= found.slowness <= 50.0
+    assert 0.2 <= found.slowness <= 10.0
     found.slowness = 1.0
     return found
 
