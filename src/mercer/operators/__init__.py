@@ -7,6 +7,7 @@ from mercer.operators.differentiable import logdet_tensor, solve_tensor
 from mercer.operators.eigen import Eigen, eigsh
 from mercer.operators.inv_quad_logdet import InvQuadLogdet, inv_quad_logdet
 from mercer.operators.kernel_operator import KernelOperator, plan
+from mercer.operators.kronecker import KroneckerOperator, kronecker
 from mercer.operators.logdet import LogDeterminant, logdet
 from mercer.operators.operations import OPERATIONS
 from mercer.operators.planning import Plan
@@ -21,6 +22,7 @@ __all__ = [
     "HadamardOperator",
     "InvQuadLogdet",
     "KernelOperator",
+    "KroneckerOperator",
     "LogDeterminant",
     "NotPositiveDefinite",
     "Operator",
@@ -31,6 +33,7 @@ __all__ = [
     "SumOperator",
     "eigsh",
     "inv_quad_logdet",
+    "kronecker",
     "logdet",
     "logdet_tensor",
     "pivoted_cholesky",

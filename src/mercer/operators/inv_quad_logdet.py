@@ -17,6 +17,7 @@ from mercer.operators.iterative import build_preconditioner
 from mercer.operators.lanczos import LanczosSolve, lanczos_solve, quadrature
 from mercer.operators.precondition import Preconditioner
 from mercer.operators.representation import tracks_gradient
+from mercer.operators.structured import structure_of
 from mercer.operators.system import Matrix, System, check_noise
 from mercer.progress import Progress, track
 
@@ -36,7 +37,7 @@ class InvQuadLogdet:
         logdet: the natural logarithm of det M, ``(*batch,)``; differentiable.
         standard_error: of ``logdet`` over the probes, ``(*batch,)``; 0 where it is exact.
         x: ``M^-1 y`` in the shape of y (with the batch of A); not differentiable.
-        method: "cholesky" or "lanczos".
+        method: "cholesky", "lanczos", or what a plan with structure has of its own: "weights", "kronecker".
         n_iter: iterations; 0 with Cholesky.
         rank: of the preconditioner; 0 with Cholesky.
     """
@@ -97,7 +98,11 @@ def inv_quad_logdet(
     matrices, columns = (A.expand(*batch, n, n) if batch else A), columns.expand(*batch, *columns.shape[-2:])
     check_noise(variance.reshape(-1)[:n] if variance.ndim > 1 else variance, n, y.device)
     n_iter = used_rank = 0
-    if method == "cholesky" or (method is None and n <= _EXACT):
+    direct = structure_of(A, variance) if method is None and not batch else None
+    if direct is not None:
+        method = direct.name
+        quad, logdet, error, x = direct.inv_quad_logdet(columns, variance)
+    elif method == "cholesky" or (method is None and n <= _EXACT):
         method = "cholesky"
         quad, logdet, x = dense_inv_quad_logdet(matrices, columns, variance)
         error = torch.zeros_like(logdet)

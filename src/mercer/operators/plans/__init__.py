@@ -5,13 +5,14 @@ from __future__ import annotations
 from mercer.operators.planning import Plan, Request
 from mercer.operators.plans.algorithm import Algorithm
 from mercer.operators.plans.dense import DensePlan
+from mercer.operators.plans.kronecker import KroneckerPlan
 from mercer.operators.plans.lowrank import LowRankPlan
 from mercer.operators.plans.mixed import MixedPlan
 from mercer.operators.plans.tiles import TilesPlan
 
 __all__ = ["PLANS", "Algorithm", "choose"]
 
-PLANS: dict[str, Algorithm] = {plan.name: plan for plan in (DensePlan(), TilesPlan(), LowRankPlan())}
+PLANS: dict[str, Algorithm] = {plan.name: plan for plan in (DensePlan(), TilesPlan(), LowRankPlan(), KroneckerPlan())}
 PLANS["mixed"] = MixedPlan(PLANS)
 
 SMALL = 1 << 20  # entries up to which a look for structure costs more than the product
