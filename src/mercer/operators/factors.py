@@ -48,7 +48,9 @@ def number_value(operands: Operands) -> Tensor:
     (term,) = operands.spec.smooth_terms
     number = side_values(factor(term).number, operands, "row")
     like = operands.like
-    return number.squeeze(-1) if isinstance(number, Tensor) else torch.tensor(number, dtype=like.dtype, device=like.device)
+    return (
+        number.squeeze(-1) if isinstance(number, Tensor) else torch.tensor(number, dtype=like.dtype, device=like.device)
+    )
 
 
 def theta_values(operands: Operands) -> Mapping[Expression, Tensor]:

@@ -97,9 +97,8 @@ def find_lattice(X: Tensor, Y: Tensor, *, most: float = 8.0) -> Lattice | None:
             shape.append(1)
             continue
         low = values[0]
-        count = torch.round((values[-1] - low) / gaps.min())
-        step = float((values[-1] - low) / count)
-        count = int(count) + 1
+        intervals = round(float((values[-1] - low) / gaps.min()))
+        step, count = float(values[-1] - low) / intervals, intervals + 1
         size *= count
         if size > most * len(both):
             return None

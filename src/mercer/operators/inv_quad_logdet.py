@@ -97,17 +97,16 @@ def inv_quad_logdet(
     batch = torch.broadcast_shapes(batch, columns.shape[:-2])
     matrices, columns = (A.expand(*batch, n, n) if batch else A), columns.expand(*batch, *columns.shape[-2:])
     check_noise(variance.reshape(-1)[:n] if variance.ndim > 1 else variance, n, y.device)
-    n_iter = used_rank = 0
+    n_iter, used_rank, used = 0, 0, method or "lanczos"
     direct = structure_of(A, variance) if method is None and not batch else None
     if direct is not None:
-        method = direct.name
+        used = direct.name
         quad, logdet, error, x = direct.inv_quad_logdet(columns, variance)
     elif method == "cholesky" or (method is None and n <= _EXACT):
-        method = "cholesky"
+        used = "cholesky"
         quad, logdet, x = dense_inv_quad_logdet(matrices, columns, variance)
         error = torch.zeros_like(logdet)
     else:
-        method = "lanczos"
         options = _Options(rtol, n_probes, _MAX_ITER if max_iter is None else max_iter, rank, random_state)
         variances = variance.expand(*batch, n) if variance.ndim and batch else variance
         parts = [
@@ -121,7 +120,7 @@ def inv_quad_logdet(
         n_iter, used_rank = max(part.n_iter for part in parts), parts[0].rank
     if y.ndim == 1:
         quad, x = quad.squeeze(-1), x.squeeze(-1)
-    return InvQuadLogdet(quad, logdet, error, x, method, n_iter, used_rank)
+    return InvQuadLogdet(quad, logdet, error, x, used, n_iter, used_rank)
 
 
 @dataclass(frozen=True)

@@ -18,15 +18,19 @@ __all__ = ["KroneckerOperator", "kronecker"]
 
 
 class KroneckerOperator(Operator):
-    """``A_1 x A_2 x ... x A_d`` of stored factors ``(*batch, n_a, m_a)``; the last factor's index runs fastest."""
+    """``A_1 x A_2 x ... x A_d`` of factors ``(*batch, n_a, m_a)``; the last factor's index runs fastest."""
 
-    def __init__(self, *factors: Tensor) -> None:
+    def __init__(self, *factors: Tensor | LinearOperator) -> None:
         super().__init__(*factors)
-        self.factors: tuple[Tensor, ...] = tuple(to_dense(f) for f in factors)
+
+    @property
+    def factors(self) -> tuple[Tensor, ...]:
+        """The factors as tensors, with their graph."""
+        return tuple(to_dense(f) for f in self._args)
 
     def _size(self) -> torch.Size:
-        batch = self.factors[0].shape[:-2]
-        n, m = (math.prod(f.shape[i] for f in self.factors) for i in (-2, -1))
+        batch = self._args[0].shape[:-2]
+        n, m = (math.prod(f.shape[i] for f in self._args) for i in (-2, -1))
         return torch.Size((*batch, n, m))
 
     def _transpose_nonbatch(self) -> LinearOperator:

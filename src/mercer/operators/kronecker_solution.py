@@ -63,7 +63,10 @@ class KroneckerSolution:
             product = self._number * multiply_modes(self._factors, spread)
             slope = 2.0 * (Y * x).sum(0) - (spread * product).sum(0) - noise * x.square().sum(0)
             quad = quad + slope - slope.detach()
-            trace = noise * (1.0 / shifted).sum() + self._number * (self.eigenvalues / shifted).sum() / self._number.detach()
+            trace = (
+                noise * (1.0 / shifted).sum()
+                + self._number * (self.eigenvalues / shifted).sum() / self._number.detach()
+            )
             weights = (self._number.detach() / shifted).reshape([len(v) for v in self._values])
             for a, (factor, Q) in enumerate(zip(self._factors, self._vectors, strict=True)):
                 w = weights

@@ -29,9 +29,7 @@ def solve_by_structure(system: System, B: Tensor, options: Options, direct: Dire
     advice = "Give a larger noise or rtol, or method='cg'."
 
     def judge(X: Tensor, step: int) -> Attempt:
-        return finish(
-            system, B, X, rtol=options.rtol, method=direct.name, reason=reason, advice=advice, n_iter=step
-        )
+        return finish(system, B, X, rtol=options.rtol, method=direct.name, reason=reason, advice=advice, n_iter=step)
 
     attempt = judge(X, 0)
     for step in range(1, _REFINEMENTS + 1):

@@ -50,7 +50,9 @@ class KroneckerPlan(Algorithm):
         if K.X.requires_grad or K.Y.requires_grad:
             return "gradients in the points are wanted. Use plan='tiles'."
         if _grids(K) is None:
-            return "the points are no grid: all combinations of some values a column, with at most half of them left out."
+            return (
+                "the points are no grid: all combinations of some values of each column, up to half of them left out."
+            )
         return None
 
     def predict(self, request: Request) -> Plan:

@@ -15,6 +15,8 @@ from mercer.operators.plans.algorithm import Algorithm
 if TYPE_CHECKING:
     from mercer.operators.kernel_operator import KernelOperator
 
+WORTH_SECONDS = 1e-4  # below this a pass over entries does not matter, and structure is the more exact
+
 Groups = list[tuple[Algorithm, tuple[int, ...]]]
 
 
@@ -72,9 +74,11 @@ class MixedPlan(Algorithm):
             if term.is_constant and term.number == 0.0:
                 continue
             alone = allowed.of_terms((i,))
-            able = [a for a in self._plans.values() if a is not self and a.applies(alone) is None]
-            best = min(able, key=lambda a: a.predict(alone).seconds)
-            chosen.setdefault(best.name if best.structured else "", []).append(i)
+            able = [a for a in self._plans.values() if a.structured and a is not self and a.applies(alone) is None]
+            best = min(able, key=lambda a: a.predict(alone).seconds, default=None)
+            slow = min(a.predict(alone).seconds for a in entries)
+            pays = best is not None and best.predict(alone).seconds < slow + WORTH_SECONDS
+            chosen.setdefault(best.name if best is not None and pays else "", []).append(i)
         groups: Groups = []
         for name, terms in chosen.items():
             together = allowed.of_terms(tuple(terms))
