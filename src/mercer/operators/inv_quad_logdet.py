@@ -97,7 +97,8 @@ def inv_quad_logdet(
     batch = torch.broadcast_shapes(batch, columns.shape[:-2])
     matrices, columns = (A.expand(*batch, n, n) if batch else A), columns.expand(*batch, *columns.shape[-2:])
     check_noise(variance.reshape(-1)[:n] if variance.ndim > 1 else variance, n, y.device)
-    n_iter, used_rank, used = 0, 0, method or "lanczos"
+    n_iter, used_rank = 0, 0
+    used: str = method or "lanczos"
     direct = structure_of(A, variance) if method is None and not batch else None
     if direct is not None:
         used = direct.name

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mercer.kernels import RBF, Laplacian, Linear, Matern, White
+from mercer.kernels import RBF, Laplacian, Matern, White
 from mercer.operators import inv_quad_logdet, plan, sample, solve
 
 KERNELS = [RBF(0.3), 2.0 * RBF([0.3, 0.5]), Laplacian(0.4), Matern(0.3).on(0) * RBF(0.4).on(1), RBF(0.5) * RBF(0.7)]
