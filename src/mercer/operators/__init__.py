@@ -1,6 +1,7 @@
 """The matrix that is never stored: lazy kernel matrices, plans, solvers and functions of matrices."""
 
 from mercer.operators.base import Operator
+from mercer.operators.calibration import calibrate
 from mercer.operators.cholesky import NotPositiveDefinite
 from mercer.operators.composite import HadamardOperator, ScaledOperator, SumOperator
 from mercer.operators.differentiable import logdet_tensor, solve_tensor
@@ -31,6 +32,7 @@ __all__ = [
     "ScaledOperator",
     "Solution",
     "SumOperator",
+    "calibrate",
     "eigsh",
     "inv_quad_logdet",
     "kronecker",

@@ -367,7 +367,7 @@ def plan(K: KernelOperator, *, columns: int = 1, products: int = 1, gradient: bo
     """What ``products`` products of K with ``columns`` right-hand sides each (and their gradients) will cost, and how.
 
     >>> from mercer.kernels import RBF
-    >>> plan(RBF()(torch.zeros(100_000, 3)), products=50).name
+    >>> plan(RBF()(torch.rand(100_000, 8)), products=50).name
     'tiles'
     """
     return K.plan_for(columns=columns, products=products, gradient=gradient)

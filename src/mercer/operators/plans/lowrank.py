@@ -59,7 +59,8 @@ class LowRankPlan(Algorithm):
         if features is None:
             features = memory["features"] = low_rank_features(operands)
         A, B = features
-        return torch.matmul(A, B.mT @ v)
+        # in rows: B' v with 2 to 15 columns is 6 times slower (float32, n = 1e6, 16 features, 4 columns)
+        return torch.matmul(A, (v.mT @ B).mT)
 
 
 def low_rank_terms(spec: Spec) -> list[Factors] | None:
