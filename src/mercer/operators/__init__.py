@@ -4,6 +4,8 @@ from mercer.operators.base import Operator
 from mercer.operators.calibration import calibrate
 from mercer.operators.cholesky import NotPositiveDefinite
 from mercer.operators.composite import HadamardOperator, ScaledOperator, SumOperator
+from mercer.operators.convolution import KernelSpectrum, convolve
+from mercer.operators.convolution_plan import ConvolutionPlan, convolution_plan
 from mercer.operators.differentiable import logdet_tensor, solve_tensor
 from mercer.operators.eigen import Eigen, eigsh
 from mercer.operators.inv_quad_logdet import InvQuadLogdet, inv_quad_logdet
@@ -18,11 +20,13 @@ from mercer.operators.solve import Solution, solve
 
 __all__ = [
     "OPERATIONS",
+    "ConvolutionPlan",
     "Draws",
     "Eigen",
     "HadamardOperator",
     "InvQuadLogdet",
     "KernelOperator",
+    "KernelSpectrum",
     "KroneckerOperator",
     "LogDeterminant",
     "NotPositiveDefinite",
@@ -33,6 +37,8 @@ __all__ = [
     "Solution",
     "SumOperator",
     "calibrate",
+    "convolution_plan",
+    "convolve",
     "eigsh",
     "inv_quad_logdet",
     "kronecker",
