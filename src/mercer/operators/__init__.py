@@ -15,6 +15,7 @@ from mercer.operators.planning import Plan
 from mercer.operators.precondition import PivotedCholesky, pivoted_cholesky
 from mercer.operators.sample import Draws, sample
 from mercer.operators.solve import Solution, solve
+from mercer.operators.toeplitz import ToeplitzOperator, toeplitz
 
 __all__ = [
     "OPERATIONS",
@@ -33,6 +34,7 @@ __all__ = [
     "ScaledOperator",
     "Solution",
     "SumOperator",
+    "ToeplitzOperator",
     "convolution_plan",
     "convolve",
     "eigsh",
@@ -44,4 +46,5 @@ __all__ = [
     "sample",
     "solve",
     "solve_tensor",
+    "toeplitz",
 ]

@@ -30,6 +30,7 @@ PER_CALL = 4e-6  # an array operation, however small
 SMALL = 3e-4  # below so many seconds, waking workers costs more than it saves
 LONG_BYTES = 1 << 22  # blocks above leave the part of the third-level cache that a core can count on
 MOST_PARTS = 64
+TORCH_PERIOD = 4096  # up to here torch's real transforms (MKL) are ahead: a row stays in the first-level cache
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,16 @@ class ConvolutionPlan(Plan):
     def complex_shape(self) -> Sizes:
         """The size of one complex transform."""
         return self.transform if self.is_complex else (*self.transform[:-1], self.transform[-1] // 2)
+
+    @cached_property
+    def by_torch(self) -> bool:
+        """Whether the transforms are torch's real ones."""
+        return not self.is_complex and len(self.transform) == 1 and self.transform[0] <= TORCH_PERIOD
+
+    @cached_property
+    def spectrum_shape(self) -> Sizes:
+        """The size of a transformed kernel."""
+        return (self.transform[0] // 2 + 1,) if self.by_torch else self.complex_shape
 
     @cached_property
     def complex_dtype(self) -> np.dtype[Any]:
