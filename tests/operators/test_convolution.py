@@ -137,7 +137,10 @@ def test_two_axes_agree_with_scipy(size, kernel_size, dtype, mode):
 def test_two_axes_wrap_around():
     u, kernel = torch.randn(3, 8, 11, dtype=torch.float64), torch.randn(3, 5, 4, dtype=torch.float64)
     expected = torch.stack(
-        [torch.from_numpy(np.fft.ifft2(np.fft.fft2(a) * np.fft.fft2(b, (8, 11))).real) for a, b in zip(u, kernel, strict=True)]
+        [
+            torch.from_numpy(np.fft.ifft2(np.fft.fft2(a) * np.fft.fft2(b, (8, 11))).real)
+            for a, b in zip(u, kernel, strict=True)
+        ]
     )
     assert_near(convolve(u, kernel, mode="circular", dims=2), expected, 1e-13)
 

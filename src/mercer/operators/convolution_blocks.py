@@ -197,7 +197,9 @@ def _store(Z: Array, first: int, written: int, geometry: Geometry, plan: Convolu
     m = plan.complex_shape[-1]
     outer = geometry.support[:-1]
     Z = Z[(..., *outer, slice(None))]
-    out = out[(..., *(slice(a.start - s, a.stop - s) for a, s in zip(outer, geometry.start, strict=False)), slice(None))]
+    out = out[
+        (..., *(slice(a.start - s, a.stop - s) for a, s in zip(outer, geometry.start, strict=False)), slice(None))
+    ]
     halves = [(Z, first)]
     if not plan.is_complex:
         Z *= _twist(m, plan.complex_dtype)[1]

@@ -214,7 +214,15 @@ def choose_plan(
     real = dtype if not dtype.is_complex else dtype.to_real()
     itemsize = 16 if real == torch.float64 else 8
     return _choose(
-        geometry, rows, n_kernels, itemsize, dtype.is_complex, cached, method, parallel.n_workers(), config.cache_bytes()
+        geometry,
+        rows,
+        n_kernels,
+        itemsize,
+        dtype.is_complex,
+        cached,
+        method,
+        parallel.n_workers(),
+        config.cache_bytes(),
     )
 
 
@@ -299,9 +307,13 @@ def _predict(
         flops = points * (5.0 * levels * transforms + 8.0 * products)
         working = fit * points * plan.itemsize
         far = 1.0 + (working > 2 * cache) + 1.5 * max(0.0, log2(working / LONG_BYTES)) * (working > LONG_BYTES)
-        row_seconds = points * slow * (
-            PER_LEVEL * levels * transforms * (1.0 + 0.4 * (far - 1.0))
-            + PER_PASS * (2.0 * transforms + (1.0 if plan.parts == 1 else 2.5) * products)
+        row_seconds = (
+            points
+            * slow
+            * (
+                PER_LEVEL * levels * transforms * (1.0 + 0.4 * (far - 1.0))
+                + PER_PASS * (2.0 * transforms + (1.0 if plan.parts == 1 else 2.5) * products)
+            )
         )
         calls = 6.0 * transforms + 3.0 * products
         buffers = points * plan.itemsize * (1 if plan.parts == 1 else n_blocks + 2 + plan.parts)
