@@ -1,7 +1,7 @@
 """Convolutions against the direct sum in float64, scipy, and finite differences.
 
-Tolerances are normwise. A transform of n points loses about 0.25 log2(n) epsilons of |u| |k|: 5e-7 in float32 and 1e-15 in
-float64 at 131,072 points. 2e-6 and 1e-13 leave room for unlucky signals and none for a wrong entry.
+Tolerances are normwise. A transform of n points loses about 0.25 log2(n) epsilons of |u| |k|: 5e-7 in float32 and 1e-15
+in float64 at 131,072 points. 2e-6 and 1e-13 leave room for unlucky signals and none for a wrong entry.
 """
 
 import sys
@@ -174,14 +174,15 @@ def test_what_comes_later_changes_nothing_before(length):
 @pytest.mark.parametrize("method", ["direct", "whole"])
 @pytest.mark.parametrize("mode", MODES)
 def test_gradients_of_any_order(mode, method, dtype):
-    u = torch.randn(2, 2, 7, dtype=dtype, requires_grad=True)
+    u = torch.randn(2, 2, 4, dtype=dtype, requires_grad=True)
     kernel = torch.randn(2, 3, dtype=dtype, requires_grad=True)
 
     def f(u, kernel):
         return convolve(u, kernel, mode=mode, method=method)
 
-    assert gradcheck(f, (u, kernel), check_forward_ad=True)
-    assert gradgradcheck(f, (u, kernel))
+    fast = dtype.is_complex  # random directions instead of every entry
+    assert gradcheck(f, (u, kernel), check_forward_ad=True, fast_mode=fast)
+    assert gradgradcheck(f, (u, kernel), fast_mode=fast)
 
 
 def test_gradients_of_two_axes():
@@ -273,7 +274,7 @@ def test_the_planner_picks_by_size():
     assert plan.transform == (8192,)
     assert plan.flops == pytest.approx(64 * 4096 * (5 * 12 * 3 + 8))
     assert plan.bytes == 3 * 4 * 64 * 4096
-    assert "8192" in str(plan)
+    assert "one transform of 8192 a row" in str(plan)
 
 
 def test_predicted_errors_are_near_what_is_measured():

@@ -225,7 +225,7 @@ def _compute(
     rows, kernels = _working(rows), _working(kernels)
     if u.device.type == "cpu":
         values = None
-        if spectrum is not None and Q == prod(k_batch):
+        if spectrum is not None and prod(k_batch) == Q:
             plan, values = spectrum.plan, spectrum.values
         else:
             plan = choose_plan(geometry, P * Q, Q, rows.dtype, cached=False, method=method)

@@ -2,10 +2,10 @@
 
 A real linear convolution of length up to ``n = 2 m`` needs complex transforms of length m only (the right-angle trick):
 with ``w_j = exp(i pi j / n)``, ``ifft(fft(w u) * fft(w k)) / w`` has the lags 0 to m - 1 as its real part and the lags
-m to n - 1 as its imaginary part. It is the convolution modulo ``x^m - i``; in real terms, one of period n whose overflow
-comes back with its sign changed. Transforms are in place, by pocketfft (scipy), which keeps its plans; torch makes a
-new MKL plan at every call (0.4 ms at 32,768 points, 2.7 ms at 131,072, against 0.1 and 0.5 ms for a row). Only short
-real ones go to torch: there MKL is faster, and many rows share its plan.
+m to n - 1 as its imaginary part. It is the convolution modulo ``x^m - i``; in real terms, one of period n whose
+overflow comes back with its sign changed. Transforms are in place, by pocketfft (scipy), which keeps its plans; torch
+makes a new MKL plan at every call (0.4 ms at 32,768 points, 2.7 ms at 131,072, against 0.1 and 0.5 ms for a row). Only
+short real ones go to torch: there MKL is faster, and many rows share its plan.
 """
 
 from __future__ import annotations

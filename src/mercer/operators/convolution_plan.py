@@ -99,7 +99,7 @@ def window(signal: Sizes, kernel: Sizes, mode: Mode) -> Geometry:
         raise ValueError(f"mode={mode!r}: a convolution is one of {', '.join(map(repr, MODES))}.")
     if not signal or len(signal) != len(kernel):
         raise ShapeError(
-            f"The signal has {len(signal)} axes to convolve, the kernel {len(kernel)}: they need equally many, at least 1."
+            f"The signal has {len(signal)} axes to convolve, the kernel {len(kernel)}: they need equally many, from 1."
         )
     if mode != "full" and 0 in (*signal, *kernel):
         raise ShapeError(f"mode={mode!r} needs at least one entry, but the signal is {signal}, the kernel {kernel}.")
@@ -255,26 +255,26 @@ def _candidates(geometry: Geometry, is_complex: bool, itemsize: int) -> Iterator
     fold = 1 if is_complex else 2
     base = ConvolutionPlan("", "", 0.0, 0, 0.0, is_complex=is_complex, itemsize=itemsize)
     shortest = geometry.shortest
-    n = tuple(smooth_length(a) for a in shortest[:-1]) + (fold * smooth_length(-(-max(shortest[-1], 1) // fold)),)
+    outer = (smooth_length(a) for a in shortest[:-1])
+    n = (*outer, fold * smooth_length(max(1, -(-shortest[-1] // fold))))
     L, K = geometry.signal[-1], geometry.kernel[-1]
     base = replace(base, transform=n, block=max(L, 1), part=max(K, 1))
     yield replace(base, name="direct", reason="the kernel is short")
-    yield replace(base, name="whole", reason=f"a transform of {n[-1]} fits the cache")
+    yield replace(base, name="whole", reason=f"one transform of {n[-1]} a row")
     if len(n) > 1:
         return
-    m = 256
-    while fold * m < n[0]:
-        size = fold * m
+    for size in (fold << levels for levels in range(8, 40)):
+        if size >= n[-1]:
+            return
         if 2 * K <= size:
             at = f"the kernel is short: blocks of {size}"
             yield replace(base, name="blocks", reason=at, transform=(size,), block=size - K + 1)
-        elif m >= 8192 and -(-max(L, K) // (size // 2)) <= MOST_PARTS:
+        elif size >= fold << 13 and -(-max(L, K) // (size // 2)) <= MOST_PARTS:
             why = f"a transform of {n[-1]} leaves the cache: parts of {size // 2}"
             parts = -(-K // (size // 2))
             yield replace(
                 base, name="parts", reason=why, transform=(size,), block=size // 2, part=size // 2, parts=parts
             )
-        m *= 2
 
 
 def _predict(

@@ -34,8 +34,8 @@ class ToeplitzOperator(Operator):
         columns: ``(m_1, ..., m_d)``.
         symmetric: whether the entries depend on the distance along every axis only.
 
-    Cost: a product takes ``O(N log N)`` a column for ``N = prod(n + m)``, and nothing is stored but ``values`` and their
-    transform.
+    Cost: a product takes ``O(N log N)`` a column for ``N = prod(n + m)``; nothing is stored but ``table`` and the
+    transform of the values.
     """
 
     def __init__(self, table: Tensor, *, rows: Sizes, columns: Sizes, symmetric: bool = False) -> None:
@@ -201,8 +201,8 @@ def toeplitz(column: Tensor, row: Tensor | None = None, *, dims: int = 1) -> Toe
         ShapeError: empty tensors, too few axes, or batches that do not broadcast.
         ValueError: ``row`` with several levels.
 
-    Cost: products ``O(n log n)``, see :class:`ToeplitzOperator`; ``solve``, ``logdet`` and ``sample`` are those of every
-    operator. Differentiable in ``column`` and ``row``.
+    Cost: products ``O(n log n)``, see :class:`ToeplitzOperator`; ``solve``, ``logdet`` and ``sample`` are those of
+    every operator. Differentiable in ``column`` and ``row``.
 
     >>> A = toeplitz(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 5.0]))
     >>> A.to_dense()
