@@ -17,6 +17,7 @@ from mercer.operators.planning import Plan
 from mercer.operators.precondition import PivotedCholesky, pivoted_cholesky
 from mercer.operators.sample import Draws, sample
 from mercer.operators.solve import Solution, solve
+from mercer.operators.toeplitz import ToeplitzOperator, toeplitz
 
 __all__ = [
     "OPERATIONS",
@@ -37,6 +38,7 @@ __all__ = [
     "Solution",
     "SumOperator",
     "calibrate",
+    "ToeplitzOperator",
     "convolution_plan",
     "convolve",
     "eigsh",
@@ -49,4 +51,5 @@ __all__ = [
     "sample",
     "solve",
     "solve_tensor",
+    "toeplitz",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
+from torch.autograd import Function, forward_ad
 
 from mercer.errors import ShapeError
 from mercer.operators.convolution_blocks import Array, convolve_blocks, kernel_spectrum
@@ -120,7 +120,7 @@ def convolve(
     dtype = torch.result_type(u, kernel)
     if not (dtype.is_floating_point or dtype.is_complex):
         raise TypeError(f"convolve needs real or complex numbers, not {u.dtype} and {kernel.dtype}. Use u.float().")
-    y: Tensor = _Convolve.apply(u.to(dtype), kernel.to(dtype), geometry, method, None)
+    y = _apply(u.to(dtype), kernel.to(dtype), geometry, method, None)
     return _fold(y, signal) if mode == "circular" else y
 
 
@@ -132,8 +132,19 @@ def _with_spectrum(u: Tensor, spectrum: KernelSpectrum) -> Tensor:
     if u.dtype != spectrum.kernel.dtype:
         raise TypeError(f"The signal is {u.dtype}, the kernel of the spectrum {spectrum.kernel.dtype}.")
     _require_batches(u.shape[: u.dim() - d], spectrum.kernel.shape[: spectrum.kernel.dim() - d])
-    y: Tensor = _Convolve.apply(u, spectrum.kernel, geometry, spectrum.method, spectrum)
+    y = _apply(u, spectrum.kernel, geometry, spectrum.method, spectrum)
     return _fold(y, geometry.signal) if spectrum.mode == "circular" else y
+
+
+def _apply(
+    u: Tensor, kernel: Tensor, geometry: Geometry, method: Method | None, spectrum: KernelSpectrum | None
+) -> Tensor:
+    recorded = torch.is_grad_enabled() and (u.requires_grad or kernel.requires_grad)
+    traced = torch._C._functorch.maybe_current_level() is not None or forward_ad._current_level >= 0
+    if not (recorded or traced):  # binding the arguments of a Function takes 0.1 ms
+        return _compute(u, kernel, geometry, method, spectrum)
+    y: Tensor = _Convolve.apply(u, kernel, geometry, method, spectrum)
+    return y
 
 
 class _Convolve(Function):
@@ -149,6 +160,7 @@ class _Convolve(Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         u, kernel, ctx.geometry, ctx.method, ctx.spectrum = inputs
         ctx.save_for_backward(u, kernel)
+        ctx.save_for_forward(u, kernel)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
@@ -164,6 +176,17 @@ class _Convolve(Function):
             every = _Convolve.apply(g, _reversed(u, d), geometry.for_kernel, method, None)
             dk = every.sum_to_size(kernel.shape)
         return du, dk, None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, du: Tensor | None, dk: Tensor | None, *_: None) -> Tensor | None:
+        u, kernel = ctx.saved_tensors
+        y = None
+        if du is not None:
+            y = _Convolve.apply(du, kernel, ctx.geometry, ctx.method, ctx.spectrum)
+        if dk is not None:
+            term = _Convolve.apply(u, dk, ctx.geometry, ctx.method, None)
+            y = term if y is None else y + term
+        return y
 
     @staticmethod
     def vmap(info: Any, in_dims: Sequence[int | None], *args: Any) -> Any:
@@ -187,7 +210,8 @@ def _compute(
     """One convolution without gradients: batches as ``(P, Q)``, where Q kernels serve P signals each."""
     d = len(geometry.signal)
     u_batch, k_batch = u.shape[: u.dim() - d], kernel.shape[: kernel.dim() - d]
-    batch = torch.broadcast_shapes(u_batch, k_batch)
+    usual = u_batch[len(u_batch) - len(k_batch) :] == k_batch  # torch.broadcast_shapes takes 30 microseconds
+    batch = u_batch if usual else torch.broadcast_shapes(u_batch, k_batch)
     ones = (1,) * (len(batch) - len(k_batch)) + tuple(k_batch)
     own = [i for i, n in enumerate(ones) if n != 1]
     first, last = (own[0], own[-1] + 1) if own else (len(batch), len(batch))
@@ -201,7 +225,7 @@ def _compute(
     rows, kernels = _working(rows), _working(kernels)
     if u.device.type == "cpu":
         values = None
-        if spectrum is not None and Q == prod(k_batch):
+        if spectrum is not None and prod(k_batch) == Q:
             plan, values = spectrum.plan, spectrum.values
         else:
             plan = choose_plan(geometry, P * Q, Q, rows.dtype, cached=False, method=method)
@@ -255,6 +279,8 @@ def _numpy(t: Tensor) -> Array:
 
 
 def _require_batches(u: torch.Size, kernel: torch.Size) -> None:
+    if u[len(u) - len(kernel) :] == kernel:
+        return
     try:
         torch.broadcast_shapes(u, kernel)
     except RuntimeError:

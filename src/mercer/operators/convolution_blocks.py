@@ -2,9 +2,10 @@
 
 A real linear convolution of length up to ``n = 2 m`` needs complex transforms of length m only (the right-angle trick):
 with ``w_j = exp(i pi j / n)``, ``ifft(fft(w u) * fft(w k)) / w`` has the lags 0 to m - 1 as its real part and the lags
-m to n - 1 as its imaginary part. It is the convolution modulo ``x^m - i``; in real terms, one of period n whose overflow
-comes back with its sign changed. Transforms are in place, by pocketfft (scipy), which keeps its plans; torch makes a
-new MKL plan at every call (0.4 ms at 32,768 points, 2.7 ms at 131,072, against 0.1 and 0.5 ms for a row).
+m to n - 1 as its imaginary part. It is the convolution modulo ``x^m - i``; in real terms, one of period n whose
+overflow comes back with its sign changed. Transforms are in place, by pocketfft (scipy), which keeps its plans; torch
+makes a new MKL plan at every call (0.4 ms at 32,768 points, 2.7 ms at 131,072, against 0.1 and 0.5 ms for a row). Only
+short real ones go to torch: there MKL is faster, and many rows share its plan.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from mercer.operators import parallel
 
@@ -72,13 +74,16 @@ def convolve_blocks(
 
 def kernel_spectrum(kernel: Array, plan: ConvolutionPlan) -> Array:
     """The transformed parts ``(parts, Q, *m)`` of the kernels ``(Q, *kernel)``, scaled for the way back."""
-    kept: Array = np.empty((plan.parts, len(kernel), *plan.complex_shape), plan.complex_dtype)
+    kept: Array = np.empty((plan.parts, len(kernel), *plan.spectrum_shape), plan.complex_dtype)
     for q, _ in _row_blocks(1, len(kernel), plan.rows):
         kept[:, q] = _kernel_block(kernel[q], plan)
     return kept
 
 
 def _kernel_block(kernel: Array, plan: ConvolutionPlan) -> Array:
+    if plan.by_torch:
+        short: Array = torch.fft.rfft(torch.from_numpy(kernel), plan.transform[-1]).unsqueeze(0).numpy()
+        return short
     S = _buffer("kernel", (plan.parts, len(kernel), *plan.complex_shape), plan.complex_dtype)
     for j in range(plan.parts):
         part = kernel[..., j * plan.part : (j + 1) * plan.part]
@@ -90,6 +95,8 @@ def _kernel_block(kernel: Array, plan: ConvolutionPlan) -> Array:
 
 def _by_transforms(u: Array, S: Array, geometry: Geometry, plan: ConvolutionPlan, out: Array) -> None:
     """Overlap-add: signal block i and kernel part j meet in block i + j of the result."""
+    if plan.by_torch:
+        return _by_torch(u, torch.from_numpy(S[0]), geometry, plan, out)
     s = plan.block
     n_blocks = -(-u.shape[-1] // s)
     shape = (*u.shape[:2], *plan.complex_shape)
@@ -119,6 +126,22 @@ def _by_transforms(u: Array, S: Array, geometry: Geometry, plan: ConvolutionPlan
                 Z += T
         _backward(Z, geometry)
         written = _store(Z, first, written, geometry, plan, out)
+
+
+def _by_torch(u: Array, S: torch.Tensor, geometry: Geometry, plan: ConvolutionPlan, out: Array) -> None:
+    """Overlap-add with short real transforms."""
+    n, s = plan.transform[-1], plan.block
+    padded = _buffer("signal", (*u.shape[:2], n), out.dtype)
+    written = 0
+    for first in range(0, u.shape[-1], s):
+        if first + n <= geometry.start[-1] or first >= geometry.start[-1] + geometry.length[-1]:
+            continue
+        part = u[..., first : first + s]
+        padded[..., : part.shape[-1]] = part
+        padded[..., part.shape[-1] :] = 0
+        F = torch.fft.rfft(torch.from_numpy(padded))
+        F *= S
+        written = _add(torch.fft.irfft(F, n).numpy(), first, written, geometry, out)
 
 
 def _load(part: Array, X: Array, plan: ConvolutionPlan) -> None:
@@ -174,21 +197,27 @@ def _store(Z: Array, first: int, written: int, geometry: Geometry, plan: Convolu
     m = plan.complex_shape[-1]
     outer = geometry.support[:-1]
     Z = Z[(..., *outer, slice(None))]
-    out = out[(..., *(slice(a.start - s, a.stop - s) for a, s in zip(outer, geometry.start, strict=False)), slice(None))]
+    out = out[
+        (..., *(slice(a.start - s, a.stop - s) for a, s in zip(outer, geometry.start, strict=False)), slice(None))
+    ]
     halves = [(Z, first)]
     if not plan.is_complex:
         Z *= _twist(m, plan.complex_dtype)[1]
         halves = [(Z.real, first), (Z.imag, first + m)]
-    start, window = geometry.start[-1], geometry.support[-1]
     for values, at in halves:
-        low, high = max(at, window.start), min(at + m, window.stop)
-        old = min(max(written, low), high)
-        if old > low:
-            out[..., low - start : old - start] += values[..., low - at : old - at]
-        if high > old:
-            out[..., old - start : high - start] = values[..., old - at : high - at]
-            written = high
+        written = _add(values, at, written, geometry, out)
     return written
+
+
+def _add(values: Array, at: int, written: int, geometry: Geometry, out: Array) -> int:
+    start, window = geometry.start[-1], geometry.support[-1]
+    low, high = max(at, window.start), min(at + values.shape[-1], window.stop)
+    old = min(max(written, low), high)
+    if old > low:
+        out[..., low - start : old - start] += values[..., low - at : old - at]
+    if high > old:
+        out[..., old - start : high - start] = values[..., old - at : high - at]
+    return max(written, high)
 
 
 def _direct(u: Array, kernel: Array, geometry: Geometry, out: Array) -> None:

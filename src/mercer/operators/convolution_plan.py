@@ -30,6 +30,7 @@ PER_CALL = 4e-6  # an array operation, however small
 SMALL = 3e-4  # below so many seconds, waking workers costs more than it saves
 LONG_BYTES = 1 << 22  # blocks above leave the part of the third-level cache that a core can count on
 MOST_PARTS = 64
+TORCH_PERIOD = 4096  # up to here torch's real transforms (MKL) are ahead: a row stays in the first-level cache
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def window(signal: Sizes, kernel: Sizes, mode: Mode) -> Geometry:
         raise ValueError(f"mode={mode!r}: a convolution is one of {', '.join(map(repr, MODES))}.")
     if not signal or len(signal) != len(kernel):
         raise ShapeError(
-            f"The signal has {len(signal)} axes to convolve, the kernel {len(kernel)}: they need equally many, at least 1."
+            f"The signal has {len(signal)} axes to convolve, the kernel {len(kernel)}: they need equally many, from 1."
         )
     if mode != "full" and 0 in (*signal, *kernel):
         raise ShapeError(f"mode={mode!r} needs at least one entry, but the signal is {signal}, the kernel {kernel}.")
@@ -157,6 +158,16 @@ class ConvolutionPlan(Plan):
         return self.transform if self.is_complex else (*self.transform[:-1], self.transform[-1] // 2)
 
     @cached_property
+    def by_torch(self) -> bool:
+        """Whether the transforms are torch's real ones."""
+        return not self.is_complex and len(self.transform) == 1 and self.transform[0] <= TORCH_PERIOD
+
+    @cached_property
+    def spectrum_shape(self) -> Sizes:
+        """The size of a transformed kernel."""
+        return (self.transform[0] // 2 + 1,) if self.by_torch else self.complex_shape
+
+    @cached_property
     def complex_dtype(self) -> np.dtype[Any]:
         """The type of the transforms."""
         return np.dtype(np.complex64 if self.itemsize == 8 else np.complex128)
@@ -203,7 +214,15 @@ def choose_plan(
     real = dtype if not dtype.is_complex else dtype.to_real()
     itemsize = 16 if real == torch.float64 else 8
     return _choose(
-        geometry, rows, n_kernels, itemsize, dtype.is_complex, cached, method, parallel.n_workers(), config.cache_bytes()
+        geometry,
+        rows,
+        n_kernels,
+        itemsize,
+        dtype.is_complex,
+        cached,
+        method,
+        parallel.n_workers(),
+        config.cache_bytes(),
     )
 
 
@@ -236,26 +255,26 @@ def _candidates(geometry: Geometry, is_complex: bool, itemsize: int) -> Iterator
     fold = 1 if is_complex else 2
     base = ConvolutionPlan("", "", 0.0, 0, 0.0, is_complex=is_complex, itemsize=itemsize)
     shortest = geometry.shortest
-    n = tuple(smooth_length(a) for a in shortest[:-1]) + (fold * smooth_length(-(-max(shortest[-1], 1) // fold)),)
+    outer = (smooth_length(a) for a in shortest[:-1])
+    n = (*outer, fold * smooth_length(max(1, -(-shortest[-1] // fold))))
     L, K = geometry.signal[-1], geometry.kernel[-1]
     base = replace(base, transform=n, block=max(L, 1), part=max(K, 1))
     yield replace(base, name="direct", reason="the kernel is short")
-    yield replace(base, name="whole", reason=f"a transform of {n[-1]} fits the cache")
+    yield replace(base, name="whole", reason=f"one transform of {n[-1]} a row")
     if len(n) > 1:
         return
-    m = 256
-    while fold * m < n[0]:
-        size = fold * m
+    for size in (fold << levels for levels in range(8, 40)):
+        if size >= n[-1]:
+            return
         if 2 * K <= size:
             at = f"the kernel is short: blocks of {size}"
             yield replace(base, name="blocks", reason=at, transform=(size,), block=size - K + 1)
-        elif m >= 8192 and -(-max(L, K) // (size // 2)) <= MOST_PARTS:
+        elif size >= fold << 13 and -(-max(L, K) // (size // 2)) <= MOST_PARTS:
             why = f"a transform of {n[-1]} leaves the cache: parts of {size // 2}"
             parts = -(-K // (size // 2))
             yield replace(
                 base, name="parts", reason=why, transform=(size,), block=size // 2, part=size // 2, parts=parts
             )
-        m *= 2
 
 
 def _predict(
@@ -288,9 +307,13 @@ def _predict(
         flops = points * (5.0 * levels * transforms + 8.0 * products)
         working = fit * points * plan.itemsize
         far = 1.0 + (working > 2 * cache) + 1.5 * max(0.0, log2(working / LONG_BYTES)) * (working > LONG_BYTES)
-        row_seconds = points * slow * (
-            PER_LEVEL * levels * transforms * (1.0 + 0.4 * (far - 1.0))
-            + PER_PASS * (2.0 * transforms + (1.0 if plan.parts == 1 else 2.5) * products)
+        row_seconds = (
+            points
+            * slow
+            * (
+                PER_LEVEL * levels * transforms * (1.0 + 0.4 * (far - 1.0))
+                + PER_PASS * (2.0 * transforms + (1.0 if plan.parts == 1 else 2.5) * products)
+            )
         )
         calls = 6.0 * transforms + 3.0 * products
         buffers = points * plan.itemsize * (1 if plan.parts == 1 else n_blocks + 2 + plan.parts)
