@@ -13,7 +13,9 @@ from mercer.operators.plans.toeplitz import ToeplitzPlan
 
 __all__ = ["PLANS", "Algorithm", "choose"]
 
-PLANS: dict[str, Algorithm] = {plan.name: plan for plan in (DensePlan(), TilesPlan(), LowRankPlan(), KroneckerPlan(), ToeplitzPlan())}
+PLANS: dict[str, Algorithm] = {
+    plan.name: plan for plan in (DensePlan(), TilesPlan(), LowRankPlan(), KroneckerPlan(), ToeplitzPlan())
+}
 PLANS["mixed"] = MixedPlan(PLANS)
 
 SMALL = 1 << 20  # entries up to which a look for structure costs more than the product
