@@ -52,3 +52,22 @@ def plot_solve(rows: list[dict[str, Any]], path: Path) -> None:
     axes.legend(frameon=False, fontsize=9)
     figure.savefig(path, dpi=150)
     plt.close(figure)
+
+
+def plot_convolution(rows: list[dict[str, Any]], path: Path) -> None:
+    """How many times faster than torch.fft, against the length, one line a batch."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
+    for batch in sorted({row["batch"] for row in rows}):
+        cases = [row for row in rows if row["batch"] == batch]
+        ratios = [row["timings"]["torch.fft"]["seconds"] / row["timings"]["mercer"]["seconds"] for row in cases]
+        axes.plot([row["length"] for row in cases], ratios, "o-", label=f"batch {batch}")
+    axes.axhline(1.0, color="k", linestyle="--", linewidth=1)
+    axes.set(xscale="log", xlabel="length", ylabel="times faster than torch.fft")
+    axes.set_xticks([row["length"] for row in cases], [f"{row['length']:,}" for row in cases])
+    axes.set_title(f"causal convolution, float32, {rows[0]['channels']} channels", fontsize=11)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=9)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

@@ -4,6 +4,8 @@ from mercer.operators.base import Operator
 from mercer.operators.calibration import calibrate
 from mercer.operators.cholesky import NotPositiveDefinite
 from mercer.operators.composite import HadamardOperator, ScaledOperator, SumOperator
+from mercer.operators.convolution import KernelSpectrum, convolve
+from mercer.operators.convolution_plan import ConvolutionPlan, convolution_plan
 from mercer.operators.differentiable import logdet_tensor, solve_tensor
 from mercer.operators.eigen import Eigen, eigsh
 from mercer.operators.inv_quad_logdet import InvQuadLogdet, inv_quad_logdet
@@ -15,14 +17,17 @@ from mercer.operators.planning import Plan
 from mercer.operators.precondition import PivotedCholesky, pivoted_cholesky
 from mercer.operators.sample import Draws, sample
 from mercer.operators.solve import Solution, solve
+from mercer.operators.toeplitz import ToeplitzOperator, toeplitz
 
 __all__ = [
     "OPERATIONS",
+    "ConvolutionPlan",
     "Draws",
     "Eigen",
     "HadamardOperator",
     "InvQuadLogdet",
     "KernelOperator",
+    "KernelSpectrum",
     "KroneckerOperator",
     "LogDeterminant",
     "NotPositiveDefinite",
@@ -32,7 +37,10 @@ __all__ = [
     "ScaledOperator",
     "Solution",
     "SumOperator",
+    "ToeplitzOperator",
     "calibrate",
+    "convolution_plan",
+    "convolve",
     "eigsh",
     "inv_quad_logdet",
     "kronecker",
@@ -43,4 +51,5 @@ __all__ = [
     "sample",
     "solve",
     "solve_tensor",
+    "toeplitz",
 ]

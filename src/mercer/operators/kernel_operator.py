@@ -251,9 +251,9 @@ class KernelOperator(Operator):
         if self.symmetric:
             return self._self_values(self._operands()[0], 1.0).to(self.dtype)
         positions = torch.arange(self.shape[-1], device=self.device)
-        return self._entries(positions, positions)
+        return self.entries(positions, positions)
 
-    def _entries(self, rows: Tensor, columns: Tensor) -> Tensor:
+    def entries(self, rows: Tensor, columns: Tensor) -> Tensor:
         """k at pairs of positions, ``(p,), (p,) -> (*batch, p)``, by the definition."""
         operands, _ = self._operands()
         spec = operands.spec
@@ -308,9 +308,9 @@ class KernelOperator(Operator):
         shape = torch.broadcast_shapes(row_index.shape, col_index.shape, *(b.shape for b in batch_indices))
         rows, columns = row_index.expand(shape).reshape(-1), col_index.expand(shape).reshape(-1)
         if not batch_indices:
-            return self._entries(rows, columns).reshape(shape)
+            return self.entries(rows, columns).reshape(shape)
         batch = tuple(b.expand(shape).reshape(-1) for b in batch_indices)
-        entries = self._entries(rows, columns)  # (*batch, p)
+        entries = self.entries(rows, columns)  # (*batch, p)
         return entries[(*batch, torch.arange(len(rows), device=rows.device))].reshape(shape)
 
     def _expand_batch(self, batch_shape: torch.Size | list[int]) -> KernelOperator:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from mercer.operators.embed import Columns
 from mercer.operators.expression import Expression, constant, evaluate, leaf, leaves, postorder, substitute
 from mercer.operators.statistics import Statistic
 
@@ -49,6 +50,15 @@ class Spec:
     def has_delta(self) -> bool:
         """Whether the kernel treats a point and itself in another way (white noise)."""
         return bool(leaves([self.total], "delta"))
+
+    @cached_property
+    def is_stationary(self) -> bool:
+        """Whether k(x, y) depends on the difference of plain columns alone."""
+        used = {int(s.number) for s in leaves(self.smooth_terms, "statistic")}
+        one_sided = leaves(self.smooth_terms, "row") or leaves(self.smooth_terms, "column")
+        return not one_sided and all(
+            self.statistics[g].centred and isinstance(self.statistics[g].embed, Columns) for g in used
+        )
 
     @cached_property
     def singular(self) -> frozenset[int]:
