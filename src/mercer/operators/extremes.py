@@ -141,9 +141,21 @@ def _merge(best: Tensor, where: Tensor, tile: Tensor, offset: int) -> None:
     hopeful = (tile.amax(1) > best[:, -1]).nonzero().squeeze(1)
     if not len(hopeful):
         return
-    values, at = _first_largest(tile[hopeful], min(best.shape[1], tile.shape[1]))
+    k, tile = best.shape[1], tile.index_select(0, hopeful)
+    better = tile > best[hopeful, -1:]
+    counts = better.sum(1)
+    width = int(counts.max())
+    if 4 * width > tile.shape[1]:
+        values, at = _first_largest(tile, min(k, tile.shape[1]))
+    else:
+        # In all tiles but the first few entries are better; torch.topk takes three times as long to find them.
+        rows, at = better.nonzero(as_tuple=True)
+        slot = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
+        values, columns = tile.new_full((len(tile), width), -torch.inf), at.new_zeros(len(tile), width)
+        values[rows, slot], columns[rows, slot] = tile[rows, at], at
+        at = columns
     values, at = torch.cat([best[hopeful], values], 1), torch.cat([where[hopeful], at + offset], 1)
-    order = values.argsort(dim=1, descending=True, stable=True)[:, : best.shape[1]]
+    order = values.argsort(dim=1, descending=True, stable=True)[:, :k]
     best[hopeful], where[hopeful] = values.gather(1, order), at.gather(1, order)
 
 
