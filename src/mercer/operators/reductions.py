@@ -94,11 +94,14 @@ def _with_delta(K: KernelOperator, operands: Operands, v: Tensor, result: Tensor
         return torch.logaddexp(result, v + extra.log().unsqueeze(-1))
     rows, columns = K.identity.pairs()
     more = v[..., columns, :] + extra[..., rows].log().unsqueeze(-1)  # (*batch, p, t)
-    hit, place = rows.unique(return_inverse=True)
-    top = more.detach().new_full((*more.shape[:-2], len(hit), more.shape[-1]), -torch.inf)
-    top = top.index_reduce(-2, place, more.detach(), "amax").nan_to_num(neginf=0.0)
-    summed = torch.zeros_like(top).index_add(-2, place, (more - top[..., place, :]).exp()).log() + top
-    return result.index_copy(-2, hit, torch.logaddexp(result[..., hit, :], summed))
+    # Pairs are ordered by row; beside the sum so far every row gets as many places as the most it has.
+    counts = torch.bincount(rows, minlength=result.shape[-2])
+    slot = 1 + torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
+    width = 1 + (int(counts.max()) if len(counts) else 0)
+    terms = result.new_full((*result.shape[:-1], width, result.shape[-1]), -torch.inf)
+    terms[..., 0, :] = result
+    terms[..., rows, slot, :] = more
+    return terms.logsumexp(-2)
 
 
 class _LogSumExp(torch.autograd.Function):
