@@ -3,6 +3,7 @@
 from mercer.kernels.algebra import On, Power, Product, Scaled, Sum
 from mercer.kernels.base import Kernel
 from mercer.kernels.constant import Constant
+from mercer.kernels.embedding import MeanEmbedding
 from mercer.kernels.functions import FunctionKernel, from_callable
 from mercer.kernels.grammar import parse, to_text
 from mercer.kernels.hamming import Hamming
@@ -30,6 +31,7 @@ __all__ = [
     "Linear",
     "LogNormal",
     "Matern",
+    "MeanEmbedding",
     "On",
     "Pairwise",
     "Parameter",

@@ -10,6 +10,7 @@ import torch
 from mercer.errors import ShapeError
 from mercer.kernels.arguments import Arguments
 from mercer.kernels.binder import Binder
+from mercer.kernels.embedding import MeanEmbedding
 from mercer.kernels.parameters import Domain, Value
 from mercer.kernels.points import as_points, column_names, require_usable
 from mercer.operators.expression import Expression
@@ -73,6 +74,10 @@ class Kernel(Arguments):
         ]
         operator = KernelOperator(*points, *theta, spec=spec, symmetric=symmetric)
         return operator if plan is None else operator.with_plan(plan)
+
+    def mean_embedding(self, X: Any, weights: Any = None) -> MeanEmbedding:
+        """The mean of the kernel over a sample, with distances to others; see :class:`mercer.kernels.MeanEmbedding`."""
+        return MeanEmbedding(self, X, weights)
 
     def trace(self, binder: Binder) -> list[Expression]:
         """The terms of the kernel, written with the binder's statistics and hyperparameters."""

@@ -13,10 +13,12 @@ from mercer.errors import ShapeError
 from mercer.operators.base import Operator
 from mercer.operators.direct_solution import DirectSolution
 from mercer.operators.expression import evaluate, leaf
+from mercer.operators.extremes import Extremes, topk
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.planning import Plan, Request, radius
 from mercer.operators.plans import Algorithm, choose
 from mercer.operators.product import Call, KernelDense
+from mercer.operators.reductions import logsumexp
 from mercer.operators.spec import Spec, self_values
 
 Index = slice | Tensor
@@ -273,6 +275,24 @@ class KernelOperator(Operator):
         values[leaf("delta")] = coincident.to(operands.like.dtype)
         (k,) = evaluate([spec.total], values)
         return k.expand(*self.batch_shape, len(rows)).to(self.dtype)
+
+    # reductions beside the sum
+
+    def logsumexp(self, v: Tensor | None = None) -> Tensor:
+        """``log sum_j exp(v_j) K_ij`` without underflow; see :func:`mercer.operators.logsumexp`."""
+        return logsumexp(self, v)
+
+    def topk(self, k: int, dim: int = -1, *, largest: bool = True, exclude_self: bool = False) -> Extremes:
+        """The ``k`` largest entries along ``dim`` and where they are; see :func:`mercer.operators.topk`."""
+        return topk(self, k, dim, largest=largest, exclude_self=exclude_self)
+
+    def max(self, dim: int = -1) -> Extremes:
+        """The largest entry of every row (``dim=-1``) or column (``-2``) and where it is."""
+        return Extremes(*(t.squeeze(dim) for t in topk(self, 1, dim)))
+
+    def min(self, dim: int = -1) -> Extremes:
+        """The smallest entry of every row (``dim=-1``) or column (``-2``) and where it is."""
+        return Extremes(*(t.squeeze(dim) for t in topk(self, 1, dim, largest=False)))
 
     # slicing and batches
 

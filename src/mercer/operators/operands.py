@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -138,3 +138,9 @@ class Operands:
     def numbers(self) -> dict[int, float]:
         """The scalar hyperparameters as numbers, by theta slot."""
         return {slot: float(t) for slot, t in zip(self.spec.scalars, self.theta, strict=True)}
+
+
+def with_spec(operands: Operands, spec: Spec) -> Operands:
+    """The same tensors for a map of the same leaves, or of some of them."""
+    theta = dict(zip(operands.spec.scalars, operands.theta, strict=True))
+    return replace(operands, spec=spec, theta=tuple(theta[slot] for slot in spec.scalars))

@@ -75,6 +75,12 @@ def _simplify_pow(x: Expression, y: Expression) -> Expression | None:
     return square * x if p % 2 else square
 
 
+def _simplify_maximum(x: Expression, y: Expression) -> Expression | None:
+    if x.is_constant:
+        x, y = y, x
+    return clamp(x, min=y.number) if y.is_constant else None  # torch.maximum takes no numbers
+
+
 def _power_rule(node: Expression, i: int) -> Expression:
     x, p = node.args
     return p.number * make("pow", x, p.number - 1.0)
@@ -142,6 +148,7 @@ OPERATIONS |= {
         _binary(torch.maximum),
         lambda n, i: _call("step", n.args[i] - n.args[1 - i]),
         torch.maximum,
+        _simplify_maximum,
     ),
     # 1 where the argument is positive, 1/2 at 0 (so that both sides of a maximum share a tie), else 0.
     "step": Operation(_unary(special.step), lambda n, i: constant(0.0), special.step),

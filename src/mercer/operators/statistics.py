@@ -33,6 +33,7 @@ class Statistic:
     embed: Embed = field(default_factory=Columns)
     centred: ClassVar[bool] = False
     foldable: ClassVar[bool] = False  # whether panels can multiply the raw value by a number for free
+    nonnegative: ClassVar[bool] = False  # whether it is never below 0
 
     def points(self, X: Tensor, theta: tuple[Tensor, ...], center: Tensor | None) -> Tensor:
         """The embedded points ``(*batch, n, r)``."""
@@ -95,6 +96,7 @@ class SquaredDistance(Statistic):
 
     centred: ClassVar[bool] = True
     foldable: ClassVar[bool] = True
+    nonnegative: ClassVar[bool] = True
 
     def pairs(self, E: Tensor, F: Tensor, parameters: tuple[Tensor, ...] = ()) -> Tensor:
         return (E - F).square().sum(-1)
@@ -187,6 +189,7 @@ class L1Distance(Statistic):
     """sum_k |e_k - f_k|, on centred points; three elementwise passes a column, no cancellation."""
 
     centred: ClassVar[bool] = True
+    nonnegative: ClassVar[bool] = True
 
     def pairs(self, E: Tensor, F: Tensor, parameters: tuple[Tensor, ...] = ()) -> Tensor:
         return (E - F).abs().sum(-1)
@@ -222,6 +225,8 @@ class _L1Panels:
 @dataclass(frozen=True)
 class Mismatch(Statistic):
     """Weighted number of columns that differ; the embedding is codes, then square roots of weights (``Codes``)."""
+
+    nonnegative: ClassVar[bool] = True
 
     def pairs(self, E: Tensor, F: Tensor, parameters: tuple[Tensor, ...] = ()) -> Tensor:
         c = E.shape[-1] // 2

@@ -117,11 +117,7 @@ class Tiles:
             for b in self._exact:
                 buffers[b][:, : block.square].diagonal().zero_()
         elif self._coincident is not None:
-            rows, columns = self._coincident
-            first, last = torch.searchsorted(rows, torch.tensor([block.i0, block.i1], device=rows.device)).tolist()
-            near = columns[first:last]
-            inside = (near >= block.j0) & (near < block.j1)
-            at = rows[first:last][inside] - block.i0, near[inside] - block.j0
+            at = meetings(block, self._coincident, buffers[0].device)
             for b in self._exact:
                 buffers[b][at] = 0.0
 
@@ -159,3 +155,15 @@ class Tiles:
 
         parallel.run(work, workers)
         return K
+
+
+def meetings(block: Block, pairs: tuple[Tensor, Tensor] | None, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Where in a block a point meets itself, rows and columns; ``pairs`` are those of :class:`Identity`, if any."""
+    if pairs is None:
+        own = torch.arange(block.square, device=device)
+        return own, own
+    rows, columns = pairs
+    first, last = torch.searchsorted(rows, torch.tensor([block.i0, block.i1], device=device)).tolist()
+    near = columns[first:last]
+    inside = (near >= block.j0) & (near < block.j1)
+    return rows[first:last][inside] - block.i0, near[inside] - block.j0
