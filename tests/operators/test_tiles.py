@@ -11,7 +11,8 @@ from mercer.operators.product import reference_rows
 from mercer.operators.pull import DenseCotangent, OuterCotangent, pull
 from mercer.operators.spec import Spec
 from mercer.operators.statistics import DotProduct, L1Distance, Mismatch, SquaredDistance
-from mercer.operators.tiles import Tiles, blocks, tile_shape
+from mercer.operators.tile_shape import tile_shape
+from mercer.operators.tiles import Tiles, blocks
 
 S0, S1, T0, ROW, COLUMN = (
     leaf("statistic", 0),

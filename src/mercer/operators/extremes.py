@@ -102,7 +102,7 @@ def _search(K: KernelOperator, k: int, largest: bool, exclude_self: bool) -> Ext
     parts = []
     for i in range(0, n, step):
         rows = torch.arange(i, min(i + step, n), device=indices.device).repeat_interleave(k)
-        parts.append(K._entries(rows, indices[i : i + step].flatten()))
+        parts.append(K.entries(rows, indices[i : i + step].flatten()))
     values = torch.cat(parts) if parts else indices.new_empty(0, dtype=K.dtype)
     return Extremes(values.reshape(n, k), indices)
 
