@@ -14,7 +14,7 @@ from mercer.testing.subject import KernelSubject
 ROUND_OFF = 1e-12  # of float64 GEMMs on a few points, in units of the largest entry
 
 
-@kernel_property(Case(2, 3, 1), Case(129, 64, 3), fields=("n", "m", "d"), every_dtype=True)
+@kernel_property(Case(129, 64, 3), fields=("n", "m", "d"), every_dtype=True)
 def symmetry(subject: KernelSubject, case: Case) -> Iterator[Finding]:
     """k(x, y) = k(y, x), and k(X) is symmetric."""
     X, Y = subject.points(case), subject.points(case, 1)
@@ -28,7 +28,7 @@ def symmetry(subject: KernelSubject, case: Case) -> Iterator[Finding]:
     )
 
 
-@kernel_property(Case(n=5), Case(n=40), Case(n=40, d=1), Case(n=40, seed=1), fields=("n", "d"))
+@kernel_property(Case(n=40), Case(n=40, d=1), fields=("n", "d"))
 def psd(subject: KernelSubject, case: Case) -> Iterator[Finding]:
     """k(X) is positive semidefinite: no eigenvalue is below -1e-13 of the largest."""
     K = subject.matrix(subject.points(case)).to_dense()
@@ -36,7 +36,7 @@ def psd(subject: KernelSubject, case: Case) -> Iterator[Finding]:
     yield Finding("minus the smallest eigenvalue, of the largest", -float(values[0] / values.abs().max()), 1e-13)
 
 
-@kernel_property(Case(1, 1, 1, 1), Case(7, 5))
+@kernel_property(Case(7, 5))
 def transpose(subject: KernelSubject, case: Case) -> Iterator[Finding]:
     """k(X, Y).T is k(Y, X), lazily and as a dense matrix."""
     X, Y = subject.points(case), subject.points(case, 1)
@@ -50,7 +50,7 @@ def transpose(subject: KernelSubject, case: Case) -> Iterator[Finding]:
     yield close("k(X, Y).T @ v", K.T @ v, dense.T @ v, ROUND_OFF)
 
 
-@kernel_property(Case(1, 1, 1, 1), Case(12, 9))
+@kernel_property(Case(12, 9), fields=("n", "m", "d"))
 def blocks(subject: KernelSubject, case: Case) -> Iterator[Finding]:
     """Blocks, rows and entries of the lazy matrix are those of the dense one."""
     X = subject.points(case)
@@ -58,7 +58,7 @@ def blocks(subject: KernelSubject, case: Case) -> Iterator[Finding]:
     yield from indexing_findings("k(X, Y)", subject.matrix(X, subject.points(case, 1)), case)
 
 
-@kernel_property(Case(n=1, d=1), Case(n=12), fields=("n", "d"))
+@kernel_property(Case(n=12), fields=("n", "d"))
 def diagonal(subject: KernelSubject, case: Case) -> Iterator[Finding]:
     """The diagonal of k(X) and of its blocks is that of the dense matrix, and the definition's."""
     X = subject.points(case)

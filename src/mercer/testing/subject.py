@@ -15,6 +15,7 @@ from torch import Tensor
 from mercer.arrays import as_tensor
 from mercer.errors import ShapeError
 from mercer.kernels import Kernel, to_text
+from mercer.kernels.binder import Ones
 from mercer.operators import KernelOperator
 from mercer.operators.plans import PLANS
 from mercer.testing.case import SIZES, Case
@@ -193,7 +194,8 @@ class KernelSubject:
     def is_shift_invariant(self, case: Case) -> bool:
         """Whether the kernel sees differences of points only."""
         spec = self.matrix(self.points(case)).spec
-        return bool(spec.statistics) and not spec.row_values and all(s.centred for s in spec.statistics)
+        row_values = all(isinstance(value, Ones) for value in spec.row_values)
+        return row_values and all(s.centred for s in spec.statistics)
 
     def is_differentiable(self, case: Case) -> bool:
         """Whether the kernel has gradients in its points: whole numbers and functions of single points have none."""
