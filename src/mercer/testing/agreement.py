@@ -16,38 +16,45 @@ from mercer.testing.subject import NEGLIGIBLE, Array, KernelSubject
 _EXACT = ("dense", "tiles")
 
 
-def within(subject: KernelSubject, what: str, result: Tensor, exact: Array, v: Tensor, allowed: float, largest: float) -> Finding:
-    """|result - K v| against ``allowed`` times ||K| |v||, everything in float64."""
-    if not np.isfinite(exact).all():
-        return claim(f"{what}: the definition is not finite", False)
-    w = v.detach().double().numpy()
-    error = float(np.linalg.norm(result.detach().double().numpy() - exact @ w))
-    size = float(np.linalg.norm(np.abs(exact) @ np.abs(w)))
-    floor = NEGLIGIBLE * largest * np.sqrt(len(exact)) * float(np.abs(w).sum()) + 1e-300
-    return Finding(f"{what}, relative to ||K| |v||", error / (size or 1.0), allowed + floor / (size or 1.0))
+class Comparison:
+    """k(X) or k(X, Y) by its definition, and the error that products may have: ``allowed`` of ||K| |v||."""
+
+    def __init__(self, subject: KernelSubject, X: Tensor, Y: Tensor | None) -> None:
+        self.rows = subject.some_rows(len(X), len(X if Y is None else Y))
+        self.exact: Array = subject.exact(X, Y, self.rows)
+        self.bound, self.largest = subject.bound(X, Y), subject.largest(X, Y)
+
+    def __call__(self, what: str, result: Tensor, v: Tensor, allowed: float | None = None) -> Finding:
+        """``result`` against K @ v, everything in float64."""
+        if not np.isfinite(self.exact).all():
+            return claim(f"{what}: the definition is finite", False)
+        w = v.detach().double().numpy()
+        error = float(np.linalg.norm(result[self.rows].detach().double().numpy() - self.exact @ w))
+        size = float(np.linalg.norm(np.abs(self.exact) @ np.abs(w)))
+        floor = NEGLIGIBLE * self.largest * np.sqrt(len(self.exact)) * float(np.abs(w).sum()) + 1e-300
+        limit = (self.bound if allowed is None else allowed) + floor / (size or 1.0)
+        return Finding(f"{what}, relative to ||K| |v||", error / (size or 1.0), limit)
 
 
 def _products(subject: KernelSubject, case: Case, *, exact_plans_only: bool) -> Iterator[Finding]:
     """k(X) and k(X, Y) by every plan, and as dense matrices."""
     X, Y = subject.points(case), subject.points(case, 1)
     for name, other in (("k(X)", None), ("k(X, Y)", Y)):
-        exact, K = subject.exact(X, other), subject.matrix(X, other)
-        bound, largest = subject.bound(X, other), subject.largest(X, other)
-        limit = torch.finfo(case.dtype).max
-        if max(largest, float(np.abs(exact).max(initial=0.0))) * (len(X) + case.m) > 0.01 * limit:
+        compare, K = Comparison(subject, X, other), subject.matrix(X, other)
+        greatest = max(compare.largest, float(np.abs(compare.exact).max(initial=0.0)))
+        if greatest * (case.n + case.m) > 0.01 * torch.finfo(case.dtype).max:
             raise NotApplicable(f"the values pass the largest {case.dtype}")
-        v = subject.rhs(case, exact.shape[1])
+        v = subject.rhs(case, K.shape[1])
         stated = K.with_plan("tiles").plan.error
         for plan in _EXACT if exact_plans_only else subject.plans(K):
             chosen = K.with_plan(plan)
             # a plan that approximates says so in its error
-            allowed = bound if chosen.plan.error <= 1.01 * stated else max(bound, chosen.plan.error)
+            allowed = max(compare.bound, chosen.plan.error) if chosen.plan.error > 1.01 * stated else compare.bound
             result = chosen @ v
-            yield claim(f"{name} @ v by plan {plan!r} has type {case.dtype}, not {result.dtype}", result.dtype == v.dtype)
-            yield within(subject, f"{name} @ v by plan {plan!r}", result, exact, v, allowed, largest)
+            yield claim(f"{name} @ v by plan {plan!r} is {case.dtype}, not {result.dtype}", result.dtype == v.dtype)
+            yield compare(f"{name} @ v by plan {plan!r}", result, v, allowed)
         if not exact_plans_only:
-            eye = torch.eye(exact.shape[1], dtype=case.dtype)
-            yield within(subject, f"{name}.to_dense()", K.to_dense(), exact, eye, bound, largest)
+            yield compare(f"{name}.to_dense()", K.to_dense(), torch.eye(K.shape[1], dtype=case.dtype))
 
 
 @kernel_property(
@@ -92,12 +99,7 @@ def scaled(subject: KernelSubject, case: Case) -> Iterator[Finding]:
 def thousand(subject: KernelSubject, case: Case) -> Iterator[Finding]:
     """A thousand points, which pass through several tiles, are multiplied as exactly as a few."""
     X, v = subject.points(case), subject.rhs(case, case.n)
-    rows = torch.arange(case.n)
-    if subject.definition is None:  # pairs one by one: some of them are enough
-        rows = torch.linspace(0, case.n - 1, min(case.n, 20)).long()
-    exact = subject.exact(X)[rows] if subject.definition is not None else subject.entries(X, None, rows)
-    result = (subject.matrix(X, plan="tiles") @ v)[rows]
-    yield within(subject, "k(X) @ v by plan 'tiles'", result, exact, v, subject.bound(X), subject.largest(X))
+    yield Comparison(subject, X, None)("k(X) @ v by plan 'tiles'", subject.matrix(X, plan="tiles") @ v, v)
 
 
 @kernel_property(Case(129, 100, 3, 2))
@@ -105,17 +107,14 @@ def tile_size(subject: KernelSubject, case: Case) -> Iterator[Finding]:
     """The size of tiles changes results by round-off only."""
     X, Y = subject.points(case), subject.points(case, 1)
     for name, other in (("k(X)", None), ("k(X, Y)", Y)):
-        exact = subject.exact(X, other)
-        v, bound, largest = subject.rhs(case, exact.shape[1]), subject.bound(X, other), subject.largest(X, other)
+        compare, v = Comparison(subject, X, other), subject.rhs(case, case.n if other is None else case.m)
         for rows, columns in ((17, 23), (3, 64)):
             with tile_shape(rows, columns):
-                what = f"{name} @ v in tiles of {rows} x {columns}"
-                result = subject.matrix(X, other, plan="tiles") @ v
-                yield within(subject, what, result, exact, v, bound, largest)
-    with tile_shape(17, 23):
-        eye = torch.eye(case.n, dtype=case.dtype)
-        dense = subject.matrix(X).to_dense()
-        yield within(subject, "k(X).to_dense() in tiles of 17 x 23", dense, subject.exact(X), eye, bound, largest)
+                K = subject.matrix(X, other, plan="tiles")
+                yield compare(f"{name} @ v in tiles of {rows} x {columns}", K @ v, v)
+                if other is None and rows == 17:
+                    eye = torch.eye(case.n, dtype=case.dtype)
+                    yield compare(f"{name}.to_dense() in tiles of {rows} x {columns}", K.to_dense(), eye)
 
 
 @kernel_property(Case(65, 33, 3, 2), every_dtype=True)
@@ -123,13 +122,11 @@ def thread_count(subject: KernelSubject, case: Case) -> Iterator[Finding]:
     """The number of threads changes results by round-off only."""
     X, Y = subject.points(case), subject.points(case, 1)
     for name, other in (("k(X)", None), ("k(X, Y)", Y)):
-        exact = subject.exact(X, other)
-        v, bound, largest = subject.rhs(case, exact.shape[1]), subject.bound(X, other), subject.largest(X, other)
+        compare, v = Comparison(subject, X, other), subject.rhs(case, case.n if other is None else case.m)
         for count in (1, 2, 3):
             # small tiles, so that each worker has some
             with threads(count), tile_shape(8, 16):
-                result = subject.matrix(X, other, plan="tiles") @ v
-            yield within(subject, f"{name} @ v on {count} threads", result, exact, v, bound, largest)
+                yield compare(f"{name} @ v on {count} threads", subject.matrix(X, other, plan="tiles") @ v, v)
 
 
 @kernel_property(Case(n=9, t=1, dtype=torch.float16), Case(n=9, t=1, dtype=torch.bfloat16), fields=("n", "d"))

@@ -9,9 +9,7 @@ import torch
 from mercer.testing.case import Case
 from mercer.testing.operators import indexing_findings
 from mercer.testing.properties import Finding, NotApplicable, claim, close, kernel_property
-from mercer.testing.subject import KernelSubject
-
-ROUND_OFF = 1e-12  # of float64 GEMMs on a few points, in units of the largest entry
+from mercer.testing.subject import ROUND_OFF, KernelSubject
 
 
 @kernel_property(Case(129, 64, 3), fields=("n", "m", "d"), every_dtype=True)
@@ -33,7 +31,7 @@ def psd(subject: KernelSubject, case: Case) -> Iterator[Finding]:
     """k(X) is positive semidefinite: no eigenvalue is below -1e-13 of the largest."""
     K = subject.matrix(subject.points(case)).to_dense()
     values = torch.linalg.eigvalsh((K + K.mT) / 2.0)
-    yield Finding("minus the smallest eigenvalue, of the largest", -float(values[0] / values.abs().max()), 1e-13)
+    yield Finding("minus the smallest eigenvalue, of the largest", -float(values[0]) / (float(values.abs().max()) or 1.0), 1e-13)
 
 
 @kernel_property(Case(7, 5))
@@ -60,12 +58,10 @@ def blocks(subject: KernelSubject, case: Case) -> Iterator[Finding]:
 
 @kernel_property(Case(n=12), fields=("n", "d"))
 def diagonal(subject: KernelSubject, case: Case) -> Iterator[Finding]:
-    """The diagonal of k(X) and of its blocks is that of the dense matrix, and the definition's."""
+    """The diagonal of k(X) and of its blocks is that of the dense matrix."""
     X = subject.points(case)
     K = subject.matrix(X)
     yield close("k(X).diagonal()", K.diagonal(), K.to_dense().diagonal(), 1e-14)
-    exact = torch.from_numpy(subject.exact(X).diagonal().copy())
-    yield close("k(X).diagonal() against the definition", K.diagonal(), exact, ROUND_OFF)
     n, shift = case.n, case.n // 6
     block = K[2 * shift : n - shift, shift : n - 2 * shift]
     yield close("the diagonal of a block", block.diagonal(), block.to_dense().diagonal(), 1e-14)

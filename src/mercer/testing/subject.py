@@ -25,6 +25,8 @@ Array = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int, int], Any]
 TRIED_DIMS = (1, 2, 3, 5, 17)  # odd on purpose: no size fills a vector register
 SHOWN = 12  # numbers up to which a reproducer prints the points
+PAIRS = 2000  # entries that are computed one by one where there is no definition
+ROUND_OFF = 1e-12  # of float64 GEMMs on a few points, in units of the largest entry
 NEGLIGIBLE = 1e-30  # exponents end at -80, so what should be smaller may be as large as this
 
 
@@ -147,25 +149,29 @@ class KernelSubject:
                 continue
         return found
 
-    def exact(self, X: Tensor, Y: Tensor | None = None) -> Array:
-        """k(X) or k(X, Y) by the definition, in float64."""
-        if self.definition is not None:
-            A = X.detach().double().numpy()
-            B = A if Y is None else Y.detach().double().numpy()
-            K: Array = np.asarray(self.definition(A, B), dtype=np.float64)
-            if K.shape != (len(A), len(B)):
-                raise ShapeError(f"definition(X, Y) has shape {K.shape}, but must have {(len(A), len(B))}.")
-            return K
-        return self.entries(X, Y, torch.arange(len(X)))
+    def exact(self, X: Tensor, Y: Tensor | None = None, rows: Tensor | None = None) -> Array:
+        """Some rows (None: all) of k(X) or k(X, Y) by the definition, in float64."""
+        if self.definition is None:
+            return self._by_pairs(X, Y, torch.arange(len(X)) if rows is None else rows)
+        A = X.detach().double().numpy()
+        B = A if Y is None else Y.detach().double().numpy()
+        K: Array = np.asarray(self.definition(A, B), dtype=np.float64)
+        if K.shape != (len(A), len(B)):
+            raise ShapeError(f"definition(X, Y) has shape {K.shape}, but must have {(len(A), len(B))}.")
+        return K if rows is None else K[rows.numpy()]
 
-    def entries(self, X: Tensor, Y: Tensor | None, rows: Tensor) -> Array:
-        """Some rows of k(X) or k(X, Y), pair by pair in float64: no GEMM, no tiles."""
+    def some_rows(self, n: int, m: int) -> Tensor:
+        """Which rows of an ``(n, m)`` matrix to compare: all where a definition makes them cheap."""
+        most = n if self.definition is not None else max(1, PAIRS // max(1, m))
+        return torch.linspace(0, n - 1, most).long() if n > most else torch.arange(n)
+
+    def _by_pairs(self, X: Tensor, Y: Tensor | None, rows: Tensor) -> Array:
+        """Rows of k(X) or k(X, Y), pair by pair: no GEMM, no tiles."""
         K = self.matrix(X.detach().double(), None if Y is None else Y.detach().double())
-        columns = torch.arange(K.shape[1])
-        i, j = torch.cartesian_prod(rows, columns).T if len(rows) and len(columns) else (rows[:0], columns[:0])
-        values: Array = K[i, j].detach().reshape(len(rows), K.shape[1]).numpy() if len(i) else np.zeros(
-            (len(rows), K.shape[1])
-        )
+        n, m = len(rows), K.shape[1]
+        if not n * m:
+            return np.zeros((n, m))
+        values: Array = K[rows.repeat_interleave(m), torch.arange(m).repeat(n)].detach().reshape(n, m).numpy()
         return values
 
     # errors
