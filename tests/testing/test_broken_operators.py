@@ -61,7 +61,7 @@ def test_a_broken_operator_is_caught_on_a_small_block(name):
     operator, sizes = BROKEN[name]
     with pytest.raises(PropertyError, match=f"{name} does not hold") as caught:
         check_operator(operator, properties=[name])
-    print(caught.value)
+    assert {size: getattr(caught.value.case, size) for size in sizes} == sizes
     assert "check_operator(operator" in str(caught.value)
 
 

@@ -1,12 +1,5 @@
 """Properties that every kernel and every operator has to have, to test your own with."""
 
-# In this order: what is no kernel is told so before round-off and gradients are looked at.
-from mercer.testing import values  # isort: split
-from mercer.testing import form  # isort: split
-from mercer.testing import structure  # isort: split
-from mercer.testing import agreement  # isort: split
-from mercer.testing import edges  # isort: split
-from mercer.testing import gradients  # isort: split
 from mercer.testing.case import Case
 from mercer.testing.check import check_kernel, check_operator
 from mercer.testing.operators import OperatorSubject

@@ -38,7 +38,9 @@ class Case:
 
     def __repr__(self) -> str:
         standard = Case()
-        changed = [f"{name}={getattr(self, name)!r}" for name in self.__dataclass_fields__ if _differs(self, standard, name)]
+        changed = [
+            f"{name}={getattr(self, name)!r}" for name in self.__dataclass_fields__ if _differs(self, standard, name)
+        ]
         return f"Case({', '.join(changed)})"
 
     def describe(self, fields: Sequence[str] = SIZES) -> str:

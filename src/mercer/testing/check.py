@@ -9,6 +9,7 @@ import torch
 from linear_operator.operators import LinearOperator
 
 from mercer.kernels import Kernel
+from mercer.testing import agreement, edges, form, gradients, structure, values
 from mercer.testing.case import Case
 from mercer.testing.operators import OperatorSubject
 from mercer.testing.properties import KERNEL_PROPERTIES, OPERATOR_PROPERTIES, Property, choose
@@ -17,6 +18,8 @@ from mercer.testing.run import Subject, run, run_cases
 from mercer.testing.subject import Array, KernelSubject
 
 DTYPES = (torch.float32, torch.float64)
+# What is no kernel is told so before round-off and gradients are looked at; properties of users come last.
+SUITES = [suite.__name__ for suite in (values, form, structure, agreement, edges, gradients)]
 
 
 def check_kernel(
@@ -68,7 +71,7 @@ def check_kernel(
     True
     """
     subject = KernelSubject(kernel, definition=definition, points=X, d=d, radius=radius)
-    chosen = choose(KERNEL_PROPERTIES, properties, without)
+    chosen = sorted(choose(KERNEL_PROPERTIES, properties, without), key=_suite)
     return _check(subject, chosen, dtypes, case, random_state, report)
 
 
@@ -102,6 +105,11 @@ def check_operator(
     subject = OperatorSubject(operator, definition)
     chosen = choose(OPERATOR_PROPERTIES, properties, without)
     return _check(subject, chosen, (operator.dtype,), case, random_state, report)
+
+
+def _suite(prop: Property) -> int:
+    module = prop.check.__module__
+    return SUITES.index(module) if module in SUITES else len(SUITES)
 
 
 def _check(

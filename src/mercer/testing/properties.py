@@ -76,12 +76,13 @@ class Property:
         return [replace(c, dtype=dtype or c.dtype, seed=c.seed + seed) for c in self.cases for dtype in types]
 
 
+SMALLEST = Case(1, 1, 1, 1)
 KERNEL_PROPERTIES: dict[str, Property] = {}
 OPERATOR_PROPERTIES: dict[str, Property] = {}
 
 
 def kernel_property(
-    *cases: Case, smallest: Case = Case(1, 1, 1, 1), fields: tuple[str, ...] = SIZES, every_dtype: bool = False
+    *cases: Case, smallest: Case = SMALLEST, fields: tuple[str, ...] = SIZES, every_dtype: bool = False
 ) -> Callable[[Function], Function]:
     """Add a property of every kernel to :data:`KERNEL_PROPERTIES`, under the name of the function.
 
@@ -97,7 +98,7 @@ def kernel_property(
 
 
 def operator_property(
-    *cases: Case, smallest: Case = Case(1, 1, 1, 1), fields: tuple[str, ...] = ("n", "m", "t")
+    *cases: Case, smallest: Case = SMALLEST, fields: tuple[str, ...] = ("n", "m", "t")
 ) -> Callable[[Function], Function]:
     """Add a property of every operator to :data:`OPERATOR_PROPERTIES`; see :func:`kernel_property`."""
     return _register(OPERATOR_PROPERTIES, cases, smallest, fields, False)

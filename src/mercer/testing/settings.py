@@ -14,7 +14,7 @@ from mercer.operators import tiles
 @contextmanager
 def tile_shape(rows: int, columns: int) -> Iterator[None]:
     """Tiles of ``rows`` x ``columns`` (``columns >= rows``), in every thread of the process."""
-    with mock.patch.object(tiles, "tile_shape", lambda *_: (rows, columns)):
+    with mock.patch.object(tiles, "tile_shape", return_value=(rows, columns)):
         yield
 
 

@@ -31,7 +31,9 @@ def psd(subject: KernelSubject, case: Case) -> Iterator[Finding]:
     """k(X) is positive semidefinite: no eigenvalue is below -1e-13 of the largest."""
     K = subject.matrix(subject.points(case)).to_dense()
     values = torch.linalg.eigvalsh((K + K.mT) / 2.0)
-    yield Finding("minus the smallest eigenvalue, of the largest", -float(values[0]) / (float(values.abs().max()) or 1.0), 1e-13)
+    yield Finding(
+        "minus the smallest eigenvalue, of the largest", -float(values[0]) / (float(values.abs().max()) or 1.0), 1e-13
+    )
 
 
 @kernel_property(Case(7, 5))

@@ -19,7 +19,7 @@ from mercer.kernels.binder import Ones
 from mercer.operators import KernelOperator
 from mercer.operators.plans import PLANS
 from mercer.testing.case import SIZES, Case
-from mercer.testing.properties import NotApplicable, Property
+from mercer.testing.properties import Property
 
 Array = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int, int], Any]
@@ -113,7 +113,7 @@ class KernelSubject:
     # points
 
     def points(self, case: Case, which: int = 0, *, n: int | None = None) -> Tensor:
-        """The points X (``which=0``) or others (1, 2, ...) of a case, ``(n, d)``; fewer points are the first of more."""
+        """The points X (``which=0``), Y (1) or others of a case, ``(n, d)``; fewer points are the first of more."""
         if n is None:
             n = case.m if which == 1 else case.n
         rng = np.random.default_rng([case.seed, which])
@@ -232,6 +232,6 @@ class KernelSubject:
         lines.append(f"check_kernel(kernel{extra}, properties=[{prop.name!r}], case={case!r})")
         for name, which, size in (("X", 0, "n"), ("Y", 1, "m")):
             Z = self.points(case, which)
-            if size in prop.fields and 0 < Z.numel() <= SHOWN:
+            if size in prop.fields and Z.numel() in range(1, SHOWN + 1):
                 lines.append(f"# {name} = {Z.tolist()}")
         return "\n".join(lines)
