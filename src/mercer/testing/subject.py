@@ -206,7 +206,7 @@ class KernelSubject:
     def is_differentiable(self, case: Case) -> bool:
         """Whether the kernel has gradients in its points: whole numbers and functions of single points have none."""
         X = self.points(case)
-        if not len(X) or (not self.drawn_from_normal and bool((X == X.round()).all())):
+        if not len(X) or (not self.drawn_from_normal and torch.equal(X, X.round())):
             return False
         try:
             self.matrix(X.requires_grad_()) @ self.rhs(case, len(X))
