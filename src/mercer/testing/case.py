@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -54,6 +55,11 @@ class Case:
         return ", ".join(parts)
 
 
+def _with_size(case: Case, name: str, size: int) -> Case:
+    changes: dict[str, Any] = {name: size}
+    return replace(case, **changes)
+
+
 def _differs(case: Case, other: Case, name: str) -> bool:
     return bool(getattr(case, name) != getattr(other, name))
 
@@ -84,11 +90,11 @@ def shrink(
         while high - low > 1:
             # the smallest first: most failures begin there
             middle = 0 if low < 0 and high == len(candidates) else (low + high) // 2
-            if still_fails(replace(case, **{name: candidates[middle]})):
+            if still_fails(_with_size(case, name, candidates[middle])):
                 high = middle
             else:
                 low = middle
-        return case if high == len(candidates) else replace(case, **{name: candidates[high]})
+        return case if high == len(candidates) else _with_size(case, name, candidates[high])
 
     for simpler in ({"shift": 0.0}, {"scale": 1.0}):
         candidate = replace(case, **simpler)  # type: ignore[arg-type]

@@ -96,7 +96,7 @@ class OperatorSubject:
 
 def tolerance(dtype: torch.dtype, m: int) -> float:
     """Round-off of a sum of ``m`` products."""
-    return 16.0 * torch.finfo(dtype).eps * max(1, m) ** 0.5
+    return 16.0 * torch.finfo(dtype).eps * float(max(1, m)) ** 0.5
 
 
 def _product(what: str, actual: Tensor, A: Tensor, v: Tensor) -> Finding:

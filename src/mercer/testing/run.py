@@ -17,7 +17,9 @@ from mercer.testing.report import PropertyError, Report, Result
 class Subject(Protocol):
     """What properties are checked on."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """How messages call it."""
 
     @property
     def dims(self) -> Sequence[int]:
