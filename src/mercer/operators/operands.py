@@ -31,9 +31,10 @@ class Identity:
         """Row and column positions ``(p,)`` of all coincident pairs, ordered by row. Points may occur several times."""
         order = torch.argsort(self.columns, stable=True)
         sorted_columns = self.columns[order]
-        first = torch.searchsorted(sorted_columns, self.rows, right=False)
-        counts = torch.searchsorted(sorted_columns, self.rows, right=True) - first
-        rows = torch.repeat_interleave(torch.arange(len(self.rows), device=self.rows.device), counts)
+        wanted = self.rows.contiguous()  # every second row is not, and searchsorted warns about it
+        first = torch.searchsorted(sorted_columns, wanted, right=False)
+        counts = torch.searchsorted(sorted_columns, wanted, right=True) - first
+        rows = torch.repeat_interleave(torch.arange(len(wanted), device=wanted.device), counts)
         starts = torch.repeat_interleave(first - (counts.cumsum(0) - counts), counts)
         return rows, order[starts + torch.arange(len(rows), device=rows.device)]
 
