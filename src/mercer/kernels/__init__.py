@@ -5,7 +5,9 @@ from mercer.kernels.base import Kernel
 from mercer.kernels.constant import Constant
 from mercer.kernels.derivative import Derivative
 from mercer.kernels.functions import FunctionKernel, from_callable
-from mercer.kernels.gpytorch_bridge import from_gpytorch, to_gpytorch
+from mercer.kernels.gpytorch_bridge import to_gpytorch
+from mercer.kernels.gpytorch_kernels import GPyTorchKernel
+from mercer.kernels.gpytorch_translation import from_gpytorch
 from mercer.kernels.gradients import GradientKernel
 from mercer.kernels.grammar import parse, to_text
 from mercer.kernels.hamming import Hamming
@@ -27,6 +29,7 @@ __all__ = [
     "Constant",
     "Derivative",
     "FunctionKernel",
+    "GPyTorchKernel",
     "Gamma",
     "GradientKernel",
     "Hamming",

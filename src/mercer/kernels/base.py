@@ -146,7 +146,7 @@ class Kernel(Arguments):
     # other libraries
 
     def to_gpytorch(self, *, batch_shape: Sequence[int] = ()) -> Any:
-        """A ``gpytorch.kernels.Kernel`` with this kernel's hyperparameters; see :mod:`mercer.kernels.gpytorch_bridge`."""
+        """A ``gpytorch.kernels.Kernel`` with this kernel's hyperparameters; see :func:`mercer.kernels.to_gpytorch`."""
         from mercer.kernels.gpytorch_bridge import to_gpytorch
 
         return to_gpytorch(self, batch_shape=batch_shape)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from numbers import Integral
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -14,7 +13,7 @@ from mercer.kernels.binder import Binder, Ones
 from mercer.kernels.coordinate import Coordinate
 from mercer.operators.difference import Difference
 from mercer.operators.embed import Codes, Columns, Embed, OneHot
-from mercer.operators.expression import Expression, constant, derivatives, leaf, leaves, postorder
+from mercer.operators.expression import Expression, constant, derivatives, leaves, postorder
 from mercer.operators.statistics import DotProduct, SquaredDistance, Statistic
 
 HIGHEST_ORDER = 4
@@ -64,7 +63,8 @@ class Derivative(Kernel):
         total = sum(sum(_listed(name, getattr(self, name))) for name in ("order_x", "order_y"))
         if total > HIGHEST_ORDER:
             raise ValueError(
-                f"derivative({self.order_x!r}, {self.order_y!r}) is of order {total} in all; {HIGHEST_ORDER} is the most."
+                f"derivative({self.order_x!r}, {self.order_y!r}) is of order {total} in all, and {HIGHEST_ORDER} is "
+                f"the most."
             )
 
     def trace(self, binder: Binder) -> list[Expression]:

@@ -58,12 +58,12 @@ class GradientKernel(Arguments):
         return BlockOperator(*(block for row in rows for block in row), n_rows=d + 1, interleaved=self.interleaved)
 
     def stack(self, y: Tensor, gradients: Tensor) -> Tensor:
-        """Values ``(..., n)`` and gradients ``(..., n, d)`` as one vector ``(..., n (d + 1))`` in the matrix's order."""
+        """Values ``(..., n)`` and gradients ``(..., n, d)`` as one vector ``(..., n (d + 1))`` in the rows' order."""
         table = torch.cat([y.unsqueeze(-1), gradients], -1)
         return (table if self.interleaved else table.mT).flatten(-2)
 
     def split(self, v: Tensor, n_columns: int) -> tuple[Tensor, Tensor]:
-        """The values ``(..., n)`` and gradients ``(..., n, d)`` in a vector in the matrix's order; d is ``n_columns``."""
+        """The values ``(..., n)`` and gradients ``(..., n, d)`` in a vector in the rows' order; d is ``n_columns``."""
         shape = (-1, n_columns + 1) if self.interleaved else (n_columns + 1, -1)
         table = v.unflatten(-1, shape)
         table = table if self.interleaved else table.mT

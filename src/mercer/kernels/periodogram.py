@@ -165,4 +165,5 @@ def _fit(points: Array, values: Array, frequencies: Array) -> tuple[Array, Array
         sides = [(np.cos(p), np.sin(p)) for p in phase.T]
         columns += [np.prod(chosen, axis=0) for chosen in itertools.product(*sides)]
     design = np.stack(columns, 1)
-    return design, np.linalg.lstsq(design, values, rcond=1e-10)[0]
+    coefficients: Array = np.linalg.lstsq(design, values, rcond=1e-10)[0].astype(np.float64)
+    return design, coefficients
