@@ -195,6 +195,7 @@ CASES = [
         lambda X, Y: (
             (1.0 / 1.3**2 - (X[:, None, 0] - Y[None, :, 0]) ** 2 / 1.3**4) * np.exp(-0.5 * distance(X, Y, 1.3) ** 2)
         ),
+        degree=2,
         unit=-2,
     ),
     Case("constant", lambda d: Constant(0.8), lambda X, Y: np.full((len(X), len(Y)), 0.8), width=0),

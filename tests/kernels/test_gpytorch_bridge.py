@@ -53,7 +53,7 @@ def trained(kernel, n_steps):
         loss = -likelihood(model(x), y)
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     model.eval()
     with torch.no_grad():
         found = model(torch.linspace(0.0, 1.0, 11, dtype=DOUBLE)[:, None])

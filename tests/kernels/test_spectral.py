@@ -105,15 +105,15 @@ def test_waves_are_found_in_points_that_lie_anywhere():
     np.testing.assert_allclose(kernel.weights, [0.5, 0.125], rtol=0.15)
     assert sum(kernel.weights) == pytest.approx(y.var())
     # a line is as wide as 10 units of data can tell
-    assert (2.0 < np.ravel(kernel.lengthscale)).all()
+    assert (np.ravel(kernel.lengthscale) > 2.0).all()
     assert (np.ravel(kernel.lengthscale) < 10.0).all()
 
 
 def test_a_broad_peak_gives_a_short_lengthscale():
-    x = np.linspace(0.0, 50.0, 400)
+    x = np.linspace(0.0, 25.0, 200)
     truth = SpectralMixture(1, weights=[1.0], frequencies=[1.5], lengthscale=1.0)
-    K = truth(torch.from_numpy(x)[:, None]).to_dense().numpy() + 1e-8 * np.eye(400)
-    y = np.linalg.cholesky(K) @ np.random.default_rng(0).normal(size=400)
+    K = truth(torch.from_numpy(x)[:, None]).to_dense().numpy() + 1e-8 * np.eye(200)
+    y = np.linalg.cholesky(K) @ np.random.default_rng(0).normal(size=200)
     found = SpectralMixture.from_data(x[:, None], y, 1, max_frequency=4.0)
     line = SpectralMixture.from_data(x[:, None], np.sin(2.0 * np.pi * 1.5 * x), 1, max_frequency=4.0)
     assert float(found.frequencies[0, 0]) == pytest.approx(1.5, abs=0.3)
@@ -121,7 +121,7 @@ def test_a_broad_peak_gives_a_short_lengthscale():
 
 
 def test_a_wave_in_two_columns_is_one_component():
-    points = np.random.default_rng(0).uniform(0.0, 3.0, (400, 2))
+    points = np.random.default_rng(0).uniform(0.0, 3.0, (200, 2))
     y = np.sin(2.0 * np.pi * 2.2 * points[:, 0]) * np.cos(2.0 * np.pi * 3.7 * points[:, 1])
     kernel = SpectralMixture.from_data(points, y, 1, max_frequency=6.0)
     np.testing.assert_allclose(kernel.frequencies, [[2.2, 3.7]], atol=0.05)

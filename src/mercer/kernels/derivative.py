@@ -210,7 +210,7 @@ RULES: dict[type[Statistic], Rule] = {
 
 def _listed(name: str, orders: Orders) -> list[int]:
     """Orders as a list; one for a whole number."""
-    listed = [orders] if isinstance(orders, Integral) else list(orders)  # type: ignore[arg-type]
+    listed = list(orders) if isinstance(orders, Sequence) else [orders]
     for order in listed:
         if isinstance(order, bool) or not isinstance(order, Integral) or order < 0:
             raise ValueError(f"derivative({name}={orders!r}): orders are whole numbers >= 0, one for each column.")

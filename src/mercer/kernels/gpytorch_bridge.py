@@ -69,7 +69,7 @@ def _module_class() -> type[Any]:
         def __init__(self, kernel: Kernel, batch_shape: torch.Size) -> None:
             super().__init__(batch_shape=batch_shape)
             found = kernel.hyperparameters()
-            self._start = kernel._with_values({h.path: h.value.detach() for h in found})
+            self._start = kernel._with_values({h.path: h.value.detach() for h in found if h.value.requires_grad})
             self._paths = [h.path for h in found if bool((h.value > 0.0).any())]
             for h in found:
                 if h.path in self._paths:
