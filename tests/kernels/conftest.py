@@ -25,6 +25,7 @@ from mercer.kernels import (
     Pairwise,
     Polynomial,
     RationalQuadratic,
+    SpectralMixture,
     White,
     from_callable,
 )
@@ -58,6 +59,24 @@ def closed_matern(r: Array, nu: float) -> Array:
     return {0.5: 1.0, 1.5: 1.0 + z, 2.5: 1.0 + z + z**2 / 3.0}[nu] * np.exp(-z)
 
 
+def waves(d: int) -> dict[str, Any]:
+    """Weights, frequencies and lengthscales of two waves."""
+    frequencies = np.stack([0.2 * ard(d), 0.1 / ard(d)])
+    return {"weights": [0.7, 0.4], "frequencies": frequencies, "lengthscale": np.stack([ard(d), 1.5 * ard(d)])}
+
+
+def mixture(X: Array, Y: Array, envelope: Callable[[Array], Array], first: int = 0) -> Array:
+    """The two waves of columns ``first`` and on; ``envelope`` is a function of minus half the squared distance."""
+    z = X[:, None] - Y[None]
+    chosen = slice(first, first + X.shape[1])
+    values = waves(first + X.shape[1])
+    parts = zip(values["weights"], values["frequencies"][:, chosen], values["lengthscale"][:, chosen], strict=True)
+    return sum(
+        w * envelope(-0.5 * ((z / scale) ** 2).sum(-1)) * np.cos(2.0 * np.pi * mu * z).prod(-1)
+        for w, mu, scale in parts
+    )
+
+
 def same_point(X: Array, Y: Array) -> Array:
     return np.eye(len(X)) if X is Y else np.zeros((len(X), len(Y)))
 
@@ -73,7 +92,8 @@ class Case:
 
     ``data``: what points it takes, "real", "categories" or "positive"; ``width``: least number of columns;
     ``centred``: whether a common shift of X and Y changes nothing; ``psd``: whether it is positive semidefinite;
-    ``text``: whether it can be written as text; ``degree``: how the values grow with the scale of X.
+    ``text``: whether it can be written as text; ``degree``: how the values grow with the scale of X;
+    ``unit``: the power of the unit of X that the values have.
     """
 
     name: str
@@ -85,6 +105,7 @@ class Case:
     psd: bool = True
     text: bool = True
     degree: int = 0
+    unit: int = 0
 
     def points(self, n: int, d: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> torch.Tensor:
         generator = torch.Generator().manual_seed(1000 * seed + 10 * n + d)
@@ -156,6 +177,26 @@ CASES = [
         lambda X, Y: ((X / ard(X.shape[1]) ** 2) @ Y.T + 0.3) ** 2,
         centred=False,
         degree=4,
+    ),
+    Case("spectral", lambda d: SpectralMixture(2, **waves(d)), lambda X, Y: mixture(X, Y, np.exp)),
+    Case(
+        "spectral_student",
+        lambda d: SpectralMixture(2, envelope="student_t", **waves(d)),
+        lambda X, Y: mixture(X, Y, lambda s: closed_matern(np.sqrt(-2.0 * s), 2.5)),
+    ),
+    Case(
+        "spectral_separable",
+        lambda d: SpectralMixture(2, separable=True, **waves(d)),
+        lambda X, Y: np.prod([mixture(X[:, [j]], Y[:, [j]], np.exp, j) for j in range(X.shape[1])], axis=0),
+    ),
+    Case(
+        "derivative",
+        lambda d: RBF(1.3).derivative([1] + [0] * (d - 1), [1] + [0] * (d - 1)),
+        lambda X, Y: (
+            (1.0 / 1.3**2 - (X[:, None, 0] - Y[None, :, 0]) ** 2 / 1.3**4) * np.exp(-0.5 * distance(X, Y, 1.3) ** 2)
+        ),
+        degree=2,
+        unit=-2,
     ),
     Case("constant", lambda d: Constant(0.8), lambda X, Y: np.full((len(X), len(Y)), 0.8), width=0),
     Case("white", lambda d: White(0.3), lambda X, Y: 0.3 * same_point(X, Y), width=0),

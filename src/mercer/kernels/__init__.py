@@ -3,8 +3,13 @@
 from mercer.kernels.algebra import On, Power, Product, Scaled, Sum
 from mercer.kernels.base import Kernel
 from mercer.kernels.constant import Constant
+from mercer.kernels.derivative import Derivative
 from mercer.kernels.embedding import MeanEmbedding
 from mercer.kernels.functions import FunctionKernel, from_callable
+from mercer.kernels.gpytorch_bridge import to_gpytorch
+from mercer.kernels.gpytorch_kernels import GPyTorchKernel
+from mercer.kernels.gpytorch_translation import from_gpytorch
+from mercer.kernels.gradients import GradientKernel
 from mercer.kernels.grammar import parse, to_text
 from mercer.kernels.hamming import Hamming
 from mercer.kernels.laplacian import Laplacian
@@ -17,13 +22,17 @@ from mercer.kernels.rational_quadratic import RationalQuadratic
 from mercer.kernels.rbf import RBF
 from mercer.kernels.sklearn_kernels import SklearnKernel
 from mercer.kernels.sklearn_translation import Translation, from_sklearn, translate
+from mercer.kernels.spectral import SpectralMixture
 from mercer.kernels.white import White
 
 __all__ = [
     "RBF",
     "Constant",
+    "Derivative",
     "FunctionKernel",
+    "GPyTorchKernel",
     "Gamma",
+    "GradientKernel",
     "Hamming",
     "Hyperparameter",
     "Kernel",
@@ -41,13 +50,16 @@ __all__ = [
     "RationalQuadratic",
     "Scaled",
     "SklearnKernel",
+    "SpectralMixture",
     "Sum",
     "Translation",
     "White",
     "from_callable",
+    "from_gpytorch",
     "from_name",
     "from_sklearn",
     "parse",
+    "to_gpytorch",
     "to_text",
     "translate",
 ]

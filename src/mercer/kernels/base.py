@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -15,6 +15,10 @@ from mercer.kernels.parameters import Domain, Value
 from mercer.kernels.points import as_points, column_names, require_usable
 from mercer.operators.expression import Expression
 from mercer.operators.kernel_operator import KernelOperator
+from mercer.operators.operands import Identity
+
+if TYPE_CHECKING:
+    from mercer.kernels.gradients import GradientKernel
 
 POSITIVE = Domain()
 POSITIVE_VECTOR = Domain(vector=True)
@@ -67,12 +71,16 @@ class Kernel(Arguments):
             Y.shape[:-2],
             *(t.shape[: t.dim() - e] for t, e in zip(binder.theta, binder.event_dims, strict=True)),
         )
+        identity = None
+        if symmetric and spec.side is not None:  # the same points, but each triangle has values of its own
+            symmetric, position = False, torch.arange(X.shape[-2], device=X.device)
+            identity = Identity(position, position)
         points = [_expand(t, (*batch, *t.shape[-2:])) for t in ((X,) if symmetric else (X, Y))]
         theta = [
             t.to(X.device).expand((*batch, *t.shape[t.dim() - e :]))
             for t, e in zip(binder.theta, binder.event_dims, strict=True)
         ]
-        operator = KernelOperator(*points, *theta, spec=spec, symmetric=symmetric)
+        operator = KernelOperator(*points, *theta, spec=spec, symmetric=symmetric, identity=identity)
         return operator if plan is None else operator.with_plan(plan)
 
     def mean_embedding(self, X: Any, weights: Any = None) -> MeanEmbedding:
@@ -122,6 +130,31 @@ class Kernel(Arguments):
         from mercer.kernels.algebra import On
 
         return On(self, columns)
+
+    # derivatives
+
+    def derivative(self, order_x: int | Sequence[int], order_y: int | Sequence[int]) -> Kernel:
+        """The covariance of derivatives of f(x) and f(y): a number for one column, else an order for each.
+
+        See :class:`mercer.kernels.Derivative` for what is smooth enough, and for errors.
+        """
+        from mercer.kernels.derivative import Derivative
+
+        return Derivative(self, order_x, order_y)
+
+    def with_gradients(self, *, interleaved: bool = True) -> GradientKernel:
+        """The covariance of values and gradients together; see :class:`mercer.kernels.GradientKernel`."""
+        from mercer.kernels.gradients import GradientKernel
+
+        return GradientKernel(self, interleaved)
+
+    # other libraries
+
+    def to_gpytorch(self, *, batch_shape: Sequence[int] = ()) -> Any:
+        """A ``gpytorch.kernels.Kernel`` with this kernel's hyperparameters; see :func:`mercer.kernels.to_gpytorch`."""
+        from mercer.kernels.gpytorch_bridge import to_gpytorch
+
+        return to_gpytorch(self, batch_shape=batch_shape)
 
 
 def _expand(t: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:

@@ -88,7 +88,8 @@ class KernelOperator(Operator):
         if self.symmetric:
             return self
         identity = None if self.identity is None else self.identity.mT
-        return self._like(self.Y, self.X, *self.theta, symmetric=False, identity=identity)
+        theta = tuple(-t if slot == self.spec.side else t for slot, t in enumerate(self.theta))
+        return self._like(self.Y, self.X, *theta, symmetric=False, identity=identity)
 
     def _matmul(self, rhs: Tensor) -> Tensor:
         if rhs.dtype != self.dtype:

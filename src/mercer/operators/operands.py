@@ -118,7 +118,9 @@ class Operands:
         """Rows and columns exchanged."""
         if self.right is None:
             return self
-        return Operands(self.spec, self.rights, self.left, self.columns, self.row, self.parameters, self.theta)
+        slots = zip(self.spec.scalars, self.theta, strict=True)
+        theta = tuple(-t if slot == self.spec.side else t for slot, t in slots)
+        return Operands(self.spec, self.rights, self.left, self.columns, self.row, self.parameters, theta)
 
     def select(self, index: int) -> Operands:
         """One matrix of a batch that has been flattened to one leading dimension."""

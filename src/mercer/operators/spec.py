@@ -30,6 +30,8 @@ class Spec:
         terms: the unit of planning; every term may go its own way.
         event_dims: for each theta, 0 (a scalar) or 1 (a vector such as one lengthscale a column).
         name: how error messages call the kernel.
+        side: where k(x, y) is not k(y, x), the theta that is 1, and -1 in the transposed matrix: the terms have to be
+            unchanged when it changes its sign and x and y change places.
     """
 
     statistics: tuple[Statistic, ...]
@@ -37,6 +39,7 @@ class Spec:
     event_dims: tuple[int, ...] = ()
     row_values: tuple[RowValue, ...] = ()
     name: str = "kernel"
+    side: int | None = None
 
     @cached_property
     def total(self) -> Expression:
@@ -83,7 +86,7 @@ class Spec:
     def scaled(self, slot: int) -> Spec:
         """The kernel times the scalar hyperparameter ``theta[slot]``, a new one."""
         terms = tuple(term * leaf("theta", slot) for term in self.terms)
-        return Spec(self.statistics, terms, (*self.event_dims, 0), self.row_values, self.name)
+        return Spec(self.statistics, terms, (*self.event_dims, 0), self.row_values, self.name, self.side)
 
     def __hash__(self) -> int:
         return hash((self.statistics, self.terms, self.row_values))
