@@ -126,7 +126,7 @@ def test_what_is_no_kernel_or_operator_is_refused():
     with pytest.raises(TypeError, match="check_operator needs a linear operator, not tensor"):
         check_operator(torch.eye(3))
     with pytest.raises(PropertyError, match=r"raised ShapeError: definition\(X, Y\) has shape \(\), but must have"):
-        check_kernel(RBF(), definition=lambda X, Y: 1.0, properties=["diagonal"])
+        check_kernel(RBF(), definition=lambda X, Y: 1.0, properties=["agreement"])
 
 
 def test_shrinking_finds_the_edge_and_stops():
