@@ -22,7 +22,7 @@ def product(case, plan):
 
 
 def leaves(case, kernel):
-    data = case.data != "categories"
+    data = not case.discrete
     X, Y = case.points(4, 3).requires_grad_(data), case.points(3, 3, seed=1).requires_grad_(data)
     return X, Y, [h.value.clone().requires_grad_(True) for h in learnt(kernel)]
 
@@ -79,7 +79,7 @@ def test_gradients_do_not_depend_on_tiles(case, monkeypatch):
     for shape in ((512, 1024), (5, 8)):
         monkeypatch.setattr("mercer.operators.tiles.tile_shape", lambda *a, shape=shape: shape)
         X, theta = case.points(23, 3), [h.value.clone().requires_grad_(True) for h in learnt(kernel)]
-        inputs = [X.requires_grad_(case.data != "categories"), *theta]
+        inputs = [X.requires_grad_(not case.discrete), *theta]
         inputs = [t for t in inputs if t.requires_grad]
         K = kernel.with_values(dict(zip(paths, theta, strict=True)))(X, plan="tiles")
         v = torch.linspace(-1.0, 2.0, 23, dtype=DOUBLE)
@@ -90,7 +90,7 @@ def test_gradients_do_not_depend_on_tiles(case, monkeypatch):
 
 def test_gradients_at_coincident_points_are_finite(case):
     X = case.points(3, 3)
-    Y = torch.cat([X[:2], case.points(1, 3, seed=1)]).requires_grad_(case.data != "categories")
+    Y = torch.cat([X[:2], case.points(1, 3, seed=1)]).requires_grad_(not case.discrete)
     kernel = case.kernel(3)
     theta = [h.value.clone().requires_grad_(True) for h in kernel.hyperparameters()]
     bound = kernel.with_values({h.path: t for h, t in zip(kernel.hyperparameters(), theta, strict=True)})

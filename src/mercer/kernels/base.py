@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -18,6 +19,7 @@ from mercer.operators.kernel_operator import KernelOperator
 POSITIVE = Domain()
 POSITIVE_VECTOR = Domain(vector=True)
 NOT_NEGATIVE = Domain(strict=False)
+REAL = Domain(least=-math.inf)
 
 
 class Kernel(Arguments):

@@ -13,6 +13,7 @@ from mercer.operators.planning import Plan
 from mercer.operators.precondition import PivotedCholesky, pivoted_cholesky
 from mercer.operators.sample import Draws, sample
 from mercer.operators.solve import Solution, solve
+from mercer.operators.sparse import to_sparse
 
 __all__ = [
     "OPERATIONS",
@@ -38,4 +39,5 @@ __all__ = [
     "sample",
     "solve",
     "solve_tensor",
+    "to_sparse",
 ]
