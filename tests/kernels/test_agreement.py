@@ -93,6 +93,16 @@ def test_a_thousand_points_agree_with_the_definition(case, dtype):
     require_close(case, None, X, X, v, case.kernel(3)(X, plan="tiles") @ v)
 
 
+def test_neighbours_on_a_long_line_keep_their_distance_in_float32():
+    from mercer.kernels import RBF
+
+    x = torch.tensor([0.0, 1.0, 2.5, 1e6, 1e6 + 1.0, 1e6 + 4.0]).reshape(-1, 1)
+    expected = torch.exp(-0.5 * (x.double() - x.double().T).square())
+    for plan in ("dense", "tiles"):
+        K = RBF()(x, x.clone(), plan=plan) @ torch.eye(6)
+        torch.testing.assert_close(K.double(), expected, rtol=1e-6, atol=1e-30)
+
+
 def test_the_size_of_tiles_changes_the_result_by_round_off_only(case, monkeypatch):
     X, Y = case.points(129, 3), case.points(100, 3, seed=1)
     v, w = torch.randn(129, 2, dtype=torch.float64), torch.randn(100, 2, dtype=torch.float64)

@@ -52,6 +52,8 @@ def test_gradients_of_the_dense_matrix_and_the_diagonal(case):
     paths = [h.path for h in learnt(kernel)]
     X, _, theta = leaves(case, kernel)
     X = X.detach()[:3].requires_grad_(X.requires_grad)
+    if not (X.requires_grad or theta):
+        pytest.skip("nothing to differentiate in")
 
     def both(X, *theta):
         K = kernel.with_values(dict(zip(paths, theta, strict=True)))(X)

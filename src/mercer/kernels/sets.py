@@ -97,8 +97,7 @@ class MeanOfPairs:
 
     def diagonal(self, X: Tensor, *theta: Tensor) -> Tensor:
         """``(p, 1 + room * width) -> (p,)``, a set at a time."""
-        parts = [self(x, x, *theta).reshape(1) for x in X.split(1)]
-        return torch.cat(parts) if parts else X.new_empty(0)
+        return torch.cat([self(X[i : i + 1], X[i : i + 1], *theta)[0] for i in range(len(X))] or [X.new_empty(0)])
 
     def _unpack(self, X: Tensor) -> tuple[Tensor, Tensor]:
         """The points ``(p, room, width)`` and their weights ``(p, room)``: 1 / size of the set, 0 for padding."""
@@ -192,7 +191,8 @@ def _require_packed(X: Tensor, room: int) -> None:
     if torch._C._functorch.maybe_current_level() is not None:
         return
     counts = X.detach()[..., 0]
-    bad = counts.isfinite() & ((counts != counts.round()) | (counts < 0.0) | (counts > room))
+    # finite differences of a whole row move the count a little
+    bad = counts.isfinite() & (((counts - counts.round()).abs() > 1e-3) | (counts < -0.5) | (counts > room + 0.5))
     if bool(bad.any()):
         raise ValueError(
             f"SetKernel: a row begins with the number of its points, 0 to {room}, but one begins with "

@@ -11,8 +11,8 @@ from torch import Tensor
 from mercer.operators.special import reciprocal_or_zero, safe_sqrt
 from mercer.operators.statistics import DotProduct, Panels, Pulled, Statistic
 
-# acos of a cosine that is off by eps is off by eps / sin(angle); where the sine is below this, differences decide.
-LEAST_SINE = 0.25
+# acos of a cosine that is off by eps is off by eps / sin(angle); where the sine is below 1/4, differences decide.
+LARGEST_COSINE = (1.0 - 0.25**2) ** 0.5
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,18 @@ class Angle(Statistic):
     def pull(
         self, W: Tensor, E: Tensor, F: Tensor, dE: Tensor | None, dF: Tensor | None, parameters: Pulled = ()
     ) -> None:
-        cosine = (E @ F.mT).clamp_(-1.0, 1.0)
-        sine = ((1.0 - cosine) * (1.0 + cosine)).sqrt_()
-        DotProduct().pull(W * -reciprocal_or_zero(sine), E, F, dE, dF)
+        # On the sphere d(angle)/de = (cos e - f) / sin; 0 at coincident points, where there is no direction.
+        cosine = E @ F.mT
+        i, j = cosine.abs().gt(LARGEST_COSINE).nonzero(as_tuple=True)
+        sine = ((1.0 - cosine) * (1.0 + cosine)).sqrt()
+        sine[i, j] = 0.5 * (E[i] - F[j]).norm(dim=1) * (E[i] + F[j]).norm(dim=1)
+        W = W * reciprocal_or_zero(sine)
+        DotProduct().pull(-W, E, F, dE, dF)
+        W = W * cosine
+        if dE is not None:
+            dE.addcmul_(W.sum(1, keepdim=True), E)
+        if dF is not None:
+            dF.addcmul_(W.sum(0).unsqueeze(1), F)
 
     def flops(self, width: int) -> float:
         return 2.0 * width + 200.0  # an arc cosine and the search for near pairs
@@ -49,14 +58,13 @@ class Angle(Statistic):
 class _AnglePanels:
     def __init__(self, angle: Angle, E: Tensor, F: Tensor) -> None:
         self.angle, self.E, self.F = angle, E, F
-        self.edge = (1.0 - LEAST_SINE**2) ** 0.5
         zero_rows, zero_columns = (~E.any(1)).nonzero()[:, 0], (~F.any(1)).nonzero()[:, 0]
         self.zeros = (zero_rows, zero_columns) if len(zero_rows) and len(zero_columns) else None
 
     def fill(self, i0: int, i1: int, j0: int, j1: int, out: Tensor, scratch: Tensor) -> None:
         torch.mm(self.E[i0:i1], self.F[j0:j1].mT, out=out)
         torch.abs(out, out=scratch)
-        i, j = scratch.gt(self.edge).nonzero(as_tuple=True)
+        i, j = scratch.gt(LARGEST_COSINE).nonzero(as_tuple=True)
         out.clamp_(-1.0, 1.0).acos_()
         if len(i):
             out[i, j] = self.angle.pairs(self.E[i0 + i], self.F[j0 + j])
