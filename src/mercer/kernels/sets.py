@@ -37,7 +37,7 @@ def pack(points: Any, *, groups: Any = None, room: int | None = None) -> Tensor:
     Raises:
         ShapeError: points of different widths, groups of another length, a set larger than ``room``.
 
-    >>> pack([[1.0, 2.0], [5.0]])
+    >>> pack([[1, 2], [5]])
     tensor([[2., 1., 2.],
             [1., 5., 0.]])
     >>> pack(torch.tensor([[1.0], [5.0], [2.0]]), groups=["a", "b", "a"])
@@ -141,7 +141,7 @@ class SetKernel(Composite):
     Cost: the inner kernel, in plain torch, for every pair of places of two rows, padding included.
     Source: Gärtner et al., Multi-instance kernels (ICML 2002), section 3.1, normalised by averaging.
 
-    >>> A = pack([[0.0, 1.0], [0.0]])
+    >>> A = pack([[0, 1], [0]])
     >>> SetKernel(RBF(), width=1)(A).to_dense()
     tensor([[0.8033, 0.8033],
             [0.8033, 1.0000]])

@@ -89,8 +89,8 @@ class Spectrum(Kernel):
     Source: Leslie, Eskin & Noble, The spectrum kernel (PSB 2002), section 2; normalised as in section 4.
 
     >>> Spectrum(length=2)(encode(["statistics", "computation"])).to_dense()
-    tensor([[1.0000, 0.5721],
-            [0.5721, 1.0000]])
+    tensor([[1.0000, 0.3508],
+            [0.3508, 1.0000]])
     """
 
     def __init__(self, length: int = 3) -> None:

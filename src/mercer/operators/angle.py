@@ -11,8 +11,8 @@ from torch import Tensor
 from mercer.operators.special import reciprocal_or_zero, safe_sqrt
 from mercer.operators.statistics import DotProduct, Panels, Pulled, Statistic
 
-# acos of a cosine that is off by eps is off by eps / sin(angle); where the sine is below 1/4, differences decide.
-LARGEST_COSINE = (1.0 - 0.25**2) ** 0.5
+# acos of a cosine that is off by eps is off by eps / sin(angle); where the sine is below 1/8, differences decide.
+LARGEST_COSINE = (1.0 - 0.125**2) ** 0.5
 
 
 @dataclass(frozen=True)
