@@ -98,9 +98,10 @@ class ChangePoint(Composite):
         if isinstance(self.column, str):
             raise TypeError(f"ChangePoint(column={self.column!r}) names a column, but X has no names. Give a position.")
         alone = binder.on([self.column])
-        slots = [binder.slot(self.hyperparameter(name), 0) for name in ("location", "steepness")]
+        (position,) = alone.all_columns
+        location, steepness = (binder.slot(self.hyperparameter(name), 0) for name in ("location", "steepness"))
         terms = []
         for kernel, after in ((self.before, False), (self.after, True)):
-            row, column = alone.row_value(Side(*alone.all_columns, *slots, after))
+            row, column = alone.row_value(Side(position, location, steepness, after))
             terms += [term * (row * column) for term in kernel.trace(binder)]
         return terms
