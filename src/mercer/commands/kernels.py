@@ -48,7 +48,6 @@ def run(arguments: argparse.Namespace) -> None:
 def kernel_classes() -> dict[str, type[Any]]:
     """The kernels that stand on their own and that a text can build, by name."""
     from mercer import kernels
-    from mercer.kernels.algebra import Composite
 
     found = {name: getattr(kernels, name) for name in sorted(kernels.__all__, key=str.lower)}
     return {
@@ -56,7 +55,6 @@ def kernel_classes() -> dict[str, type[Any]]:
         for name, kernel in found.items()
         if isinstance(kernel, type)
         and issubclass(kernel, kernels.Kernel)
-        and not issubclass(kernel, Composite)
         and kernel is not kernels.Kernel
         and getattr(kernel, "in_grammar", False)
     }

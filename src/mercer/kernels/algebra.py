@@ -34,8 +34,9 @@ def as_kernel(value: Kernel | float) -> Kernel:
 
 
 class Composite(Kernel):
-    """A kernel of other kernels, its arguments of type ``Kernel``."""
+    """A kernel of other kernels, its arguments of type ``Kernel``; the ones here are written with operators."""
 
+    in_grammar: ClassVar[bool] = False
     inner: ClassVar[tuple[str, ...]]
 
     def check(self) -> None:

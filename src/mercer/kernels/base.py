@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 POSITIVE = Domain()
 POSITIVE_VECTOR = Domain(vector=True)
 NOT_NEGATIVE = Domain(strict=False)
+REAL = Domain(least=-math.inf)
 
 
 class Kernel(Arguments):

@@ -86,7 +86,8 @@ class Binder:
         return (0.5 + 0.5 * side) * forth + (0.5 - 0.5 * side) * back
 
     def vector(self, value: Tensor, name: str) -> int:
-        """The slot of a hyperparameter with one entry a column, of shape ``(*batch, width)`` or ``(*batch, 1)``."""
+        """The slot of a hyperparameter with one entry a column: ``(*batch, width)``, ``(*batch, 1)`` or a scalar."""
+        value = value.unsqueeze(-1) if value.dim() == 0 else value
         if value.shape[-1] not in (1, self.width):
             raise ShapeError(
                 f"{name} has {value.shape[-1]} entries, but the kernel sees {self.width} columns. "

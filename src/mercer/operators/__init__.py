@@ -17,6 +17,7 @@ from mercer.operators.planning import Plan
 from mercer.operators.precondition import PivotedCholesky, pivoted_cholesky
 from mercer.operators.sample import Draws, sample
 from mercer.operators.solve import Solution, solve
+from mercer.operators.sparse import to_sparse
 from mercer.operators.toeplitz import ToeplitzOperator, toeplitz
 
 __all__ = [
@@ -51,5 +52,6 @@ __all__ = [
     "sample",
     "solve",
     "solve_tensor",
+    "to_sparse",
     "toeplitz",
 ]

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from mercer.operators import special
+from mercer.operators.arc_cosine import arc_cosine, arc_cosine_expand, arc_cosine_rule
 from mercer.operators.expression import OPERATIONS, TORCH_NAMES, Expression, Operation, clamp, constant, make
+from mercer.operators.wendland import wendland, wendland_expand, wendland_rule
 
 __all__ = ["OPERATIONS", "TORCH_NAMES"]
 
@@ -159,6 +161,10 @@ OPERATIONS |= {
     ),
     # Matern correlation of smoothness ``value`` as a function of s = r^2 (distance in lengthscales, squared).
     "matern": Operation(special.matern, special.matern_rule, special.matern_into, None, special.matern_expand),
+    # Wendland's function of (exponent, smoothness) ``value``, of s = r^2 too.
+    "wendland": Operation(wendland, wendland_rule, None, None, wendland_expand),
+    # Arc-cosine function of order ``value``, of the cosine of an angle.
+    "arc_cosine": Operation(arc_cosine, arc_cosine_rule, None, None, arc_cosine_expand),
 }
 
 TORCH_NAMES |= {

@@ -103,6 +103,7 @@ def _is_singular(root: Expression, statistic: Expression) -> bool:
 
     for node in postorder([root]):
         rough = node.op in singular_roots or (node.op in ("matern", "log_matern") and node.number < 1.0)
+        rough = rough or (node.op == "wendland" and node.value[1] == 0)
         rough = rough or (node.op == "pow" and node.args[1].is_constant and not node.args[1].number.is_integer())
         if rough and reaches(node.args[0]):
             return True
