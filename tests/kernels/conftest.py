@@ -247,7 +247,7 @@ class Case:
             return torch.where(torch.arange(d) < lengths, codes, 0).to(dtype)
         X = torch.randn(n, d, generator=generator, dtype=torch.float64)
         if self.data == "sets":
-            X[:, 0] = torch.randint(1, d, (n,), generator=generator)
+            X[:, 0] = torch.randint(1, max(d, 2), (n,), generator=generator)
             X[:, 1:] *= torch.arange(d - 1) < X[:, :1]
         return (X.abs() + 0.1 if self.data == "positive" else X).to(dtype)
 

@@ -5,6 +5,7 @@ import pytest
 from mercer.testing import KERNEL_PROPERTIES, check_kernel
 
 SLOW = {"thousand": "a thousand points pass through several tiles"}
+UNDEFINED_AT_0 = ("cosine", "tanimoto", "arc_cosine_ard", "arc_cosine_step_ard")  # 0 / 0 at the origin
 NAMES = [pytest.param(name, marks=[pytest.mark.slow(SLOW[name])] if name in SLOW else []) for name in KERNEL_PROPERTIES]
 
 
@@ -24,8 +25,10 @@ def may_be_skipped(case, name):
         "text": not case.text,
         "shifted": not (case.centred and case.data == "real"),
         "scaled": case.data != "real",
-        "denormals": case.data != "real" or case.name == "cosine",  # 0 / 0 at the origin
-        "largest_numbers": case.degree > 0,
+        "denormals": case.data != "real" or case.name in UNDEFINED_AT_0,
+        "largest_numbers": case.degree > 0 or case.data == "bounded",
+        "gradients_dense": case.discrete,
+        "gradients_at_duplicates": case.discrete,
         "batch_of_hyperparameters": not case.kernel(max(3, case.width)).hyperparameters(),
     }
     return reasons.get(name, False)
@@ -35,6 +38,8 @@ def may_be_skipped(case, name):
 def test_every_kernel_has_every_property(case, name):
     if name == "psd" and not case.psd:
         pytest.skip("not positive semidefinite")
+    if case.data == "sets" and name in ("inputs", "largest_numbers"):
+        pytest.skip("a row begins with the number of its points, so other numbers are no set")
     result = check_kernel(case.kernel, properties=[name], **options(case))[name]
     assert result.checks > 0 or may_be_skipped(case, name), result.detail
     if result.status == "skipped":

@@ -57,9 +57,9 @@ def _require_no_overflow(binder: Binder, lengthscale: Tensor) -> None:
     # Tiles work in float32 at least; half types that overflow on the way out are infinite, as everywhere in torch.
     limit = math.log(torch.finfo(torch.promote_types(binder.X.dtype, torch.float32)).max) - 1.0
     largest = float((X.norm(dim=-1).amax(-1) * Y.norm(dim=-1).amax(-1)).max())
-    if largest > limit and binder.X is not binder.Y:  # k(x, x) is one of the entries when both are the same
+    if limit < largest < math.inf and binder.X is not binder.Y:  # k(x, x) is one of the entries when both are the same
         largest = max(float((part @ Y.mT).max()) for part in X.split(1024, -2))
-    if largest > limit:
+    if limit < largest < math.inf:  # NaN and infinity among the points are refused by name after this
         raise ValueError(
             f"Softmax: the largest dot product is {largest:.4g} in lengthscales, and exp of it overflows "
             f"{binder.X.dtype} (limit {limit:.4g}). Use a larger lengthscale, or normalise the points; "

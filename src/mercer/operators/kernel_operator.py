@@ -256,8 +256,8 @@ class KernelOperator(Operator):
         positions = torch.arange(self.shape[-1], device=self.device)
         return self.entries(positions, positions)
 
-    def entries(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """k at pairs of positions, ``(p,), (p,) -> (*batch, p)``, by the definition."""
+    def entries(self, rows: Tensor, columns: Tensor, *, delta: bool = True) -> Tensor:
+        """k at pairs of positions, ``(p,), (p,) -> (*batch, p)``, by the definition; ``delta`` counts white noise."""
         operands, _ = self._operands()
         spec = operands.spec
         values = {}
@@ -273,6 +273,7 @@ class KernelOperator(Operator):
             coincident = self.identity.rows[rows] == self.identity.columns[columns]
         else:
             coincident = (rows == columns) & self.symmetric
+        coincident = coincident & delta
         values[leaf("delta")] = coincident.to(operands.like.dtype)
         (k,) = evaluate([spec.total], values)
         return k.expand(*self.batch_shape, len(rows)).to(self.dtype)

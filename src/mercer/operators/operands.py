@@ -140,7 +140,7 @@ class Operands:
 
     def numbers(self) -> dict[int, float]:
         """The scalar hyperparameters as numbers, by theta slot."""
-        return {slot: float(t) for slot, t in zip(self.spec.scalars, self.theta, strict=True)}
+        return {slot: float(t.detach()) for slot, t in zip(self.spec.scalars, self.theta, strict=True)}
 
 
 def with_spec(operands: Operands, spec: Spec) -> Operands:

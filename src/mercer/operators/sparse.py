@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,9 +14,11 @@ from torch import Tensor
 
 from mercer import config
 from mercer.operators.expression import Expression, constant, evaluate, leaf, substitute
-from mercer.operators.kernel_operator import KernelOperator
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.spec import Spec
+
+if TYPE_CHECKING:
+    from mercer.operators.kernel_operator import KernelOperator
 
 BLOCK = 1 << 18  # pairs whose entries are computed at once
 SLACK = 1.0 + 1e-5  # of the radius: points in float32 are off by round-off, and entries at the edge are 0

@@ -8,13 +8,14 @@ from mercer.operators.plans.dense import DensePlan
 from mercer.operators.plans.kronecker import KroneckerPlan
 from mercer.operators.plans.lowrank import LowRankPlan
 from mercer.operators.plans.mixed import MixedPlan
+from mercer.operators.plans.sparse import SparsePlan
 from mercer.operators.plans.tiles import TilesPlan
 from mercer.operators.plans.toeplitz import ToeplitzPlan
 
 __all__ = ["PLANS", "Algorithm", "choose"]
 
 PLANS: dict[str, Algorithm] = {
-    plan.name: plan for plan in (DensePlan(), TilesPlan(), LowRankPlan(), KroneckerPlan(), ToeplitzPlan())
+    plan.name: plan for plan in (DensePlan(), TilesPlan(), LowRankPlan(), KroneckerPlan(), ToeplitzPlan(), SparsePlan())
 }
 PLANS["mixed"] = MixedPlan(PLANS)
 
