@@ -68,7 +68,10 @@ def convolve_blocks(
                 S, last = _kernel_block(kernel[q], plan), q
             _by_transforms(u[p, q], S, geometry, plan, out[p, q])
 
-    parallel.run(work, workers)
+    if workers == 1:
+        work(0, lambda: None)
+    else:
+        parallel.run(work, workers)
     return out
 
 

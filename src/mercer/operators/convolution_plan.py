@@ -266,7 +266,7 @@ def _candidates(geometry: Geometry, is_complex: bool, itemsize: int) -> Iterator
     for size in (fold << levels for levels in range(8, 40)):
         if size >= n[-1]:
             return
-        if 2 * K <= size:
+        if size >= 2 * K:
             at = f"the kernel is short: blocks of {size}"
             yield replace(base, name="blocks", reason=at, transform=(size,), block=size - K + 1)
         elif size >= fold << 13 and -(-max(L, K) // (size // 2)) <= MOST_PARTS:
