@@ -48,7 +48,8 @@ class KernelSpectrum:
     def _set(self, kernel: Tensor, geometry: Geometry, mode: Mode, method: Method | None) -> None:
         self.kernel, self.geometry, self.mode, self.method = kernel, geometry, mode, method
         n_kernels = kernel.shape[: kernel.dim() - len(geometry.kernel)].numel()
-        self.plan = choose_plan(geometry, n_kernels, n_kernels, kernel.dtype, cached=True, method=method)
+        rows = max(64, n_kernels)  # one kernel mostly serves a batch, whose size is not known yet
+        self.plan = choose_plan(geometry, rows, n_kernels, kernel.dtype, cached=True, method=method)
 
     @cached_property
     def values(self) -> Array | None:
