@@ -47,9 +47,9 @@ def convolve_blocks(
     out: Array = np.empty((*u.shape[:2], *geometry.length), u.dtype)
     if out.size == 0:
         return out
-    if not geometry.covers_window:
+    if geometry.is_empty or not geometry.covers_window:
         out.fill(0)
-    if 0 in u.shape or 0 in kernel.shape or geometry.is_empty:
+    if geometry.is_empty:
         return out
     jobs = list(_row_blocks(u.shape[0], u.shape[1], plan.rows))
     workers = min(plan.workers, parallel.n_workers(), len(jobs))
@@ -68,7 +68,10 @@ def convolve_blocks(
                 S, last = _kernel_block(kernel[q], plan), q
             _by_transforms(u[p, q], S, geometry, plan, out[p, q])
 
-    parallel.run(work, workers)
+    if workers == 1:
+        work(0, lambda: None)
+    else:
+        parallel.run(work, workers)
     return out
 
 
