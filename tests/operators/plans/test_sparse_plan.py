@@ -52,7 +52,9 @@ def test_a_kernel_without_support_and_a_full_matrix_say_why_not():
     with pytest.raises(ValueError, match="nowhere exactly 0"):
         RBF()(points(50)).with_plan("sparse")
     config.set_memory_budget("100kB")
-    with pytest.raises(ValueError, match=r"its 40,000 entries take 2.4 MB while it is made, the memory budget is 100 kB"):
+    with pytest.raises(
+        ValueError, match=r"its 40,000 entries take 2.4 MB while it is made, the memory budget is 100 kB"
+    ):
         Wendland(100.0)(points(200)).with_plan("sparse")
     with pytest.raises(ValueError, match="not for a batch"):
         Wendland(0.1)(points(50).expand(2, -1, -1)).with_plan("sparse")
