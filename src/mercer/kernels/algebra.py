@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
+from mercer.errors import ShapeError
 from mercer.kernels.base import POSITIVE, Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Parameter, Value, format_value
+from mercer.kernels.spectrum import Convolution, Mixture, Multiple, OfColumns, Spectrum
 from mercer.operators.expression import Expression
 
 Column = int | str
@@ -59,6 +61,10 @@ class Sum(Composite):
         """The terms of both."""
         return self.left.trace(binder) + self.right.trace(binder)
 
+    def spectrum(self, d: int) -> Spectrum:
+        """Frequencies of one or the other."""
+        return Mixture((self.left.spectrum(d), self.right.spectrum(d)))
+
     def __repr__(self) -> str:
         return f"{self.left!r} + {_in_brackets(self.right, Sum)}"
 
@@ -79,6 +85,10 @@ class Product(Composite):
             left, right = [total(left)], [total(right)]
         return [a * b for a in left for b in right]
 
+    def spectrum(self, d: int) -> Spectrum:
+        """Sums of frequencies of both."""
+        return Convolution((self.left.spectrum(d), self.right.spectrum(d)))
+
     def __repr__(self) -> str:
         return f"{_in_brackets(self.left, Sum)} * {_in_brackets(self.right, Sum, Product, Scaled)}"
 
@@ -97,6 +107,10 @@ class Scaled(Composite):
         """Each term times the scale."""
         scale = binder.scalar(self.hyperparameter("scale"))
         return [term * scale for term in self.kernel.trace(binder)]
+
+    def spectrum(self, d: int) -> Spectrum:
+        """The scaled spectrum."""
+        return Multiple(self.kernel.spectrum(d), self.hyperparameter("scale"))
 
     def __repr__(self) -> str:
         return f"{format_value(self.scale, real=True)} * {_in_brackets(self.kernel, Sum, Product, Scaled)}"
@@ -120,6 +134,10 @@ class Power(Composite):
     def trace(self, binder: Binder) -> list[Expression]:
         """The power of the summed terms."""
         return [total(self.kernel.trace(binder)) ** float(self.exponent)]
+
+    def spectrum(self, d: int) -> Spectrum:
+        """Sums of as many frequencies as the exponent says."""
+        return Convolution((self.kernel.spectrum(d),) * self.exponent)
 
     def __repr__(self) -> str:
         return f"{_in_brackets(self.kernel, Sum, Product, Scaled, Power)} ** {int(self.exponent)}"
@@ -172,6 +190,13 @@ class On(Composite):
                 f"Give a pandas table, or positions: on([0, 2])."
             )
         return self.kernel.trace(binder.on(positions))
+
+    def spectrum(self, d: int) -> Spectrum:
+        """Frequencies along those columns only."""
+        columns: list[Any] = self._columns()
+        if any(isinstance(c, str) or not -d <= c < d for c in columns):
+            raise ShapeError(f"on({self.columns!r}): a spectrum of points with {d} columns needs positions among them.")
+        return OfColumns(self.kernel.spectrum(len(columns)), tuple(c % d for c in columns), d)
 
     def __repr__(self) -> str:
         return f"{_in_brackets(self.kernel, Sum, Product, Scaled, Power)}.on({self._columns()!r})"
