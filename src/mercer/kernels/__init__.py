@@ -1,5 +1,6 @@
 """What similarity means: kernels, their algebra, their hyperparameters, their text."""
 
+from mercer.kernels import features
 from mercer.kernels.algebra import On, Power, Product, Scaled, Sum
 from mercer.kernels.base import Kernel
 from mercer.kernels.constant import Constant
@@ -16,6 +17,7 @@ from mercer.kernels.rational_quadratic import RationalQuadratic
 from mercer.kernels.rbf import RBF
 from mercer.kernels.sklearn_kernels import SklearnKernel
 from mercer.kernels.sklearn_translation import Translation, from_sklearn, translate
+from mercer.kernels.softmax import Softmax
 from mercer.kernels.white import White
 
 __all__ = [
@@ -39,9 +41,11 @@ __all__ = [
     "RationalQuadratic",
     "Scaled",
     "SklearnKernel",
+    "Softmax",
     "Sum",
     "Translation",
     "White",
+    "features",
     "from_callable",
     "from_name",
     "from_sklearn",

@@ -123,7 +123,9 @@ class Kernel(Arguments):
         """
         at = as_tensor(omega)
         if at.dim() == 0:
-            raise ShapeError("spectral_density(omega): omega must be (..., d); for one column use omega.reshape(-1, 1).")
+            raise ShapeError(
+                "spectral_density(omega): omega must be (..., d); for one column use omega.reshape(-1, 1)."
+            )
         return self.spectrum(at.shape[-1]).density(at.to(torch.float64)).to(at.dtype)
 
     def sample_frequencies(self, n: int, d: int, *, method: str = "iid", random_state: Any = None) -> Tensor:

@@ -12,7 +12,7 @@ from mercer.arrays import generator
 
 
 class Draws(NamedTuple):
-    """Standard normal matrices ``(n, width)``, one for each width asked for, and uniform numbers ``(n, n_uniforms)``."""
+    """Standard normal matrices ``(n, width)``, one for each width asked for; uniform numbers ``(n, n_uniforms)``."""
 
     normals: tuple[Tensor, ...]
     uniforms: Tensor
@@ -81,7 +81,8 @@ def orthogonal_rows(n: int, width: int, source: torch.Generator) -> Tensor:
     Q, R = torch.linalg.qr(torch.randn(blocks, width, width, dtype=torch.float64, generator=source))
     Q = Q * R.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)  # without this Q is not uniform among rotations
     lengths = torch.randn(n, width, dtype=torch.float64, generator=source).norm(dim=1, keepdim=True)
-    return Q.reshape(-1, width)[:n] * lengths
+    rows: Tensor = Q.reshape(-1, width)[:n] * lengths
+    return rows
 
 
 def _uniform(n: int, columns: int, source: torch.Generator) -> Tensor:

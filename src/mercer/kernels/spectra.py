@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -159,12 +159,14 @@ def gamma_quantile(uniforms: Tensor, shape: float) -> Tensor:
     """Quantiles of the Gamma distribution with rate 1."""
     from scipy.special import gammaincinv
 
-    values: Any = np.asarray(gammaincinv(shape, uniforms.detach().cpu().double().numpy()))
+    values = np.asarray(gammaincinv(shape, uniforms.detach().cpu().double().numpy()))
     return torch.from_numpy(values).to(uniforms)
 
 
 def bessel_0(z: Tensor) -> Tensor:
-    """K_0, infinite at 0."""
-    from scipy.special import k0
+    """K_0, infinite at 0; its derivative is -K_1, of first order only."""
+    from scipy.special import k0, k1
 
-    return torch.from_numpy(np.asarray(k0(z.detach().cpu().double().numpy()))).to(z)
+    at = z.detach().cpu().double().numpy()
+    value, slope = (torch.from_numpy(np.asarray(f(at))).to(z) for f in (k0, k1))
+    return value - torch.where(z > 0.0, slope * (z - z.detach()), 0.0)

@@ -2,9 +2,9 @@
 
 One convention throughout: angular frequencies, in radians per unit of x, and no factor in front of the integral,
 
-    k(x, y) = integral of S(w) cos(w . (x - y)) dw,    so k(x, x) = integral of S,    S(w) = (2 pi)^-d integral of k cos.
+    k(x, y) = integral of S(w) cos(w . (x - y)) dw,   k(x, x) = integral of S,   S(w) = (2 pi)^-d integral of k cos.
 
-A frequency is drawn by a fixed map from standard normal and uniform numbers. Whoever calls decides where those come from
+A frequency is a fixed function of standard normal and uniform numbers. Whoever calls decides where those come from
 (``draws.py``): independent ones, orthogonal blocks, or a quasi-random sequence.
 """
 
