@@ -45,17 +45,27 @@ class Features(Arguments):
             ``(*batch, n, n_features)``, in the dtype and on the device of X. Half types are computed in float32.
 
         Raises:
-            ShapeError: X is no matrix of points, or has another number of columns.
+            ShapeError: X is no matrix of points, or has another number of columns; a batch of hyperparameters.
         """
         points = as_points(X, "X")
         if points.shape[-1] != self.d:
             raise ShapeError(f"{type(self).__name__} is for points with {self.d} columns; X has {points.shape[-1]}.")
+        if self.is_batched:
+            raise ShapeError(
+                f"{self!r} has a batch of hyperparameters. features(X) takes one of each; "
+                f"features.as_kernel()(X) takes batches."
+            )
         wide = points.float() if points.dtype in (torch.float16, torch.bfloat16) else points
         return self.compute(wide).to(points.dtype)
 
     def compute(self, X: Tensor) -> Tensor:
         """The features of points ``(*batch, n, d)`` in float32 or float64."""
         raise NotImplementedError
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether some hyperparameter has a batch of values; the kernel of the features takes them one by one."""
+        return any(h.value.dim() > int(h.domain.vector) for h in self.hyperparameters())
 
     def as_kernel(self) -> FeatureKernel:
         """The kernel <phi(x), phi(y)>: of finite rank, and composed like any other."""

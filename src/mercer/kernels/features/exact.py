@@ -146,7 +146,7 @@ def _of_columns(inner: FeatureMap | None, columns: list[int]) -> FeatureMap | No
 
 def _affine(lengthscale: Tensor, bias: Tensor, width: int) -> FeatureMap:
     """The columns in lengthscales, and the square root of the bias beside them if there is one."""
-    has_bias = bool(bias.detach() > 0.0)
+    has_bias = bool((bias.detach() > 0.0).any())
 
     def compute(X: Tensor) -> Tensor:
         scaled = X / lengthscale.to(X)

@@ -108,6 +108,10 @@ class FeatureKernel(Kernel):
             raise ShapeError(
                 f"The features are for points with {self.features.d} columns, but the kernel sees {binder.width}."
             )
+        for known in binder.statistics:
+            embed = known.embed
+            if isinstance(embed, FeatureEmbed) and embed.features is self.features and embed.columns == binder.columns:
+                return [binder.statistic(known)]  # its hyperparameters have their slots already
         found = self.features.hyperparameters()
         events = tuple(int(h.domain.vector and h.value.dim() > 0) for h in found)
         slots = tuple(binder.slot(h.value, e) for h, e in zip(found, events, strict=True))

@@ -111,7 +111,8 @@ class NystromFeatures(Features):
                 f"to the diagonal afterwards: features.as_kernel() + White(...)."
             )
         self._factor: tuple[str, Tensor] | None = None
-        self._lower()
+        if not self.is_batched:
+            self._lower()
 
     def compute(self, X: Tensor) -> Tensor:
         """Triangular solves with the kernel between centres and points."""

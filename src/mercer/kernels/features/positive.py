@@ -38,8 +38,8 @@ class PositiveFeatures(Features):
         d: columns of the points.
         method: how omega is drawn: "orthogonal" (the default), "iid" or "quasi".
         damping: a. 0 gives the features of FAVOR+; :func:`optimal_damping` the best value for given points.
-        hyperbolic: use every omega with both signs: at a = 0 half the variance for twice the features, and more than
-            that saved where |x + y| is small.
+        hyperbolic: use every omega with both signs: at a = 0 the variance is ``1 - exp(-|x + y|^2)`` times that of as
+            many features without, and orthogonal ones gain more.
         random_state: int, generator or None.
 
     Raises:

@@ -62,6 +62,8 @@ class TensorSketch(Features):
 
     def compute(self, X: Tensor) -> Tensor:
         """Products of the transforms of the sketches, transformed back."""
+        if X.numel() == 0:  # which the FFT refuses
+            return X.new_zeros(*X.shape[:-1], self.n_features)
         lengthscale = one_a_column(self.kernel.hyperparameter("lengthscale"), self.d).to(X)
         level = self.kernel.hyperparameter("offset").sqrt().to(X).expand(*X.shape[:-1], 1)
         Z = torch.cat([X / lengthscale, level], -1)  # (*batch, n, d + 1)
