@@ -118,7 +118,7 @@ class Kernel(Arguments):
             ShapeError: ``omega`` is a number.
 
         >>> from mercer.kernels import RBF
-        >>> RBF(lengthscale=2.0).spectral_density([[0.0], [1.0]])
+        >>> RBF(lengthscale=2.0).spectral_density(torch.tensor([[0.0], [1.0]]))
         tensor([0.7979, 0.1080])
         """
         at = as_tensor(omega)

@@ -29,7 +29,7 @@ def variance(X, a=0.0):
 
 
 @pytest.mark.parametrize("method", ["iid", "orthogonal", "quasi"])
-@pytest.mark.parametrize("kernel", [Softmax(1.2), RBF([0.8, 1.0, 1.2, 1.5])], ids=repr)
+@pytest.mark.parametrize("kernel", [Softmax(2.0), RBF([1.6, 2.0, 2.4, 3.0])], ids=repr)
 @pytest.mark.parametrize(
     "arguments", [{}, {"damping": 0.15}, {"hyperbolic": True}, {"hyperbolic": True, "damping": 0.1}]
 )

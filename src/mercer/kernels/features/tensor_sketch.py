@@ -39,7 +39,7 @@ class TensorSketch(Features):
 
     >>> features = TensorSketch(mc.kernels.Polynomial(degree=2), 5000, d=2, random_state=0)
     >>> features(torch.tensor([[1.0, 0.0]])) @ features(torch.tensor([[1.0, 1.0]])).mT  # (1 + 1)^2
-    tensor([[4....]])
+    tensor([[4.0000]])
     """
 
     def __init__(self, kernel: Kernel, n_features: int, *, d: int, random_state: Any = None) -> None:
