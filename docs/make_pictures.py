@@ -88,7 +88,7 @@ def draw_errors(axes: Axes) -> None:
             medians.append(torch.tensor(errors).median())
         axes.loglog(counts, medians, "o-", color=color, lw=2, ms=3.5, label=f'method="{method}"')
     axes.set_xlabel("features")
-    axes.set_title("relative error of RandomFourier(RBF(), d=2)", loc="left", fontsize=9)
+    axes.set_title("relative error of RandomFourier(RBF(sqrt(2)), r, d=2)", loc="left", fontsize=9)
     axes.legend(frameon=False)
 
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 
 from mercer.errors import ShapeError
 from mercer.kernels import (
@@ -27,6 +28,7 @@ from mercer.kernels.features import (
     RandomFourier,
     TensorSketch,
 )
+from mercer.learn import KernelRidge
 
 
 def points(n, d=3, seed=0, dtype=torch.float64):
@@ -129,6 +131,28 @@ def test_a_copy_with_other_values_keeps_what_was_drawn(features):
     assert fresh(X).shape[1] == 32
     fresh.set_params(n_features=64)
     assert not torch.equal(fresh(X), before)
+
+
+def test_a_clone_keeps_what_was_drawn():
+    features = RandomFourier(RBF(1.3), 64, d=3)
+    kernel = 2.0 * features.as_kernel()
+    copy = clone(kernel)
+    X = points(5)
+    torch.testing.assert_close(copy(X).to_dense(), kernel(X).to_dense(), rtol=0.0, atol=0.0)
+    copy.set_params(kernel__features__kernel__lengthscale=0.5)
+    assert features.kernel == RBF(1.3)
+
+
+def test_a_model_of_the_kernel_is_the_ridge_on_the_features():
+    features = RandomFourier(RBF(1.3), 16, d=3)
+    X, Z = points(40), points(7, seed=1)
+    y = torch.sin(X.sum(1))
+    F = features(X)
+    weights = torch.linalg.lstsq(
+        torch.cat([F, 0.1 * torch.eye(16, dtype=torch.float64)]), torch.cat([y, y.new_zeros(16)])
+    ).solution
+    model = KernelRidge(kernel=features.as_kernel(), alpha=0.01).fit(X, y)
+    torch.testing.assert_close(model.predict(Z), features(Z) @ weights, rtol=1e-4, atol=1e-5)
 
 
 def test_two_maps_are_equal_only_if_they_are_one(features):

@@ -60,7 +60,7 @@ def test_hyperbolic_features_have_the_variance_of_the_paper():
 
 
 def test_orthogonal_hyperbolic_features_have_a_lower_error_than_independent_ones():
-    # without both signs the length of omega decides, and orthogonality saves little: 2 (m - 1) / (m (d + 2)) k^2 at most
+    # without both signs the tails of single features decide, which orthogonality leaves as they are
     K = Softmax(2.0)(X).to_dense()
     found = {m: estimates(Softmax(2.0), 16, range(100), method=m, hyperbolic=True) for m in ("iid", "orthogonal")}
     errors = {method: float(((estimate - K) ** 2).mean()) for method, estimate in found.items()}

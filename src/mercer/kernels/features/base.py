@@ -81,6 +81,10 @@ class Features(Arguments):
         other.check()
         return other
 
+    def __sklearn_clone__(self) -> Self:
+        """What ``sklearn.base.clone`` gives: the same map, drawn once; without this, None would draw again."""
+        return self.with_values({})
+
     def __eq__(self, other: object) -> bool:
         return self is other
 
