@@ -1,5 +1,6 @@
 """What similarity means: kernels, their algebra, their hyperparameters, their text."""
 
+from mercer.kernels import features
 from mercer.kernels.additive import ANOVA, Additive
 from mercer.kernels.algebra import On, Power, Product, Scaled, Sum
 from mercer.kernels.arc_cosine import ArcCosine
@@ -86,6 +87,7 @@ __all__ = [
     "Wendland",
     "White",
     "encode",
+    "features",
     "from_callable",
     "from_gpytorch",
     "from_name",

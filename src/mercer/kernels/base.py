@@ -7,13 +7,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from torch import Tensor
 
+from mercer.arrays import as_tensor
 from mercer.errors import ShapeError
 from mercer.kernels.arguments import Arguments
 from mercer.kernels.binder import Binder
+from mercer.kernels.draws import draw
 from mercer.kernels.embedding import MeanEmbedding
 from mercer.kernels.parameters import Domain, Value
 from mercer.kernels.points import as_points, column_names, require_usable
+from mercer.kernels.spectral_measure import SpectralMeasure
 from mercer.operators.expression import Expression
 from mercer.operators.kernel_operator import KernelOperator
 from mercer.operators.operands import Identity
@@ -97,6 +101,70 @@ class Kernel(Arguments):
         """The same kernel with column names replaced by positions in ``names``."""
         changes = {name: child.resolve(names) for name, child in self._children() if isinstance(child, Kernel)}
         return self._rebuild(changes) if changes else self
+
+    # frequencies
+
+    def spectrum(self, d: int) -> SpectralMeasure:
+        """What frequencies a stationary kernel of points with ``d`` columns is made of.
+
+        Raises:
+            TypeError: the kernel is no function of x - y alone, or its frequencies are not known here.
+        """
+        raise TypeError(
+            f"{self!r} has no spectrum: it does not depend on x - y alone, or its frequencies are not known. "
+            f"Stationary kernels have one, and their sums, multiples, products and powers."
+        )
+
+    def spectral_density(self, omega: Any) -> Tensor:
+        r"""The spectral density at angular frequencies (radians per unit of x).
+
+        .. math:: k(x, y) = \int S(\omega) \cos(\omega \cdot (x - y))\, d\omega, \quad
+            k(x, x) = \int S(\omega)\, d\omega
+
+        Args:
+            omega: ``(..., d)``; for points with one column ``(n, 1)``.
+
+        Returns:
+            ``(...)``, in the dtype of ``omega``, computed in float64; infinite where the density is.
+
+        Raises:
+            TypeError: the kernel has no spectrum, or one without a density in closed form: constants, kernels of
+                some columns only, products.
+            ShapeError: ``omega`` is a number.
+
+        >>> from mercer.kernels import RBF
+        >>> RBF(lengthscale=2.0).spectral_density(torch.tensor([[0.0], [1.0]]))
+        tensor([0.7979, 0.1080])
+        """
+        at = as_tensor(omega)
+        if at.dim() == 0:
+            raise ShapeError(
+                "spectral_density(omega): omega must be (..., d); for one column use omega.reshape(-1, 1)."
+            )
+        return self.spectrum(at.shape[-1]).density(at.to(torch.float64)).to(at.dtype)
+
+    def sample_frequencies(self, n: int, d: int, *, method: str = "iid", random_state: Any = None) -> Tensor:
+        """Angular frequencies drawn from the spectral density of points with ``d`` columns, ``(n, d)``, float64.
+
+        The mean of ``k(x, x) * cos(omega @ (x - y))`` over the draws is k(x, y), up to their error.
+
+        Args:
+            n: how many.
+            d: columns.
+            method: "iid", "orthogonal" or "quasi"; each row has the same distribution.
+            random_state: int, generator or None.
+
+        Raises:
+            TypeError: the kernel has no spectrum.
+            ValueError: an unknown method.
+
+        >>> from mercer.kernels import Matern
+        >>> Matern(lengthscale=0.5).sample_frequencies(1000, 3, random_state=0).shape
+        torch.Size([1000, 3])
+        """
+        spectrum = self.spectrum(d)
+        drawn = draw(n, spectrum.widths, spectrum.n_uniforms, method=method, random_state=random_state)
+        return spectrum.frequencies(*drawn).omega
 
     # algebra
 

@@ -12,6 +12,8 @@ from torch import Tensor
 from mercer.kernels.base import POSITIVE_VECTOR, Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Value
+from mercer.kernels.spectra import one_a_column
+from mercer.kernels.waves import PlaneWave
 from mercer.operators.embed import Columns
 from mercer.operators.expression import Expression
 from mercer.operators.statistics import SquaredDistance
@@ -64,3 +66,7 @@ class Cosine(Kernel):
         """1 - s / 2 of the points on a circle."""
         slot = binder.vector(self.hyperparameter("period"), "period")
         return [1.0 - 0.5 * binder.statistic(SquaredDistance(Wave(Columns(binder.columns, slot))))]
+
+    def spectrum(self, d: int) -> PlaneWave:
+        """One frequency and its negative."""
+        return PlaneWave(one_a_column(self.hyperparameter("period"), d))

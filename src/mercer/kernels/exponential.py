@@ -7,6 +7,7 @@ from typing import ClassVar
 from mercer.kernels.base import POSITIVE_VECTOR, Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Value
+from mercer.kernels.spectra import StudentT
 from mercer.operators.expression import Expression, make
 
 
@@ -40,3 +41,7 @@ class Exponential(Kernel):
     def trace(self, binder: Binder) -> list[Expression]:
         """exp(-r)."""
         return [make("matern", binder.squared_distance(self.hyperparameter("lengthscale")), value=0.5)]
+
+    def spectrum(self, d: int) -> StudentT:
+        """Student t frequencies with one degree of freedom."""
+        return StudentT(self.hyperparameter("lengthscale"), d, 0.5)

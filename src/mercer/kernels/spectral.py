@@ -14,6 +14,9 @@ from mercer.errors import ShapeError
 from mercer.kernels.base import NOT_NEGATIVE, POSITIVE, Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Value, as_value
+from mercer.kernels.spectra import Gaussian, StudentT
+from mercer.kernels.spectral_measure import Convolution, Mixture, Multiple, OfColumns, SpectralMeasure
+from mercer.kernels.waves import Modulated
 from mercer.operators.difference import Difference
 from mercer.operators.embed import Columns
 from mercer.operators.expression import Expression, constant, make
@@ -190,6 +193,26 @@ class SpectralMixture(Kernel):
                 mixture = wave(q, columns) + mixture
             product = product * mixture
         return [product]
+
+    def spectrum(self, d: int) -> SpectralMeasure:
+        """The envelope's spectrum around the frequencies of every wave; of a separable kernel, a product of columns."""
+        if self.separable and d > 1:
+            own = [self._spectrum_of(d, slice(j, j + 1)) for j in range(d)]
+            return Convolution(tuple(OfColumns(part, (j,), d) for j, part in enumerate(own)))
+        return self._spectrum_of(d, slice(None))
+
+    def _spectrum_of(self, d: int, columns: slice) -> SpectralMeasure:
+        weights = self.hyperparameter("weights")
+        means, scales = (
+            self.hyperparameter(name).expand(self.n_components, d)[:, columns]
+            for name in ("frequencies", "lengthscale")
+        )
+        width = means.shape[1]
+        waves: list[SpectralMeasure] = []
+        for weight, mean, scale in zip(weights, means, scales, strict=True):
+            envelope = Gaussian(scale, width) if self.envelope == "gaussian" else StudentT(scale, width, 2.5)
+            waves.append(Multiple(Modulated(envelope, mean), weight))
+        return waves[0] if len(waves) == 1 else Mixture(tuple(waves))
 
     def _leaves(self, binder: Binder, name: str, width: int) -> list[list[Expression]]:
         """For each wave a scalar of the map for each column; one that several share is one leaf."""
