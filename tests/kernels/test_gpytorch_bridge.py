@@ -141,7 +141,7 @@ def test_a_sampled_prior_puts_its_value_into_the_parameter():
     module = RBF(Parameter(0.5, prior=LogNormal())).to_gpytorch()
     name, owner, prior, closure, setting = next(iter(module.named_priors()))
     setting(owner, torch.tensor(0.8))
-    assert float(closure(owner)) == pytest.approx(0.8, rel=1e-6)
+    assert closure(owner).item() == pytest.approx(0.8, rel=1e-6)
     assert name == "lengthscale_prior"
     assert prior is module.lengthscale_prior
 
