@@ -55,6 +55,13 @@ def test_defaults_are_equal_weights_and_frequencies_up_to_the_highest():
     assert moved.hyperparameter("frequencies").tolist() == [[1.0], [2.0], [3.0]]
 
 
+def test_a_flat_vector_as_estimators_keep_it_is_the_table_row_by_row():
+    table = [[0.1, 0.2], [0.3, 0.4]]
+    flat = SpectralMixture(2, frequencies=[0.1, 0.2, 0.3, 0.4], lengthscale=1.0)
+    assert flat.hyperparameter("frequencies").tolist() == table
+    torch.testing.assert_close(flat(X).to_dense(), SpectralMixture(2, frequencies=table)(X).to_dense())
+
+
 def test_one_lengthscale_for_all_waves_is_one_hyperparameter_and_one_exponential():
     kernel = SpectralMixture(4, lengthscale=0.5)
     assert kernel.hyperparameter("lengthscale").numel() == 1

@@ -34,8 +34,8 @@ class GradientKernel(Arguments):
     Source: Solak et al., Derivative observations in Gaussian process models of dynamic systems (NIPS 2002).
 
     >>> GradientKernel(RBF(lengthscale=2.0))(torch.zeros(1, 1), torch.ones(1, 1)).to_dense()
-    tensor([[ 0.8825,  0.2206],
-            [-0.2206,  0.1655]])
+    tensor([[ 0.8825, -0.2206],
+            [ 0.2206,  0.1655]])
     """
 
     def __init__(self, kernel: Kernel, interleaved: bool = True) -> None:
@@ -55,7 +55,7 @@ class GradientKernel(Arguments):
                 mirrored = Y is None and b < a
                 row.append(rows[b][a].mT if mirrored else self.kernel.derivative(order_x, order_y)(X, Y))
             rows.append(row)
-        return BlockOperator(*(block for row in rows for block in row), n_rows=d + 1, interleaved=self.interleaved)
+        return BlockOperator.grid(rows, interleaved=self.interleaved)
 
     def stack(self, y: Tensor, gradients: Tensor) -> Tensor:
         """Values ``(..., n)`` and gradients ``(..., n, d)`` as one vector ``(..., n (d + 1))`` in the rows' order."""

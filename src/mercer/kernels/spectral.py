@@ -165,7 +165,8 @@ class SpectralMixture(Kernel):
             value = as_value(given, f"SpectralMixture({name})")
         if name == "weights" or value.dim() > 1:
             return value
-        return value.reshape(-1, 1)
+        # estimators keep hyperparameters as flat vectors: Q d numbers are the table, row by row
+        return value.reshape(Q, -1) if value.numel() % Q == 0 else value.reshape(-1, 1)
 
     def trace(self, binder: Binder) -> list[Expression]:
         """One term: the waves share the differences of the columns."""

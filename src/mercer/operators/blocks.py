@@ -1,7 +1,8 @@
-"""A matrix of blocks of one size, in block order or interleaved."""
+"""A matrix made of blocks, whose rows and columns may stand anywhere in it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,107 +13,107 @@ from mercer.operators.base import Operator, require_dense_memory
 
 
 class BlockOperator(Operator):
-    """[[A_11, ..., A_1s], ..., [A_r1, ..., A_rs]] of operators ``(*batch, n, m)``, none of them stored here.
+    """A grid of operators as one, none of them stored here; :meth:`grid` makes one in block order or interleaved.
 
     Args:
-        blocks: the operators, row by row.
-        n_rows: how many rows of blocks, r.
-        interleaved: entry (i, j) of block (a, b) stands at ``(i r + a, j s + b)``; else at ``(a n + i, b m + j)``.
+        blocks: the operators, row of blocks by row of blocks; those of one row have equally many rows, and so on.
+        rows: for each row of blocks, where its rows stand in the whole, int64; together each place once.
+        columns: the same for columns.
     """
 
-    def __init__(self, *blocks: LinearOperator, n_rows: int, interleaved: bool = False) -> None:
-        super().__init__(*blocks, n_rows=n_rows, interleaved=interleaved)
-        self.n_rows, self.n_columns, self.interleaved = n_rows, len(blocks) // n_rows, interleaved
-        self.rows = [blocks[a * self.n_columns : (a + 1) * self.n_columns] for a in range(n_rows)]
+    def __init__(self, *blocks: LinearOperator, rows: Sequence[Tensor], columns: Sequence[Tensor]) -> None:
+        super().__init__(*blocks, rows=rows, columns=columns)
+        self.rows, self.columns = tuple(rows), tuple(columns)
+        width = len(self.columns)
+        self.blocks = [blocks[a * width : (a + 1) * width] for a in range(len(self.rows))]
+
+    @classmethod
+    def grid(cls, blocks: Sequence[Sequence[LinearOperator]], *, interleaved: bool) -> BlockOperator:
+        """Blocks of one size ``(n, m)``: entry (i, j) of block (a, b) of r x s stands at ``(i r + a, j s + b)`` when
+        interleaved, else at ``(a n + i, b m + j)``."""
+
+        def places(count: int, size: int) -> list[Tensor]:
+            inner = torch.arange(size, device=blocks[0][0].device)
+            return [inner * count + a if interleaved else inner + a * size for a in range(count)]
+
+        n, m = blocks[0][0].shape[-2:]
+        flat = [block for row in blocks for block in row]
+        return cls(*flat, rows=places(len(blocks), n), columns=places(len(blocks[0]), m))
+
+    def _like(self, blocks: Sequence[Sequence[LinearOperator]], rows: Any = None, columns: Any = None) -> BlockOperator:
+        flat = [block for row in blocks for block in row]
+        return BlockOperator(*flat, rows=rows or self.rows, columns=columns or self.columns)
 
     def _size(self) -> torch.Size:
-        *batch, n, m = self.rows[0][0].shape
-        return torch.Size((*batch, n * self.n_rows, m * self.n_columns))
-
-    def _like(self, blocks: list[list[LinearOperator]]) -> BlockOperator:
-        flat = [block for row in blocks for block in row]
-        return BlockOperator(*flat, n_rows=len(blocks), interleaved=self.interleaved)
-
-    def _parts(self, v: Tensor) -> list[Tensor]:
-        """The part of ``(..., m s, t)`` that belongs to each column of blocks, ``(..., m, t)``."""
-        if self.interleaved:
-            return list(v.unflatten(-2, (-1, self.n_columns)).unbind(-2))
-        return list(v.unflatten(-2, (self.n_columns, -1)).unbind(-3))
-
-    def _join(self, parts: list[Tensor], dim: int) -> Tensor:
-        """Parts of length n along the negative ``dim`` as one of length ``n len(parts)``, in order."""
-        at = dim if self.interleaved else dim - 1
-        stacked = torch.stack(parts, at)
-        first = dim - 1
-        return stacked.flatten(first, dim)
+        sizes = (sum(map(len, self.rows)), sum(map(len, self.columns)))
+        return torch.Size((*self.blocks[0][0].shape[:-2], *sizes))
 
     def _matmul(self, rhs: Tensor) -> Tensor:
         v = rhs.unsqueeze(-1) if rhs.dim() == 1 else rhs
-        parts = [part.contiguous() for part in self._parts(v)]
+        parts = [v[..., places, :] for places in self.columns]
         sums = []
-        for row in self.rows:
+        for row in self.blocks:
             products = [block._matmul(part) for block, part in zip(row, parts, strict=True)]
             sums.append(sum(products[1:], products[0]))
-        out = self._join(sums, -2)
+        out = torch.cat(sums, -2)[..., torch.cat(self.rows).argsort(), :]
         return out.squeeze(-1) if rhs.dim() == 1 else out
 
     def _transpose_nonbatch(self) -> LinearOperator:
-        return self._like([[row[b]._transpose_nonbatch() for row in self.rows] for b in range(self.n_columns)])
+        across = [[row[b]._transpose_nonbatch() for row in self.blocks] for b in range(len(self.columns))]
+        return self._like(across, self.columns, self.rows)
 
     def to_dense(self) -> Tensor:
         """All blocks, dense, in their places."""
         require_dense_memory(self, "to_dense() of blocks")
-        return self._join([self._join([block.to_dense() for block in row], -1) for row in self.rows], -2)
+        whole = torch.cat([torch.cat([block.to_dense() for block in row], -1) for row in self.blocks], -2)
+        return whole[..., torch.cat(self.rows).argsort(), :][..., torch.cat(self.columns).argsort()]
 
     def _diagonal(self) -> Tensor:
-        return self._join([self.rows[a][a]._diagonal() for a in range(self.n_rows)], -1)
-
-    def _where(self, index: Tensor, count: int, size: int) -> tuple[Tensor, Tensor]:
-        """(block, position in it) of positions in the whole."""
-        if self.interleaved:
-            return index % count, index // count
-        return index // size, index % size
+        position = torch.arange(self.shape[-1], device=self.device)
+        batch = torch.meshgrid(
+            *(torch.arange(b, device=self.device) for b in self.batch_shape), position, indexing="ij"
+        )
+        return self._get_indices(batch[-1], batch[-1], *batch[:-1])
 
     def _get_indices(self, row_index: Tensor, col_index: Tensor, *batch_indices: Tensor) -> Tensor:
-        n, m = self.rows[0][0].shape[-2:]
         indices = torch.broadcast_tensors(row_index, col_index, *batch_indices)
-        shape = indices[0].shape
         rows, columns, *batch = (i.reshape(-1) for i in indices)
-        a, i = self._where(rows, self.n_rows, n)
-        b, j = self._where(columns, self.n_columns, m)
-        order, found = [], []
-        for r, row in enumerate(self.rows):
+        (a, i), (b, j) = _found(self.rows, rows), _found(self.columns, columns)
+        order, values = [], []
+        for r, row in enumerate(self.blocks):
             for c, block in enumerate(row):
                 (inside,) = ((a == r) & (b == c)).nonzero(as_tuple=True)
-                if len(inside):
-                    order.append(inside)
-                    found.append(block._get_indices(i[inside], j[inside], *(k[inside] for k in batch)))
-        if not found:
-            return torch.zeros(shape, dtype=self.dtype, device=self.device)
-        return torch.cat(found)[torch.argsort(torch.cat(order))].reshape(shape)
+                order.append(inside)
+                values.append(block._get_indices(i[inside], j[inside], *(k[inside] for k in batch)))
+        return torch.cat(values)[torch.cat(order).argsort()].reshape(indices[0].shape)
 
     def _getitem(self, row_index: Any, col_index: Any, *batch_indices: Any) -> LinearOperator:
-        whole = slice(None)
-        if row_index == whole and col_index == whole:
-            return self._like([[block._getitem(whole, whole, *batch_indices) for block in row] for row in self.rows])
-        if not batch_indices:
-            n, m = self.rows[0][0].shape[-2:]
-            row_parts = self._slices(row_index, self.n_rows, n)
-            column_parts = self._slices(col_index, self.n_columns, m)
-            if row_parts is not None and column_parts is not None:
-                return self._like([[block._getitem(row_parts, column_parts) for block in row] for row in self.rows])
-        return super()._getitem(row_index, col_index, *batch_indices)
-
-    def _slices(self, index: Any, count: int, size: int) -> slice | None:
-        """The slice of whole points that an index is, None if it is none: rows of values and gradients together."""
-        if not isinstance(index, slice):
-            return None
-        start, stop, step = index.indices(count * size)
-        if (start, stop, step) == (0, count * size, 1):
-            return slice(None)
-        if not self.interleaved or step != 1 or start % count or stop % count:
-            return None
-        return slice(start // count, stop // count)
+        rows, inner_rows = _chosen(self.rows, row_index)
+        columns, inner_columns = _chosen(self.columns, col_index)
+        blocks = [
+            [block._getitem(i, j, *batch_indices) for block, j in zip(row, inner_columns, strict=True)]
+            for row, i in zip(self.blocks, inner_rows, strict=True)
+        ]
+        return self._like(blocks, rows, columns)
 
     def _expand_batch(self, batch_shape: torch.Size | list[int]) -> LinearOperator:
-        return self._like([[block._expand_batch(batch_shape) for block in row] for row in self.rows])
+        return self._like([[block._expand_batch(batch_shape) for block in row] for row in self.blocks])
+
+
+def _found(places: Sequence[Tensor], index: Tensor) -> tuple[Tensor, Tensor]:
+    """For positions in the whole, which block each is in, and where in it."""
+    sizes = torch.tensor([len(p) for p in places], device=index.device)
+    order = torch.cat(list(places)).argsort()[index]
+    block = torch.repeat_interleave(torch.arange(len(places), device=index.device), sizes)[order]
+    return block, order - (sizes.cumsum(0) - sizes)[block]
+
+
+def _chosen(places: Sequence[Tensor], index: Any) -> tuple[Sequence[Tensor], Sequence[Any]]:
+    """The places of what an index keeps of each block, and the index into the block."""
+    if isinstance(index, slice) and index == slice(None):
+        return places, [slice(None)] * len(places)
+    size = sum(map(len, places))
+    kept = torch.arange(size, device=places[0].device)[index]
+    block, inner = _found(places, kept)
+    members = [(block == a).nonzero(as_tuple=True)[0] for a in range(len(places))]
+    return members, [inner[m] for m in members]
