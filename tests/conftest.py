@@ -1,5 +1,6 @@
 """What holds for every test: fixed seeds, new memory filled with NaN, no network, no settings left behind."""
 
+import os
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,9 @@ import pytest
 import torch
 
 from mercer import config
+
+# Triton reads this when it is imported, which no test may do before: without a GPU its kernels run in the interpreter.
+os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.fixture(autouse=True)

@@ -53,14 +53,14 @@ def backward_source(tile: Tile, targets: Targets, t: int) -> str:
     tail: list[str] = []
     for g in targets.statistics:
         head += panels[g].pull_head()
-        body += [f"h{g} = {next(results)} * G", *panels[g].pull_tile()]
+        body += [f"h{g} = {next(results)} * G", *panels[g].pull_tile(f"h{g}", tile.same)]
         sums += panels[g].pull_sums(f"h{g}")
         tail += panels[g].pull_tail()
     for g in targets.rows:
-        sums.append(Accumulator(f"da{g}", "(BM,)", f"tl.sum({next(results)} * G, 1)"))
+        sums.append(Accumulator(f"da{g}", f"{next(results)} * G"))
         tail.append(f"tl.store(DA{g} + b * n + at, da{g}_all, mask=(at < n) & (c == 0))")
     for k in range(targets.thetas):
-        sums.append(Accumulator(f"dh{k}", "(BM,)", f"tl.sum({next(results)} * G, 1)"))
+        sums.append(Accumulator(f"dh{k}", f"{next(results)} * G"))
         tail.append(f"tl.store(DH{k} + tl.program_id(0), tl.sum(dh{k}_all, 0), mask=c == 0)")
     return kernel_source(tile, ["U", "V", *targets.names], head=head, body=body, sums=sums, tail=tail)
 

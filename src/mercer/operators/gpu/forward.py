@@ -24,14 +24,11 @@ def forward_source(tile: Tile, chunk: int) -> str:
     if tile.dtype == "tl.float32" and chunk > UNROLLED:
         head = [f"z = b * t + c * {chunk} + tl.arange(0, {chunk})"]
         body.append("v = tl.load(V + (z * m)[None, :] + j0 + jj[:, None])")
-        sums = [Accumulator("o", f"(BM, {chunk})", 'tl.dot(value, v, input_precision="tf32x3")')]
+        sums = [Accumulator("o", 'tl.dot(value, v, input_precision="tf32x3")', f"(BM, {chunk})")]
         tail = ["tl.store(O + (z * n)[None, :] + at[:, None], o_all, mask=(at < n)[:, None])"]
         return kernel_source(tile, ["V", "O"], head=head, body=body, sums=sums, tail=tail)
     rows = [f"(b * t + c * {chunk} + {q})" for q in range(chunk)]
     body += [f"v{q} = tl.load(V + {row} * m + j0 + jj)[None, :]" for q, row in enumerate(rows)]
-    if chunk == 1:  # one multiply-add a pair, and a sum over columns at the end only
-        sums = [Accumulator("o0", "(BM, BN)", "value * v0")]
-    else:
-        sums = [Accumulator(f"o{q}", "(BM,)", f"tl.sum(value * v{q}, 1)") for q in range(chunk)]
+    sums = [Accumulator(f"o{q}", f"value * v{q}") for q in range(chunk)]
     tail = [f"tl.store(O + {row} * n + at, o{q}_all, mask=at < n)" for q, row in enumerate(rows)]
     return kernel_source(tile, ["V", "O"], head=[], body=body, sums=sums, tail=tail)

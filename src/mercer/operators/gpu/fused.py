@@ -174,7 +174,7 @@ class _Prepared:
             make_panel(g, spec.statistics[g], operands.left[g].shape[-1], like.dtype, g in spec.singular) for g in used
         )
         same = SYMMETRIC if operands.symmetric else BLOCK if identity is not None else None
-        tile = Tile(panels, printed, same, shape or tile_shape(panels, dtype), dtype)
+        tile = Tile(panels, printed, same, shape or tile_shape(panels, dtype, pulled=bool(pulled)), dtype)
         n, m = operands.shape
         columns = -(-m // tile.shape[1]) * tile.shape[1]
         padded = torch.arange(columns, device=like.device).clamp(max=m - 1)  # the last point fills the last tile
@@ -212,11 +212,13 @@ def _in_rows(v: Tensor, length: int, multiple: int) -> Tensor:
     return torch.nn.functional.pad(v.mT, (0, length - v.shape[1], 0, -v.shape[2] % multiple)).contiguous()
 
 
-def tile_shape(panels: Sequence[Panel], dtype: str) -> tuple[int, int]:
-    """Rows and columns of a tile: what registers hold without spilling (checked by compiling for compute capability 9.0)."""
+def tile_shape(panels: Sequence[Panel], dtype: str, *, pulled: bool) -> tuple[int, int]:
+    """Rows and columns of a tile: the largest that ptxas 12.9 compiles for compute capability 9.0 without spilling."""
     if dtype == "tl.float64":
         return 32, 32
-    return (128, 64) if any(isinstance(panel, SplitPanel) for panel in panels) else (64, 32)
+    if any(isinstance(panel, SplitPanel) for panel in panels):
+        return (128, 32) if pulled else (128, 64)
+    return (32, 32) if pulled else (64, 32)
 
 
 def _exchange_sides(spec: Spec) -> Expression:

@@ -53,11 +53,11 @@ FORMS: dict[type[Statistic], ColumnForm] = {
 
 @dataclass(frozen=True)
 class Accumulator:
-    """A sum over tiles: its name, the shape of what one tile adds, and what it adds."""
+    """A sum over tiles: its name, what one tile adds, and the shape of that; None: a value a pair, summed over columns."""
 
     name: str
-    shape: str
     addend: str
+    shape: str | None = None
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class ColumnPanel:
             return []
         return [f"e{self.g}_{q} = {self._left(f'({self._pulled(q)})')}" for q in range(PULLED_COLUMNS)]
 
-    def pull_tile(self) -> list[str]:
+    def pull_tile(self, w: str, same: str | None) -> list[str]:
         """The column side's columns of this program's chunk."""
         if self.width <= HOISTED_COLUMNS:
             return []
@@ -150,7 +150,7 @@ class ColumnPanel:
         for q in range(c if hoisted else PULLED_COLUMNS):
             wf = f"f{g}_{c + q}" if hoisted else f"wf{g}_{q}"
             text = self.form.pulled.format(w=w, e=f"e{g}_{q}", f=f"f{g}_{q}", wf=wf)
-            sums.append(Accumulator(f"d{g}_{q}", "(BM,)", f"tl.sum({text}, 1)"))
+            sums.append(Accumulator(f"d{g}_{q}", text))
         return sums
 
     def pull_tail(self) -> list[str]:
@@ -261,19 +261,23 @@ class SplitPanel:
         return lines
 
     def tile(self, first_number: int, same: str | None) -> list[str]:
-        """``s<g>`` of one tile; the small products are added up first."""
+        """``s<g>`` of one tile."""
         g = self.g
         lines = [
             f"r{g} = R{g} + (b * m + j0) * {2 * self.padded} + (jj * {2 * self.padded})[None, :] + k{g}[:, None]",
             f"s{g} = tl.zeros((BM, BN), tl.float32)",
         ]
-        offsets = range(0, self.padded, self.step)
-        for other, own, shift in (("low", "high", 0), ("high", "low", 1), ("high", "high", 0)):
-            for k in offsets:
-                left = f"{other}{g}"
-                if self.padded > self.step:
-                    left = f"tl.load(l{g} + {k + (self.padded if other == 'low' else 0)})"
-                lines.append(f"s{g} = tl.dot({left}, tl.load(r{g} + {k + shift * self.padded}), s{g})")
+        if self.padded == self.step:
+            for left, shift in ((f"low{g}", 0), (f"high{g}", self.padded), (f"high{g}", 0)):
+                lines.append(f"s{g} = tl.dot({left}, tl.load(r{g} + {shift}), s{g})")
+        else:
+            lines += [
+                f"for k in range(0, {self.padded}, {self.step}):",
+                f"    high, other = tl.load(l{g} + k), tl.load(r{g} + k)",
+                f"    s{g} = tl.dot(tl.load(l{g} + {self.padded} + k), other, s{g})",
+                f"    s{g} = tl.dot(high, tl.load(r{g} + {self.padded} + k), s{g})",
+                f"    s{g} = tl.dot(high, other, s{g})",
+            ]
         unscale = f"p{first_number}"
         if not self.is_distance:
             return [*lines, f"s{g} = s{g} * {unscale} * {unscale}"]
@@ -300,10 +304,11 @@ class SplitPanel:
         """Before the loop: the gradient columns of this program."""
         return [f"q{self.g} = c * {self.pulled} + tl.arange(0, {self.pulled})"]
 
-    def pull_tile(self) -> list[str]:
-        """The column points of this program's chunk."""
+    def pull_tile(self, w: str, same: str | None) -> list[str]:
+        """The column points of this program's chunk; a coincident pair pulls nothing, and its weight may be large."""
         g = self.g
         return [
+            *([f"{w} = tl.where({same}, 0.0, {w})"] if self.is_distance and same is not None else []),
             f"y{g} = Y{g} + (b * m + j0) * {self.width} + (jj * {self.width})[:, None] + q{g}[None, :]",
             f"f{g} = tl.load(y{g}, mask=(q{g} < {self.width})[None, :], other=0.0)",
         ]
@@ -311,9 +316,9 @@ class SplitPanel:
     def pull_sums(self, w: str) -> list[Accumulator]:
         """What each tile adds to W F, and for distances to the row sums of W."""
         product = f'tl.dot({w}, f{self.g}, input_precision="tf32x3")'
-        sums = [Accumulator(f"d{self.g}", f"(BM, {self.pulled})", product)]
+        sums = [Accumulator(f"d{self.g}", product, f"(BM, {self.pulled})")]
         if self.is_distance:
-            sums.append(Accumulator(f"t{self.g}", "(BM,)", f"tl.sum({w}, 1)"))
+            sums.append(Accumulator(f"t{self.g}", w))
         return sums
 
     def pull_tail(self) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import indent
 
-from mercer.operators.gpu.panels import Accumulator, Panel
+from mercer.operators.gpu.panels import Accumulator, Panel, SplitPanel
 from mercer.operators.gpu.printer import Printed
 
 TILES_A_SUM = 64
@@ -72,9 +72,19 @@ def kernel_source(
 ) -> str:
     """A whole kernel: ``head`` before the loop, ``body`` and ``sums`` for each tile, ``tail`` after it.
 
-    In ``tail``, the sum of accumulator ``x`` is ``x_all``. Tile-shaped accumulators are summed over columns.
+    In ``tail``, the sum of accumulator ``x`` is ``x_all``.
     """
     bm, bn = tile.shape
+    # Sums over columns: where elementwise code lays a tile out, a row is spread over a warp, so that summing it takes five
+    # shuffles, and values a pair are kept until a partial sum is full. A tensor core leaves a row to four threads.
+    late = not any(isinstance(panel, SplitPanel) for panel in tile.panels)
+
+    def addend(s: Accumulator) -> str:
+        return s.addend if s.shape or late else f"tl.sum({s.addend}, 1)"
+
+    def partial(s: Accumulator) -> str:
+        return f"tl.sum({s.name}, 1)" if late and s.shape is None else s.name
+
     start = [
         "BM: tl.constexpr = " + str(bm),
         "BN: tl.constexpr = " + str(bn),
@@ -91,7 +101,7 @@ def kernel_source(
         *(["ri = tl.load(RI + i)"] if tile.same == BLOCK else []),
         *(line for panel in tile.panels for line in panel.head()),
         *head,
-        *(f"{s.name}_all = tl.zeros({_total_shape(s)}, REAL)" for s in sums),
+        *(f"{s.name}_all = tl.zeros({s.shape or '(BM,)'}, REAL)" for s in sums),
     ]
     inner = [
         *(f"b{g} = tl.load(B{g} + b * m + j0 + jj)[None, :]" for g in tile.printed.slots("column")),
@@ -99,22 +109,18 @@ def kernel_source(
         *(line for panel in tile.panels for line in panel.tile(tile.first_numbers[panel.g], tile.same)),
         *tile.printed.lines,
         *body,
-        *(f"{s.name} += {s.addend}" for s in sums),
+        *(f"{s.name} += {addend(s)}" for s in sums),
     ]
     outer = [
-        *(f"{s.name} = tl.zeros({s.shape}, REAL)" for s in sums),
+        *(f"{s.name} = tl.zeros({s.shape or ('(BM, BN)' if late else '(BM,)')}, REAL)" for s in sums),
         f"for j0 in range(j1, tl.minimum(j1 + {TILES_A_SUM * bn}, m), BN):",
         _indented(inner),
-        *(f"{s.name}_all += " + (f"tl.sum({s.name}, 1)" if s.shape == "(BM, BN)" else s.name) for s in sums),
+        *(f"{s.name}_all += {partial(s)}" for s in sums),
     ]
     lines = [*start, f"for j1 in range(0, m, {TILES_A_SUM * bn}):", _indented(outer), *tail]
     signature = ", ".join([*tile.arguments, *arguments, "n", "m", "t"])
     decorator = '@triton.jit(do_not_specialize=["n", "t"])'
     return f"{decorator}\ndef kernel({signature}):\n{_indented(lines)}\n"
-
-
-def _total_shape(s: Accumulator) -> str:
-    return "(BM,)" if s.shape == "(BM, BN)" else s.shape
 
 
 def _indented(lines: Sequence[str]) -> str:
