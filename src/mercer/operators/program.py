@@ -79,9 +79,7 @@ class Program:
     ) -> None:
         numbers = {leaf("theta", i): constant(value) for i, value in theta.items()}
         lowered = substitute(tuple(roots), {**numbers, leaf("delta"): constant(0.0)})
-        lowered = lower(
-            lowered, lambda s: spec.statistics[int(s.number)].lower(s), prefer_exp2=exp2_is_faster(like)
-        )
+        lowered = lower(lowered, lambda s: spec.statistics[int(s.number)].lower(s), prefer_exp2=exp2_is_faster(like))
         lowered, self.scales = _fold_scales(lowered, spec)
         lowered, self.rows, self.columns = _hoist(lowered, row, column)
         self.used = [int(s.number) for s in leaves(lowered, "statistic")]

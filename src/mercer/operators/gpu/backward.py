@@ -31,7 +31,9 @@ class Targets:
     @property
     def names(self) -> list[str]:
         """The arguments that receive gradients."""
-        return [f"D{g}" for g in self.statistics] + [f"DA{g}" for g in self.rows] + [f"DH{k}" for k in range(self.thetas)]
+        return (
+            [f"D{g}" for g in self.statistics] + [f"DA{g}" for g in self.rows] + [f"DH{k}" for k in range(self.thetas)]
+        )
 
 
 def padded_to(t: int, dtype: str) -> int:
@@ -67,7 +69,10 @@ def backward_source(tile: Tile, targets: Targets, t: int) -> str:
 
 def _outer_product(dtype: str, t: int) -> tuple[list[str], list[str]]:
     """Source of ``G``, 0 beyond the last row and column: what stands before the loop, and for each tile."""
-    u, v = "tl.load(U + (b * t + {}) * n + i, mask=at < n, other=0.0)[:, None]", "tl.load(V + (b * t + {}) * m + j0 + jj)[None, :]"
+    u, v = (
+        "tl.load(U + (b * t + {}) * n + i, mask=at < n, other=0.0)[:, None]",
+        "tl.load(V + (b * t + {}) * m + j0 + jj)[None, :]",
+    )
     if unrolled(t, dtype):
         head = [f"u{q} = {u.format(q)}" for q in range(t)]
         body = [f"v{q} = {v.format(q)}" for q in range(t)]

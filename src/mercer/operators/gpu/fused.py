@@ -56,7 +56,9 @@ class Fused:
         tile: rows and columns of a tile, powers of two from 16 on (default: what suits the kernel).
     """
 
-    def __init__(self, operands: Operands, identity: Identity | None = None, tile: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, operands: Operands, identity: Identity | None = None, tile: tuple[int, int] | None = None
+    ) -> None:
         like = operands.like
         self.batch = like.shape[: like.dim() - (2 if operands.left else 1)]
         flat = [t.reshape(self.batch.numel(), *t.shape[len(self.batch) :]) for t in operands.flat()]
@@ -200,10 +202,17 @@ class _Prepared:
     def launch(self, source: str, tensors: Sequence[Tensor], t: int, chunks: int) -> None:
         """Run the kernel of ``source`` on all matrices of the batch."""
         split = any(isinstance(panel, SplitPanel) for panel in self.tile.panels)
+        options = {"num_warps": 8, "num_stages": 3} if split else {"num_warps": 4, "num_stages": 2}
         device = self.tensors[0].device
         with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
             load(source)[(self.batch * self.blocks, chunks)](
-                *self.tensors, *tensors, self.rows, self.columns, t, num_warps=8 if split else 4, num_stages=3 if split else 2
+                *self.tensors,
+                *tensors,
+                self.rows,
+                self.columns,
+                t,
+                num_warps=8 if split else 4,
+                num_stages=3 if split else 2,
             )
 
 

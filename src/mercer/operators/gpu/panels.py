@@ -1,10 +1,10 @@
 """How a tile of each statistic is computed in a fused kernel, and how weights are pulled back to its points: source.
 
-Two forms. :class:`ColumnPanel` adds up one column at a time from differences (exact for coincident points, any dtype, the
-fastest for few columns). :class:`SplitPanel` is a float32 GEMM on the tensor cores: each number is scaled by a power of two
-and split into two float16 numbers of 11 bits each, and three products of halves are added up in float32. What is dropped,
-low times low and what 22 bits lose, is at most 3 * 2^-24 of |e_k f_k| a column, as the rounding of float32 products; it
-runs at twice the rate of three TF32 products. Distances then take float32 norms and end at 0.
+Two forms. :class:`ColumnPanel` adds up one column at a time from differences (exact for coincident points, any dtype,
+the fastest for few columns). :class:`SplitPanel` is a float32 GEMM on the tensor cores: each number is scaled by a power
+of two and split into two float16 numbers of 11 bits each, and three products of halves are added up in float32. What is
+dropped, low times low and what 22 bits lose, is at most 3 * 2^-24 of |e_k f_k| a column, like the rounding of float32
+products; tensor cores do float16 at twice the rate of TF32. Distances then take float32 norms and end at 0.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ColumnForm:
 
     Attributes:
         term: of the columns ``{e}`` and ``{f}`` (and weights ``{we}`` and ``{wf}``).
-        pulled: the derivative of the term in ``{e}`` (in ``{we}`` where there are weights) over ``factor``, times ``{w}``.
+        pulled: ``{w}`` times the derivative of the term in ``{e}`` (in ``{we}`` where there are weights), over ``factor``.
         weighted: whether the embedding is values, then as many weights, and only the weights have a gradient.
         split: whether it is a function of norms and the dot product, so that a GEMM can compute it.
     """
@@ -53,7 +53,7 @@ FORMS: dict[type[Statistic], ColumnForm] = {
 
 @dataclass(frozen=True)
 class Accumulator:
-    """A sum over tiles: its name, what one tile adds, and the shape of that; None: a value a pair, summed over columns."""
+    """A sum over tiles: its name, what a tile adds, and the shape of that; None: a value a pair, summed over columns."""
 
     name: str
     addend: str
@@ -62,7 +62,7 @@ class Accumulator:
 
 @dataclass(frozen=True)
 class ColumnPanel:
-    """A statistic by columns. Tensors: ``E<g>`` and ``F<g>``, points as columns, ``(batch, r, n)`` and ``(batch, r, m)``."""
+    """A statistic by columns. Tensors: ``E<g>`` and ``F<g>``, the columns of the points, ``(batch, r, n or m)``."""
 
     g: int
     statistic: type[Statistic]
@@ -140,7 +140,10 @@ class ColumnPanel:
             return []
         lines = [f"f{self.g}_{q} = {self._right(f'({self._pulled(q)})')}" for q in range(PULLED_COLUMNS)]
         if self.form.weighted:
-            lines += [f"wf{self.g}_{q} = {self._right(f'({self.columns} + {self._pulled(q)})')}" for q in range(PULLED_COLUMNS)]
+            lines += [
+                f"wf{self.g}_{q} = {self._right(f'({self.columns} + {self._pulled(q)})')}"
+                for q in range(PULLED_COLUMNS)
+            ]
         return lines
 
     def pull_sums(self, w: str) -> list[Accumulator]:
@@ -159,7 +162,9 @@ class ColumnPanel:
         for q in range(self.columns if self.width <= HOISTED_COLUMNS else PULLED_COLUMNS):
             k = f"c * {PULLED_COLUMNS} + {q}"
             target = f"D{g} + (b * {self.width} + {self.first} + {k}) * n + at"
-            lines.append(f"tl.store({target}, {self.form.factor} * d{g}_{q}_all, mask=(at < n) & ({k} < {self.columns}))")
+            lines.append(
+                f"tl.store({target}, {self.form.factor} * d{g}_{q}_all, mask=(at < n) & ({k} < {self.columns}))"
+            )
         return lines
 
     def gradient(self, like: Tensor) -> Tensor:
@@ -184,8 +189,8 @@ class ColumnPanel:
 class SplitPanel:
     """A squared distance or dot product of float32 points by a GEMM of halves.
 
-    Tensors: ``L<g>`` and ``R<g>``, the halves, ``(batch, n, 2, width padded)`` float16; for distances ``U<g>`` and ``W<g>``,
-    squared norms; and ``X<g>`` and ``Y<g>``, the points, where near pairs are computed again or a gradient is wanted.
+    Tensors: ``L<g>`` and ``R<g>``, the halves, ``(batch, n, 2, width padded)`` float16; for distances ``U<g>`` and
+    ``W<g>``, squared norms; and ``X<g>`` and ``Y<g>``, the points, for near pairs and gradients.
 
     Args:
         exact: whether the map has an infinite slope at 0, so that distances that the GEMM rounds too coarsely are
@@ -242,7 +247,7 @@ class SplitPanel:
         return 2 if self.exact else 1
 
     def numbers(self, E: Tensor, F: Tensor) -> list[Tensor]:
-        """What undoes the scaling of one side; for ``exact``, the squared distance below which pairs are computed again."""
+        """What undoes the scaling of one side; if ``exact``, the squared distance below which pairs are made again."""
         numbers = [1.0 / self._scale(E, F)]
         if self.exact:
             # as _DistancePanels: where the GEMM's error of eps R^2 in s passes 4 eps (2 + R^2) in its square root
@@ -253,7 +258,10 @@ class SplitPanel:
     def head(self) -> list[str]:
         """Before the loop over tiles: the row side, where it fits."""
         g = self.g
-        lines = [f"k{g} = tl.arange(0, {self.step})", f"l{g} = L{g} + (b * n + i)[:, None] * {2 * self.padded} + k{g}[None, :]"]
+        lines = [
+            f"k{g} = tl.arange(0, {self.step})",
+            f"l{g} = L{g} + (b * n + i)[:, None] * {2 * self.padded} + k{g}[None, :]",
+        ]
         if self.padded == self.step:
             lines += [f"high{g} = tl.load(l{g})", f"low{g} = tl.load(l{g} + {self.padded})"]
         if self.is_distance:
@@ -348,7 +356,7 @@ class SplitPanel:
 
     @staticmethod
     def _scale(E: Tensor, F: Tensor) -> Tensor:
-        """The power of two, ``(batch,)``, that brings the largest number to [512, 1024): its low half is no denormal."""
+        """The power of two, ``(batch,)``, that brings the largest number to [512, 1024): low halves are no denormals."""
         peak = torch.maximum(E.abs().flatten(1).amax(1), F.abs().flatten(1).amax(1))
         exponent = torch.frexp(torch.where(peak > 0.0, peak, torch.ones_like(peak))).exponent
         return torch.ldexp(torch.ones_like(peak), 10 - exponent)
