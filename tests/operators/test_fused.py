@@ -1,7 +1,5 @@
 """Fused kernels in Triton's interpreter: sizes, batches, blocks, near pairs, repeatability, functions."""
 
-import math
-
 import pytest
 import torch
 

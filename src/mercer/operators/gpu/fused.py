@@ -211,8 +211,7 @@ class _Prepared:
                 self.rows,
                 self.columns,
                 t,
-                num_warps=8 if split else 4,
-                num_stages=3 if split else 2,
+                **options,
             )
 
 

@@ -1,10 +1,10 @@
 """How a tile of each statistic is computed in a fused kernel, and how weights are pulled back to its points: source.
 
 Two forms. :class:`ColumnPanel` adds up one column at a time from differences (exact for coincident points, any dtype,
-the fastest for few columns). :class:`SplitPanel` is a float32 GEMM on the tensor cores: each number is scaled by a power
-of two and split into two float16 numbers of 11 bits each, and three products of halves are added up in float32. What is
-dropped, low times low and what 22 bits lose, is at most 3 * 2^-24 of |e_k f_k| a column, like the rounding of float32
-products; tensor cores do float16 at twice the rate of TF32. Distances then take float32 norms and end at 0.
+the fastest for few columns). :class:`SplitPanel` is a float32 GEMM on the tensor cores: each number is scaled by a
+power of two and split into two float16 numbers of 11 bits each, and three products of halves are added up in float32.
+What is dropped, low times low and what 22 bits lose, is at most 3 * 2^-24 of |e_k f_k| a column, like the rounding of
+float32 products; tensor cores do float16 at twice the rate of TF32. Distances then take float32 norms and end at 0.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ColumnForm:
 
     Attributes:
         term: of the columns ``{e}`` and ``{f}`` (and weights ``{we}`` and ``{wf}``).
-        pulled: ``{w}`` times the derivative of the term in ``{e}`` (in ``{we}`` where there are weights), over ``factor``.
+        pulled: ``{w}`` times the derivative of the term in ``{e}`` (with weights: in ``{we}``), over ``factor``.
         weighted: whether the embedding is values, then as many weights, and only the weights have a gradient.
         split: whether it is a function of norms and the dot product, so that a GEMM can compute it.
     """
@@ -53,7 +53,7 @@ FORMS: dict[type[Statistic], ColumnForm] = {
 
 @dataclass(frozen=True)
 class Accumulator:
-    """A sum over tiles: its name, what a tile adds, and the shape of that; None: a value a pair, summed over columns."""
+    """A sum over tiles: its name, what a tile adds, and its shape; None: a value a pair, summed over columns."""
 
     name: str
     addend: str
@@ -356,7 +356,7 @@ class SplitPanel:
 
     @staticmethod
     def _scale(E: Tensor, F: Tensor) -> Tensor:
-        """The power of two, ``(batch,)``, that brings the largest number to [512, 1024): low halves are no denormals."""
+        """The power of two, ``(batch,)``, that brings the largest number to [512, 1024), for low halves with digits."""
         peak = torch.maximum(E.abs().flatten(1).amax(1), F.abs().flatten(1).amax(1))
         exponent = torch.frexp(torch.where(peak > 0.0, peak, torch.ones_like(peak))).exponent
         return torch.ldexp(torch.ones_like(peak), 10 - exponent)

@@ -1,8 +1,8 @@
 """Expressions as Triton source.
 
 Row values are columns of a tile, ``(BM, 1)``, and column values rows, ``(1, BN)``: Triton broadcasts, so what depends
-on one side only costs one side only. What depends on hyperparameters only is one number, computed by torch in float64 and
-handed over, so no kernel is compiled again when a hyperparameter changes.
+on one side only costs one side only. What depends on hyperparameters only is one number, computed by torch in float64
+and handed over, so no kernel is compiled again when a hyperparameter changes.
 """
 
 from __future__ import annotations

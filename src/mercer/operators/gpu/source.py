@@ -1,6 +1,8 @@
 """The frame that every fused kernel shares: a program owns rows, walks over the tiles to their right, and adds up.
 
-The column side is padded to whole tiles, with points that are there and with zeros in v: the loop masks nothing. Sums have two levels: a partial sum takes 64 tiles, and the total takes partial sums, so that a million float32 terms
+The column side is padded to whole tiles, with points that are there and with zeros in v: the loop masks nothing.
+
+Sums have two levels: a partial sum takes 64 tiles, and the total takes partial sums, so that a million float32 terms
 lose about as much as a hundred.
 """
 
@@ -74,8 +76,8 @@ def kernel_source(
     In ``tail``, the sum of accumulator ``x`` is ``x_all``.
     """
     bm, bn = tile.shape
-    # Where elementwise code lays a tile out, a row is spread over a warp: its sum takes five shuffles, so values a pair are
-    # kept until a partial sum is full (3 times fewer instructions at d = 3). A tensor core leaves a row to four threads.
+    # Elementwise code spreads a row over a warp: its sum takes five shuffles, so values a pair are kept until a partial
+    # sum is full (a third of the instructions at d = 3). A tensor core leaves a row to four threads.
     late = not any(isinstance(panel, SplitPanel) for panel in tile.panels)
 
     def addend(s: Accumulator) -> str:
