@@ -128,7 +128,7 @@ class Fused:
         sums = [u.new_empty(u.shape[0], prepared.blocks) for _ in chosen]
         multiple = padded_to(u.shape[-1], self.dtype)
         U, V = _in_rows(u, operands.shape[0], multiple), _in_rows(v, prepared.columns, multiple)
-        arguments = [U, V, *places, *(values[g] for g in rows), *sums]
+        arguments = [U, V, *places, *(x for g in rows if (x := values[g]) is not None), *sums]
         source = backward_source(prepared.tile, Targets(statistics, rows, len(chosen)), u.shape[-1])
         prepared.launch(source, arguments, U.shape[1], max([panels[g].chunks for g in statistics], default=1))
         for g, place in zip(statistics, places, strict=True):
