@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mercer.operators import parallel
 from mercer.operators.expression import derivatives, leaf
+from mercer.operators.gpu import Fused, runs_fused
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.tiles import Block, Tiles
 
@@ -75,6 +76,8 @@ def pull(
     operands: Operands, cotangent: Cotangent, wanted: tuple[bool, ...], identity: Identity | None = None
 ) -> tuple[Tensor | None, ...]:
     """Gradient of sum(cotangent * K) in each of ``operands.flat()``, recomputed by tiles; None where unwanted."""
+    if isinstance(cotangent, OuterCotangent) and runs_fused(operands):
+        return Fused(operands, identity).pull(cotangent.u, cotangent.v, wanted)
     kinds = Gradients(operands, wanted)
     if not kinds.targets:
         return tuple(torch.zeros_like(t) if w else None for t, w in zip(operands.flat(), wanted, strict=True))
