@@ -98,6 +98,10 @@ def test_weights_of_zero_are_switched_off_unless_they_are_a_parameter():
 def test_what_is_no_lengthscale_is_refused():
     with pytest.raises(ValueError, match="weights must be finite"):
         Gibbs(weights=float("inf"))
+    with pytest.raises(
+        ValueError, match="the weighted sum of the columns reaches 200, and exp of it is no lengthscale"
+    ):
+        Gibbs(weights=[50.0, 50.0])(X).to_dense()
     with pytest.raises(TypeError, match="give a function of points"):
         Gibbs(function=2.0)
     with pytest.raises(ValueError, match="must return positive values; end it with exp or softplus"):

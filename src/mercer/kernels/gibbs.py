@@ -17,6 +17,7 @@ from mercer.operators.expression import Expression, make
 from mercer.operators.spec import RowValue
 
 Stretch = Callable[[Tensor], Tensor]
+LARGEST_EXPONENT = 40.0  # exp(80), the square of the lengthscale then, is near the largest float32
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,15 @@ class LogLinear:
     weights: int
 
     def __call__(self, X: Tensor, theta: tuple[Tensor, ...]) -> Tensor:
-        return (X[..., list(self.columns)] * theta[self.weights].to(X.dtype).unsqueeze(-2)).sum(-1).exp()
+        exponent = (X[..., list(self.columns)] * theta[self.weights].to(X.dtype).unsqueeze(-2)).sum(-1)
+        if torch._C._functorch.maybe_current_level() is None and exponent.numel():
+            largest = float(exponent.detach().abs().max())
+            if largest > LARGEST_EXPONENT:
+                raise ValueError(
+                    f"Gibbs: the weighted sum of the columns reaches {largest:.4g}, and exp of it is no lengthscale. "
+                    f"Scale the columns, give smaller weights, or bound them with Parameter(..., bounds=...)."
+                )
+        return exponent.exp()
 
 
 @dataclass(frozen=True)
@@ -78,8 +87,8 @@ class Gibbs(Kernel):
             parameters of a ``torch.nn.Module`` get gradients like ``theta``; such a kernel cannot be saved as text.
 
     Raises:
-        ValueError: a lengthscale that is not positive, weights that are not finite; on use, values of ``function`` that
-            are not positive.
+        ValueError: a lengthscale that is not positive, weights that are not finite; on use, a weighted sum beyond 40,
+            values of ``function`` that are not positive.
         TypeError: ``function`` cannot be called.
         ShapeError: on use, ``function`` returns another number of values.
 
