@@ -47,7 +47,7 @@ def test_numbers_whose_squares_overflow_are_refused():
     assert torch.equal(RBF().on(1)(X).to_dense(), torch.ones(2, 2))
 
 
-@pytest.mark.cases(lambda c: c.degree == 0 and c.data not in ("bounded", "sets"))
+@pytest.mark.cases(lambda c: c.degree == 0 and c.data != "sets" and not c.name.startswith("softmax"))
 def test_the_largest_numbers_allowed_give_finite_matrices(case):
     X = case.points(6, 3, torch.float32)
     X = X * (1e18 / X.abs().max()) if case.data != "categories" else X * 1e15

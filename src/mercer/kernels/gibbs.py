@@ -17,26 +17,19 @@ from mercer.operators.expression import Expression, make
 from mercer.operators.spec import RowValue
 
 Stretch = Callable[[Tensor], Tensor]
-LARGEST_EXPONENT = 40.0  # exp(80), the square of the lengthscale then, is near the largest float32
+LARGEST_EXPONENT = 40.0  # exp(80), the square, is near the largest float32; an optimiser tries any weights
 
 
 @dataclass(frozen=True)
 class LogLinear:
-    """exp of a weighted sum of the columns."""
+    """exp of a weighted sum of the columns, which ends at -40 and 40."""
 
     columns: tuple[int, ...]
     weights: int
 
     def __call__(self, X: Tensor, theta: tuple[Tensor, ...]) -> Tensor:
         exponent = (X[..., list(self.columns)] * theta[self.weights].to(X.dtype).unsqueeze(-2)).sum(-1)
-        if torch._C._functorch.maybe_current_level() is None and exponent.numel():
-            largest = float(exponent.detach().abs().max())
-            if largest > LARGEST_EXPONENT:
-                raise ValueError(
-                    f"Gibbs: the weighted sum of the columns reaches {largest:.4g}, and exp of it is no lengthscale. "
-                    f"Scale the columns, give smaller weights, or bound them with Parameter(..., bounds=...)."
-                )
-        return exponent.exp()
+        return exponent.clamp(-LARGEST_EXPONENT, LARGEST_EXPONENT).exp()
 
 
 @dataclass(frozen=True)
@@ -77,7 +70,8 @@ class Gibbs(Kernel):
     .. math:: k(x, y) = \left(\frac{2 g(x) g(y)}{g(x)^2 + g(y)^2}\right)^{d/2}
         \exp\left(-\frac{1}{g(x)^2 + g(y)^2} \sum_j \frac{(x_j - y_j)^2}{\ell_j^2}\right)
 
-    with ``g(x) = exp(sum_j w_j x_j)``, or a function of the user's. A constant g of 1 is :class:`RBF`.
+    with ``g(x) = exp(sum_j w_j x_j)``, the sum kept within -40 and 40, or a function of the user's. A constant g of 1
+    is :class:`RBF`.
 
     Args:
         lengthscale: ``()`` or ``(d,)``, > 0, in the units of the columns of X. One value, or one a column (ARD).
@@ -87,8 +81,8 @@ class Gibbs(Kernel):
             parameters of a ``torch.nn.Module`` get gradients like ``theta``; such a kernel cannot be saved as text.
 
     Raises:
-        ValueError: a lengthscale that is not positive, weights that are not finite; on use, a weighted sum beyond 40,
-            values of ``function`` that are not positive.
+        ValueError: a lengthscale that is not positive, weights that are not finite; on use, values of ``function`` that
+            are not positive.
         TypeError: ``function`` cannot be called.
         ShapeError: on use, ``function`` returns another number of values.
 
