@@ -20,8 +20,8 @@ def test_far_from_the_change_there_is_one_kernel_only():
 
 def test_a_change_far_from_zero_keeps_its_digits_in_float32():
     years = torch.tensor([[1999.875], [2000.0], [2000.125]])
-    K = ChangePoint(Linear(bias=1.0), Linear(bias=1.0), location=2000.03125, steepness=64.0)(years).to_dense()
-    sigma = 1.0 / (1.0 + np.exp(-64.0 * (years.double().numpy()[:, 0] - 2000.03125)))
+    K = ChangePoint(Linear(bias=1.0), Linear(bias=1.0), location=2000.03, steepness=64.0)(years).to_dense()
+    sigma = 1.0 / (1.0 + np.exp(-64.0 * (years.double().numpy()[:, 0] - 2000.03)))
     both = np.outer(sigma, sigma) + np.outer(1.0 - sigma, 1.0 - sigma)
     expected = both * (years.double() @ years.double().T + 1.0).numpy()
     np.testing.assert_allclose(K.double().numpy(), expected, rtol=1e-6)

@@ -95,6 +95,13 @@ def test_weights_of_zero_are_switched_off_unless_they_are_a_parameter():
     assert Gibbs(weights=[-0.5, 0.2]).hyperparameters()[1].value.tolist() == [-0.5, 0.2]
 
 
+def test_weights_of_any_size_give_a_finite_matrix():
+    for dtype in (torch.float32, DOUBLE):
+        K = Gibbs(weights=[1e5, -1e4])(X.to(dtype)).to_dense()
+        assert bool(torch.isfinite(K).all())
+        assert torch.equal(K.diagonal(), torch.ones(12, dtype=dtype))
+
+
 def test_what_is_no_lengthscale_is_refused():
     with pytest.raises(ValueError, match="weights must be finite"):
         Gibbs(weights=float("inf"))

@@ -17,17 +17,19 @@ from mercer.operators.expression import Expression, make
 from mercer.operators.spec import RowValue
 
 Stretch = Callable[[Tensor], Tensor]
+LARGEST_EXPONENT = 40.0  # exp(80), the square, is near the largest float32; an optimiser tries any weights
 
 
 @dataclass(frozen=True)
 class LogLinear:
-    """exp of a weighted sum of the columns."""
+    """exp of a weighted sum of the columns, which ends at -40 and 40."""
 
     columns: tuple[int, ...]
     weights: int
 
     def __call__(self, X: Tensor, theta: tuple[Tensor, ...]) -> Tensor:
-        return (X[..., list(self.columns)] * theta[self.weights].to(X.dtype).unsqueeze(-2)).sum(-1).exp()
+        exponent = (X[..., list(self.columns)] * theta[self.weights].to(X.dtype).unsqueeze(-2)).sum(-1)
+        return exponent.clamp(-LARGEST_EXPONENT, LARGEST_EXPONENT).exp()
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class Gibbs(Kernel):
     .. math:: k(x, y) = \left(\frac{2 g(x) g(y)}{g(x)^2 + g(y)^2}\right)^{d/2}
         \exp\left(-\frac{1}{g(x)^2 + g(y)^2} \sum_j \frac{(x_j - y_j)^2}{\ell_j^2}\right)
 
-    with ``g(x) = exp(sum_j w_j x_j)``, or a function of the user's. A constant g of 1 is :class:`RBF`.
+    with ``g(x) = exp(sum_j w_j x_j)``, the sum kept within -40 and 40, or a function of the user's. A constant g of 1
+    is :class:`RBF`.
 
     Args:
         lengthscale: ``()`` or ``(d,)``, > 0, in the units of the columns of X. One value, or one a column (ARD).

@@ -121,7 +121,7 @@ class MeanOfPairs:
 
 
 class SetKernel(Composite):
-    r"""Set kernel: the mean of a kernel over all pairs of points of two sets; bags, distributions, molecules' atoms.
+    r"""Set kernel: the mean of a kernel over all pairs of points of two sets, bags or samples.
 
     .. math:: k(A, B) = \frac{1}{|A| |B|} \sum_{a \in A} \sum_{b \in B} \kappa(a, b)
 

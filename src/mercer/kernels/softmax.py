@@ -56,6 +56,8 @@ def _require_no_overflow(binder: Binder, lengthscale: Tensor) -> None:
     X, Y = (Z.detach()[..., columns].double() / scale for Z in (binder.X, binder.Y))
     # Tiles work in float32 at least; half types that overflow on the way out are infinite, as everywhere in torch.
     limit = math.log(torch.finfo(torch.promote_types(binder.X.dtype, torch.float32)).max) - 1.0
+    if not (bool(torch.isfinite(X).all()) and bool(torch.isfinite(Y).all())):
+        return  # the kernel says where, once it is bound
     largest = float((X.norm(dim=-1).amax(-1) * Y.norm(dim=-1).amax(-1)).max())
     if limit < largest < math.inf and binder.X is not binder.Y:  # k(x, x) is one of the entries when both are the same
         largest = max(float((part @ Y.mT).max()) for part in X.split(1024, -2))

@@ -11,7 +11,7 @@ from mercer.operators.expression import Expression, make
 
 
 class Wendland(Kernel):
-    r"""Wendland kernel: exactly 0 from the distance ``lengthscale`` on, ``smoothness`` times differentiable samples.
+    r"""Wendland kernel: exactly 0 from the distance ``lengthscale`` on; ``smoothness`` times differentiable.
 
     .. math:: k(x, y) = (1 - r)_+^{j + q} \, p_{q, j}(r), \quad r^2 = \sum_j \frac{(x_j - y_j)^2}{\ell_j^2}, \quad
         j = \lfloor d / 2 \rfloor + q + 1
