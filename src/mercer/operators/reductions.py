@@ -78,8 +78,10 @@ def logsumexp(K: KernelOperator, v: Tensor | None = None) -> Tensor:
             _LogSumExp.apply(structure, K.identity, *(t[b] for t in flat))  # type: ignore[no-untyped-call]
             for b in range(batch.numel())
         ]
-        result = torch.stack(parts).reshape(*batch, n, columns.shape[-1]) if parts else weights.new_zeros(
-            *batch, n, columns.shape[-1]
+        result = (
+            torch.stack(parts).reshape(*batch, n, columns.shape[-1])
+            if parts
+            else weights.new_zeros(*batch, n, columns.shape[-1])
         )
         if K.spec.has_delta and K.same:
             result = _with_delta(operator, operands, weights, result)

@@ -157,9 +157,7 @@ class Tiles:
         return K
 
 
-def meetings(
-    block: Block, pairs: tuple[Tensor, Tensor] | None, device: torch.device
-) -> tuple[Tensor, Tensor]:
+def meetings(block: Block, pairs: tuple[Tensor, Tensor] | None, device: torch.device) -> tuple[Tensor, Tensor]:
     """Where in a block a point meets itself, rows and columns; ``pairs`` are those of :class:`Identity`, if any."""
     if pairs is None:
         own = torch.arange(block.square, device=device)
