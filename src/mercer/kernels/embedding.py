@@ -125,7 +125,7 @@ class MeanEmbedding:
 def _without_own(total: Tensor, own: Tensor, weights: Tensor) -> Tensor:
     """``sum_ij w_i w_j k_ij`` over pairs i != j, scaled as if they were all pairs."""
     square, others = weights.sum().square(), weights.sum().square() - weights.square().sum()
-    if len(weights) < 2 or float(others) == 0.0:
+    if len(weights) < 2 or float(others.detach()) == 0.0:
         raise ValueError("squared_distance(unbiased=True) needs at least two points with weight in each sample.")
     return (total - (weights.square() * own).sum()) * (square / others)
 

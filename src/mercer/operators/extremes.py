@@ -69,9 +69,7 @@ def topk(K: KernelOperator, k: int, dim: int = -1, *, largest: bool = True, excl
         return Extremes(found.values.mT, found.indices.mT)
     n, m = K.shape[-2:]
     if exclude_self and not K.same:
-        raise ValueError(
-            "K.topk: exclude_self needs rows and columns of one set of points: kernel(X), or a part of it."
-        )
+        raise ValueError("K.topk: exclude_self needs rows and columns of one set of points: kernel(X) or a part of it.")
     most = m - 1 if exclude_self else m
     if not 1 <= k <= most:
         raise ValueError(f"K.topk: K is {n} x {m}, so k must be 1 to {most}, not {k}.")
@@ -160,7 +158,7 @@ def _merge(best: Tensor, where: Tensor, tile: Tensor, offset: int) -> None:
 
 
 def _first_largest(tile: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The ``k`` largest of every row in order; among equal ones those that stand first, which torch.topk leaves open."""
+    """The ``k`` largest of every row in order; of equal ones those that stand first, which torch.topk leaves open."""
     values, at = tile.topk(k, 1)
     tied = (tile >= values[:, -1:]).sum(1) > k
     if bool(tied.any()):

@@ -78,14 +78,11 @@ def greedy_logdet(
     n, device = rows.n, rows.diagonal.device
     bonus = _vector(bonus, "bonus", n, device)
     cost = _vector(costs, "costs", n, device)
-    given = (
-        torch.zeros(0, dtype=torch.long, device=device) if condition_on is None else _indices(condition_on, n, device)
-    )
+    given = _indices([] if condition_on is None else condition_on, n, device)
     _check(n, n_select, noise, bonus, criterion, cost, budget, given)
-    extra = (
-        bonus if bonus is not None and criterion == "diagonal" else torch.zeros(n, dtype=torch.float64, device=device)
-    )
-    diagonal = noise + extra
+    diagonal = torch.full((n,), noise, dtype=torch.float64, device=device)
+    if bonus is not None and criterion == "diagonal":
+        diagonal, bonus = diagonal + bonus, None
     unit = math.log(noise) if noise > 0.0 else 0.0
     rows.reserve(len(given) + n_select)
     left = rows.diagonal.clamp(min=0.0)
@@ -104,7 +101,7 @@ def greedy_logdet(
         if not bool(open_rows.any()):
             break
         gain = 0.5 * ((left + diagonal).clamp(min=1e-300).log() - unit)
-        if bonus is not None and criterion == "sum":
+        if bonus is not None:
             gain = gain + bonus
         score = gain if cost is None else gain / cost
         i = int(torch.where(open_rows, score, -torch.inf).argmax())
@@ -206,9 +203,7 @@ def _check(
     if criterion not in ("sum", "diagonal"):
         raise ValueError(f"greedy_logdet: criterion must be 'sum' or 'diagonal', not {criterion!r}.")
     if criterion == "diagonal" and bonus is not None and bool((bonus < 0).any()):
-        raise ValueError(
-            "greedy_logdet: with criterion='diagonal' the bonus is a variance, so it must not be negative."
-        )
+        raise ValueError("greedy_logdet: with criterion='diagonal' the bonus is a variance and must not be negative.")
     if cost is not None and (not bool((cost > 0).all()) or noise == 0.0):
         raise ValueError("greedy_logdet: costs must be positive, and need noise > 0, which makes gains positive.")
     if budget is not None and cost is None:

@@ -55,13 +55,11 @@ def log_of(expression: Expression, nonnegative: frozenset[Expression] = frozense
             return x.args[0] * (1.0 if x.op == "exp" else math.log(2.0))
         if x.op == "matern":
             return _log_matern(x.args[0], x.number)
-        parts = [log(a) for a in x.args]
-        if x.op == "pow" and parts[0] is not None:
-            return parts[0] * x.args[1]
-        if any(part is None for part in parts):
+        a, b = log(x.args[0]), log(x.args[-1])
+        if x.op == "pow" and a is not None:
+            return a * x.args[1]
+        if a is None or b is None:
             return None
-        a, b = parts[0], parts[-1]
-        assert a is not None and b is not None
         if x.op in ("sqrt", "rsqrt"):
             return a * (0.5 if x.op == "sqrt" else -0.5)
         if x.op == "add":

@@ -89,9 +89,9 @@ class Preconditioner:
 def precondition(system: System, approximation: PivotedCholesky | Nystrom) -> Preconditioner:
     """The preconditioner ``G.T @ G + diag(noise) + level * I``, G and level (``rows``, ``level``) the approximation's.
 
-    Of a Cholesky factor, G is the factor and the level the mean of the remaining diagonal. The mean of the remaining diagonal stands for what the factor has missed. Iterations with it, with 0 and with the
-    remaining diagonal itself in its place, at noise 1e-4, rank 100, n = 2000: 69, 66 and 176 (RBF, d = 3); 107, 142
-    and 140 (d = 30).
+    Of a Cholesky factor, G is the factor and the level the mean of the remaining diagonal: it stands for what the
+    factor has missed. Iterations with it, with 0 and with the remaining diagonal itself in its place, at noise 1e-4,
+    rank 100, n = 2000: 69, 66 and 176 (RBF, d = 3); 107, 142 and 140 (d = 30).
 
     Args:
         system: A and its noise.

@@ -101,8 +101,8 @@ def solve(
     Raises:
         NotConverged: the residual was not reached; ``.solution`` is the best answer found.
         MemoryBudgetError: the method asked for does not fit; raised before anything is allocated.
-        ShapeError, ValueError: shapes that do not fit, NaN or infinity in y, a negative noise, the checkpoint of another
-            system.
+        ShapeError, ValueError: shapes that do not fit, NaN or infinity in y, a negative noise, a checkpoint of
+            another system.
         FileFormatError: a damaged checkpoint.
 
     Cost: Cholesky ``n^3 / 3`` multiplications; cg, for every iteration, one product with A and ``2 n rank`` more.
