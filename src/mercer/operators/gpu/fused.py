@@ -221,7 +221,7 @@ def _in_rows(v: Tensor, length: int, multiple: int) -> Tensor:
 
 
 def tile_shape(panels: Sequence[Panel], dtype: str, *, pulled: bool) -> tuple[int, int]:
-    """Rows and columns of a tile: the largest that ptxas 12.9 compiles for compute capability 9.0 without spilling."""
+    """Rows and columns of a tile: the largest tried with which a float32 Gaussian spills nothing on an H100."""
     if dtype == "tl.float64":
         return 32, 32
     if any(isinstance(panel, SplitPanel) for panel in panels):
