@@ -195,7 +195,8 @@ def test_durations_read_well():
 
 def test_a_plan_can_be_forced_and_freed():
     K = RBF()(points(50)).with_plan("tiles")
-    assert (K.plan.name, K.plan.reason) == ("tiles", "asked for")
+    assert K.plan.name == "tiles"
+    assert K.plan.reason.startswith("asked for")
     assert K.with_plan(None).plan.name == "dense"
     with pytest.raises(ValueError, match=r"no plan 'magic'.*dense, tiles"):
         RBF()(points(5), plan="magic")

@@ -15,7 +15,7 @@ from mercer.operators.expression import evaluate, leaf
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.planning import Plan, Request, radius
 from mercer.operators.plans import choose
-from mercer.operators.product import Call, KernelDense, KernelProduct
+from mercer.operators.product import Call, KernelDense
 from mercer.operators.spec import Spec, self_values
 
 Index = slice | Tensor
@@ -33,6 +33,7 @@ class KernelOperator(Operator):
         symmetric: whether the columns are the rows' points in the same order.
         identity: for a block of a symmetric matrix, which of its rows and columns are the same point.
         forced: the name of a plan to use whatever the planner thinks.
+        tolerance: the normwise error that a plan may make, relative to ``|K| |v|``; None allows only round-off.
     """
 
     def __init__(
@@ -42,9 +43,12 @@ class KernelOperator(Operator):
         symmetric: bool,
         identity: Identity | None = None,
         forced: str | None = None,
+        tolerance: float | None = None,
     ) -> None:
-        super().__init__(*tensors, spec=spec, symmetric=symmetric, identity=identity, forced=forced)
-        self.spec, self.symmetric, self.identity, self.forced = spec, symmetric, identity, forced
+        static = {"spec": spec, "symmetric": symmetric, "identity": identity, "forced": forced, "tolerance": tolerance}
+        super().__init__(*tensors, **static)
+        self.spec, self.symmetric, self.identity = spec, symmetric, identity
+        self.forced, self.tolerance = forced, tolerance
         self._prepared: tuple[tuple[int, ...], Operands, dict[Any, Any]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -106,16 +110,12 @@ class KernelOperator(Operator):
     def _product(self, v: Tensor) -> Tensor:
         operands, memory = self._operands()
         key = ("algorithm", v.shape[-1])
-        algorithm = memory.get(key) or choose(self._request(operands, columns=v.shape[-1]), self.forced)[0]
+        algorithm = memory.get(key) or choose(self.request(operands, columns=v.shape[-1]), self.forced)[0]
         memory[key] = algorithm
-        call = Call(operands.structure, self.identity, algorithm, memory)
-        v_tile = v.to(operands.like.dtype)
-        out: Tensor = KernelProduct.apply(call, v_tile, *operands.flat())  # type: ignore[no-untyped-call]
-        return (
-            (out + self._delta_product(operands, v)).to(v.dtype)
-            if self.spec.has_delta and self.same
-            else out.to(v.dtype)
-        )
+        out = algorithm.multiply(self, operands, v.to(operands.like.dtype), memory)
+        if self.spec.has_delta and self.same:
+            out = out + self._delta_product(operands, v)
+        return out.to(v.dtype)
 
     def _delta_product(self, operands: Operands, v: Tensor) -> Tensor:
         """What coincident points add when the kernel treats a point and itself in another way."""
@@ -131,6 +131,10 @@ class KernelOperator(Operator):
         own = [s.itself(E, p) for s, E, p in zip(spec.statistics, operands.left, operands.parameters, strict=True)]
         theta = dict(zip(spec.scalars, operands.theta, strict=True))
         return self_values(spec, own, list(operands.row), theta, delta=delta)
+
+    def operands(self) -> Operands:
+        """Embedded points, row values and scalar hyperparameters, as tiles take them; with their graph."""
+        return self._operands()[0]
 
     def _operands(self) -> tuple[Operands, dict[Any, Any]]:
         """Embedded points and the memory of plans; kept between products while nothing has changed."""
@@ -156,7 +160,7 @@ class KernelOperator(Operator):
         parameters = tuple(s.parameters(theta) for s in spec.statistics)
         return Operands(spec, left, right, row, column, parameters, tuple(theta[i] for i in spec.scalars))
 
-    def _request(self, operands: Operands, *, columns: int = 1, products: int = 1, gradient: bool = False) -> Request:
+    def request(self, operands: Operands, *, columns: int = 1, products: int = 1, gradient: bool = False) -> Request:
         return Request(
             self.spec,
             tuple(E.shape[-1] for E in operands.left),
@@ -168,6 +172,8 @@ class KernelOperator(Operator):
             products=products,
             gradient=gradient,
             device=operands.like.device.type,
+            tolerance=self.tolerance,
+            operator=self,
         )
 
     @property
@@ -179,17 +185,22 @@ class KernelOperator(Operator):
         """The plan for ``products`` products with ``columns`` right-hand sides each."""
         with torch.no_grad():
             operands, _ = self._operands()
-            request = self._request(operands, columns=columns, products=products, gradient=gradient)
+            request = self.request(operands, columns=columns, products=products, gradient=gradient)
             request = Request(**{**request.__dict__, "radius": radius(operands)})
         return choose(request, self.forced)[1]
 
-    def with_plan(self, name: str | None) -> KernelOperator:
+    def with_plan(self, name: str | None, *, tolerance: float | None = None) -> KernelOperator:
         """The same matrix, multiplied by the plan ``name`` (None: the planner's choice again).
 
+        Args:
+            tolerance: the normwise error allowed, relative to ``|K| |v|``; None allows only round-off of the dtype.
+
         Raises:
-            ValueError: an unknown plan, or one that does not apply, with the reason.
+            ValueError: an unknown plan, or one that does not apply, with the reason; a tolerance outside (0, 1).
         """
-        operator = self._like(*self._args, forced=name)
+        if tolerance is not None and not 0.0 < tolerance < 1.0:
+            raise ValueError(f"tolerance={tolerance!r}: give a relative error between 0 and 1, such as 1e-6, or None.")
+        operator = self._like(*self._args, forced=name, tolerance=tolerance)
         if name is not None:
             _ = operator.plan
         return operator
@@ -207,7 +218,7 @@ class KernelOperator(Operator):
             instead="Use K @ v, which stores nothing (plan 'tiles').",
         )
         operands, memory = self._operands()
-        call = Call(operands.structure, self.identity, choose(self._request(operands))[0], memory)
+        call = Call(operands.structure, self.identity, memory=memory)
         K: Tensor = KernelDense.apply(call, len(self.batch_shape), *operands.flat())  # type: ignore[no-untyped-call]
         if self.spec.has_delta and self.same:
             extra = self._self_values(operands, 1.0) - self._self_values(operands, 0.0)
@@ -248,8 +259,11 @@ class KernelOperator(Operator):
     # slicing and batches
 
     def _like(self, *tensors: Tensor, **changes: Any) -> KernelOperator:
-        static = {"spec": self.spec, "symmetric": self.symmetric, "identity": self.identity, "forced": self.forced}
-        return KernelOperator(*tensors, **{**static, **changes})
+        return KernelOperator(*tensors, **{**self._kwargs, **changes})
+
+    def of_terms(self, terms: tuple[int, ...]) -> KernelOperator:
+        """The matrix of some of the kernel's terms only, by position."""
+        return self._like(*self._args, spec=self.spec.of_terms(terms), forced=None)
 
     def _getitem(self, row_index: Index, col_index: Index, *batch_indices: Any) -> LinearOperator:
         operator = self

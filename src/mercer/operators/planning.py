@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ from mercer.operators.expression import LEAVES, postorder
 from mercer.operators.operands import Operands
 from mercer.operators.rates import Rates
 from mercer.operators.spec import Spec
+
+if TYPE_CHECKING:
+    from mercer.operators.kernel_operator import KernelOperator
 
 TRANSCENDENTAL = {
     "exp": 1.0,
@@ -71,6 +75,8 @@ class Request:
         columns: right-hand sides of a product; ``products`` of them in all.
         gradient: whether each product is followed by its gradient.
         radius: the largest squared norm of an embedded point, 0 when not known; it sets the error bound.
+        tolerance: the normwise error allowed, relative to ``|K| |v|``; None is the round-off of the dtype's GEMM.
+        operator: the matrix itself, for plans that look for structure in its points.
     """
 
     spec: Spec
@@ -84,6 +90,24 @@ class Request:
     gradient: bool = False
     radius: float = 0.0
     device: str = "cpu"
+    tolerance: float | None = None
+    operator: KernelOperator | None = None
+
+    @property
+    def entries(self) -> int:
+        """Entries of all matrices."""
+        n, m = self.shape
+        return self.batch * n * m
+
+    @property
+    def allowed_error(self) -> float:
+        """What a plan may leave out: the tolerance asked for, else round-off."""
+        return self.round_off() if self.tolerance is None else self.tolerance
+
+    def of_terms(self, terms: tuple[int, ...]) -> Request:
+        """The same for some of the kernel's terms only."""
+        operator = None if self.operator is None else self.operator.of_terms(terms)
+        return replace(self, spec=self.spec.of_terms(terms), operator=operator)
 
     @property
     def pairs(self) -> float:

@@ -37,7 +37,7 @@ class Call:
 
     structure: Structure
     identity: Identity | None
-    forward: Forward
+    forward: Forward | None = None
     memory: dict[Any, Any] = field(default_factory=dict)
 
     def transposed(self) -> Call:
@@ -76,6 +76,7 @@ class KernelProduct(Function):
     def forward(call: Call, v: Tensor, *tensors: Tensor) -> Tensor:
         (flat_v, *flat), batch = _flatten_batch((v, *tensors), [2] + [t.dim() - v.dim() + 2 for t in tensors])
         operands = call.structure.build(flat)
+        assert call.forward is not None
         if not batch:
             return call.forward.product(operands.select(0), call.identity, flat_v[0], call.memory)
         results = [

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from mercer.operators.expression import Expression, constant, evaluate, leaf, leaves, postorder
+from mercer.operators.expression import Expression, constant, evaluate, leaf, leaves, postorder, substitute
 from mercer.operators.statistics import Statistic
 
 
@@ -59,6 +59,16 @@ class Spec:
     def scalars(self) -> tuple[int, ...]:
         """The theta that the map uses as scalars."""
         return tuple(int(t.number) for t in leaves([self.total], "theta"))
+
+    @cached_property
+    def smooth_terms(self) -> tuple[Expression, ...]:
+        """The terms for two different points: ``delta`` is 0."""
+        return substitute(self.terms, {leaf("delta"): constant(0.0)})
+
+    def of_terms(self, terms: tuple[int, ...]) -> Spec:
+        """Some of the terms only; statistics, row values and hyperparameters keep their numbers."""
+        chosen = tuple(self.terms[i] for i in terms)
+        return Spec(self.statistics, chosen, self.event_dims, self.row_values, self.name)
 
     def scaled(self, slot: int) -> Spec:
         """The kernel times the scalar hyperparameter ``theta[slot]``, a new one."""

@@ -1,21 +1,23 @@
 """How long the stages of a fit will take: from counts of operations, the machine's rates and a probe of its speed."""
 
+import re
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from mercer.config import memory_budget
 from mercer.kernels import Kernel
-from mercer.operators import plan
 from mercer.operators.rates import rates
 
 __all__ = ["Costs"]
 
 CENTERS = (500, 1000, 2000, 3000, 4000, 6000, 8000, 12_000)
-_ITERATIONS = 25.0  # products of a preconditioned solve, refinement and preconditioner included
-_CENTER_PRODUCTS = 50.0
+_PRODUCTS = 20.0  # in float32, that a preconditioned solve is worth: refinement in float64 and preconditioner included
+_CENTER_PRODUCTS = 60.0
 _PROBE_ROWS = 512
+_PROBE_PAIRS = (512, 8192)
 _EVALUATION_FLOPS = 4.0  # times n^3: a Cholesky factorisation, an inverse and the gradient's products, in float64
 _BYTES_A_CENTER = 24  # times the number of centres squared
 
@@ -25,6 +27,7 @@ class Costs:
 
     def __init__(self) -> None:
         self.slowness = _measure_slowness()
+        self._pairs: dict[tuple[str, int, int], float] = {}
 
     def transforms(self, n_cells: int) -> float:
         """Fit and apply the transforms, look for leaks."""
@@ -43,26 +46,31 @@ class Costs:
         step = _EVALUATION_FLOPS * n_rows**3 / rates().cholesky_flops + 40.0 * n_rows**2 * (1.0 + d / 20.0) / 1e9
         return (0.02 + step) * n_steps * self.slowness
 
-    def learning_rows(self, n: int, d: int, *, n_steps: int, seconds: float) -> int:
-        """The most rows on which so many steps fit into these seconds, between 500 and 5000."""
-        sizes = [size for size in (500, 1000, 1500, 2000, 3000, 4000, 5000) if size < n] or [n]
-        fitting = [size for size in sizes if self.learning(size, d, n_steps) <= seconds]
-        return min(n, fitting[-1] if fitting else sizes[0])
-
     def exact(self, kernel: Kernel, X: np.ndarray, n_targets: int) -> float:
         """Solve with the kernel matrix of all rows."""
         n = len(X)
         direct = n**3 / 3.0 / rates().cholesky_flops if 16 * n * n <= memory_budget() else np.inf
-        products = plan(kernel(X), columns=n_targets).seconds * _ITERATIONS
-        return 0.1 + float(min(direct, products)) * self.slowness
+        products = 0.5 * n**2 * self.pair(kernel, X, n_targets) * _PRODUCTS  # a symmetric matrix is visited in one half
+        return 0.1 + float(min(direct * self.slowness, products))
 
     def centers(self, kernel: Kernel, X: np.ndarray, n_centers: int, n_targets: int) -> float:
         """Fit with some centres, by a normal matrix or by products, whichever is faster."""
         n, flops = len(X), rates().cholesky_flops
-        direct = 3.0 * n * n_centers**2 / flops
-        products = plan(kernel(X, X[:n_centers]), columns=n_targets).seconds * _CENTER_PRODUCTS
-        products += 3.0 * min(n, 2 * n_centers) * n_centers**2 / flops
-        return 0.1 + min(direct, products) * self.slowness
+        direct = 3.0 * n * n_centers**2 / flops * self.slowness
+        products = n * n_centers * self.pair(kernel, X, n_targets) * _CENTER_PRODUCTS
+        products += 3.0 * min(n, 2 * n_centers) * n_centers**2 / flops * self.slowness
+        return 0.1 + min(direct, products)
+
+    def pair(self, kernel: Kernel, X: np.ndarray, n_targets: int) -> float:
+        """Seconds for one kernel entry in a product, measured on some of the rows; kept for the kernel's form."""
+        key = (re.sub(r"[\d.e-]+", "", repr(kernel)), X.shape[1], n_targets)
+        if key not in self._pairs:
+            points = torch.as_tensor(X[: _PROBE_PAIRS[1]])
+            K = kernel(points[: _PROBE_PAIRS[0]], points, plan="tiles")
+            v = torch.ones(len(points), n_targets, dtype=points.dtype)
+            seconds = _time(lambda: K @ v, times=5)
+            self._pairs[key] = float(np.median(seconds)) / K.shape.numel()
+        return self._pairs[key]
 
     def most_centers(self, kernel: Kernel, X: np.ndarray, n_targets: int, *, seconds: float) -> int:
         """The most centres that fit into these seconds and into memory, between 500 and 12,000."""
@@ -75,19 +83,20 @@ class Costs:
         ]
         return fitting[-1] if fitting else min(CENTERS[0], len(X))
 
-    def prediction(self, kernel: Kernel, n_rows: int, X: np.ndarray, n_targets: int) -> float:
-        """Predict so many rows from the rows or centres X."""
-        return plan(kernel(X[:n_rows], X), columns=n_targets).seconds * n_rows / min(n_rows, len(X)) * self.slowness
-
 
 def _measure_slowness() -> float:
     """A product of 512 x 512 matrices now, over what the table of rates predicts: 1 on a quiet machine like it."""
     A = torch.full((_PROBE_ROWS, _PROBE_ROWS), 0.5)
-    seconds = []
-    for _ in range(15):
-        begun = time.perf_counter()
-        A @ A
-        seconds.append(time.perf_counter() - begun)
     # Between the least wall time, which others did not disturb, and the median, which they did for a moment.
-    slowness = float(np.quantile(seconds, 0.25)) * rates().gemm_flops / (2.0 * _PROBE_ROWS**3)
-    return float(np.clip(slowness, 0.2, 10.0))
+    seconds = float(np.quantile(_time(lambda: A @ A, times=15), 0.25))
+    return float(np.clip(seconds * rates().gemm_flops / (2.0 * _PROBE_ROWS**3), 0.2, 10.0))
+
+
+def _time(work: Callable[[], object], *, times: int) -> list[float]:
+    """Wall seconds of each repetition but the first."""
+    seconds = []
+    for _ in range(times + 1):
+        begun = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - begun)
+    return seconds[1:]

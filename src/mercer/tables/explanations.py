@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["explain"]
 
 _REPORT_SECONDS = 8.0  # charts and files, measured: matplotlib's import and a dozen figures
-_LEAST_SECONDS = 1.0
+_LEAST_CURVE_SECONDS, _LEAST_SECONDS = 8.0, 1.0
 _MOST_EFFECTS = 8
 _GRID = 25
 _PROBE_ROWS = 1000
@@ -29,7 +29,7 @@ def explain(findings: Findings, model: TableModel, parts: Parts, learnt: LearntK
     """Fill in ``curve``, ``importances`` and ``effects`` of the findings; each a stage of the clock."""
     options = findings.options
     full = {facts.name: choosing_score(facts.validation) for facts in findings.models}
-    seconds = max(_LEAST_SECONDS, 0.5 * (clock.left - _REPORT_SECONDS))
+    seconds = max(_LEAST_CURVE_SECONDS, 0.5 * (clock.left - _REPORT_SECONDS))
     with clock.stage("learning curve", predicted=min(seconds, 1e-3 * len(parts.train.X) + 1.0)) as stage:
         findings.curve = learning_curve(parts, learnt, full, options, seconds=seconds)
         stage.note = f"{len(findings.curve.sizes)} sizes"

@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
-
-from torch import Tensor
-
-from mercer.operators.operands import Identity, Operands
 from mercer.operators.planning import Plan, Request
+from mercer.operators.plans.algorithm import Algorithm
 from mercer.operators.plans.dense import DensePlan
+from mercer.operators.plans.lowrank import LowRankPlan
+from mercer.operators.plans.mixed import MixedPlan
 from mercer.operators.plans.tiles import TilesPlan
 
 __all__ = ["PLANS", "Algorithm", "choose"]
 
+PLANS: dict[str, Algorithm] = {plan.name: plan for plan in (DensePlan(), TilesPlan(), LowRankPlan())}
+PLANS["mixed"] = MixedPlan(PLANS)
 
-class Algorithm(Protocol):
-    """One way to multiply by a kernel matrix."""
-
-    name: str
-
-    def applies(self, request: Request) -> str | None:
-        """None if it can do this, else why not."""
-
-    def predict(self, request: Request) -> Plan:
-        """Cost and error of what is asked."""
-
-    def product(self, operands: Operands, identity: Identity | None, v: Tensor, memory: dict[Any, Any]) -> Tensor:
-        """K @ v for unbatched, detached operands and v ``(m, t)``; ``memory`` lives as long as the operator."""
-
-
-PLANS: dict[str, Algorithm] = {plan.name: plan for plan in (DensePlan(), TilesPlan())}
+SMALL = 1 << 20  # entries up to which a look for structure costs more than the product
 
 
 def choose(request: Request, forced: str | None = None) -> tuple[Algorithm, Plan]:
-    """The fastest algorithm that applies, or the one asked for.
+    """The fastest algorithm that applies and whose error is within the tolerance, or the one asked for.
 
     Raises:
         ValueError: an unknown name, or a plan that does not apply here, with the reason.
@@ -45,7 +30,12 @@ def choose(request: Request, forced: str | None = None) -> tuple[Algorithm, Plan
         if why_not is not None:
             raise ValueError(f"plan={forced!r} does not apply: {why_not}")
         plan = PLANS[forced].predict(request)
-        return PLANS[forced], Plan(plan.name, "asked for", plan.seconds, plan.memory, plan.error)
-    able = [algorithm for algorithm in PLANS.values() if algorithm.applies(request) is None]
+        return PLANS[forced], Plan(plan.name, f"asked for; {plan.reason}", plan.seconds, plan.memory, plan.error)
+    small = request.entries <= SMALL
+    able = [
+        algorithm
+        for algorithm in PLANS.values()
+        if not (small and algorithm.structured) and algorithm.applies(request) is None
+    ]
     plans = [(algorithm, algorithm.predict(request)) for algorithm in able]
     return min(plans, key=lambda pair: pair[1].seconds)

@@ -9,13 +9,14 @@ from torch import Tensor
 from mercer import config
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.planning import Plan, Request
+from mercer.operators.plans.algorithm import EntryAlgorithm
 from mercer.operators.rates import rates
 from mercer.operators.tiles import Tiles
 
 SHARE_OF_BUDGET = 0.5  # the rest is for what the caller does with the result
 
 
-class DensePlan:
+class DensePlan(EntryAlgorithm):
     """Store K. Best when K is small, or when an entry costs more to compute than to load."""
 
     name = "dense"

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.planning import Plan, Request
+from mercer.operators.plans.algorithm import EntryAlgorithm
 from mercer.operators.rates import rates
 from mercer.operators.tiles import Tiles
 
@@ -15,7 +16,7 @@ CALLS_PER_TILE = 8.0
 PAIRS_PER_TILE = 2.0**18
 
 
-class TilesPlan:
+class TilesPlan(EntryAlgorithm):
     """Recompute every entry. Time O(n m d), memory O(n (d + t)) plus 64 MB at most."""
 
     name = "tiles"

@@ -1,0 +1,66 @@
+"""What every plan is: one way to multiply by a kernel matrix, with its price."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor
+
+from mercer.operators.operands import Identity, Operands
+from mercer.operators.planning import Plan, Request
+from mercer.operators.product import Call, KernelProduct
+
+if TYPE_CHECKING:
+    from mercer.operators.direct_solution import DirectSolution
+    from mercer.operators.kernel_operator import KernelOperator
+
+__all__ = ["Algorithm", "EntryAlgorithm"]
+
+
+class Algorithm:
+    """One way to multiply by a kernel matrix. Stateless: what it prepares lives in ``memory``, with the operator.
+
+    Attributes:
+        name: what users write, ``plan="tiles"``.
+        structured: whether it uses more than the entries (grids, spectra, ranks), so that its cost is not ``n * m``.
+    """
+
+    name: ClassVar[str]
+    structured: ClassVar[bool] = True
+
+    def applies(self, request: Request) -> str | None:
+        """None if it can do what is asked, else why not, as a sentence with what to do."""
+        raise NotImplementedError
+
+    def predict(self, request: Request) -> Plan:
+        """Cost and error of what is asked; only called where it applies."""
+        raise NotImplementedError
+
+    def multiply(self, K: KernelOperator, operands: Operands, v: Tensor, memory: dict[Any, Any]) -> Tensor:
+        """K @ v for v ``(*batch, m, t)``, without ``delta``, in the dtype of tiles; differentiable.
+
+        Args:
+            operands: those of K, with their graph.
+            memory: lives as long as the operator, or for this call while gradients are recorded.
+        """
+        raise NotImplementedError
+
+    def direct(self, K: KernelOperator, memory: dict[Any, Any]) -> DirectSolution | None:
+        """Solutions and log-determinants of ``K + noise I`` without iterations over the points, if it has such."""
+        return None
+
+
+class EntryAlgorithm(Algorithm):
+    """A plan that works with the entries of K: detached operands in, recomputed gradients by tiles out."""
+
+    structured = False
+
+    def product(self, operands: Operands, identity: Identity | None, v: Tensor, memory: dict[Any, Any]) -> Tensor:
+        """K @ v for unbatched, detached operands and v ``(m, t)``."""
+        raise NotImplementedError
+
+    def multiply(self, K: KernelOperator, operands: Operands, v: Tensor, memory: dict[Any, Any]) -> Tensor:
+        """The product as an autograd function whose gradient is recomputed, never remembered."""
+        call = Call(operands.structure, K.identity, self, memory)
+        out: Tensor = KernelProduct.apply(call, v, *operands.flat())  # type: ignore[no-untyped-call]
+        return out

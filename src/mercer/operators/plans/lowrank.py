@@ -1,0 +1,118 @@
+"""The plan for kernels that are dot products of few features: K = A B', multiplied as A (B' v)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mercer.operators.expression import leaf
+from mercer.operators.factors import Factors, factor, side_values
+from mercer.operators.operands import Operands
+from mercer.operators.planning import Plan, Request
+from mercer.operators.plans.algorithm import Algorithm
+from mercer.operators.rates import rates
+from mercer.operators.spec import Spec
+from mercer.operators.statistics import DotProduct
+
+if TYPE_CHECKING:
+    from mercer.operators.kernel_operator import KernelOperator
+
+CALLS = 10.0
+
+
+class LowRankPlan(Algorithm):
+    """Multiply by the features of each side. Time and memory O((n + m) r), exact to round-off."""
+
+    name = "lowrank"
+
+    def applies(self, request: Request) -> str | None:
+        """If every term is a dot product of features, times numbers and values of one side."""
+        found = low_rank_terms(request.spec)
+        if found is None:
+            return "some term is no dot product of features. Use plan='mixed', which does each term in its own way."
+        r, (n, m) = _rank(found, request), request.shape
+        if r * (n + m) > n * m:
+            return f"its rank {r} is not below that of a {n} x {m} matrix. Use plan='dense' or 'tiles'."
+        return None
+
+    def predict(self, request: Request) -> Plan:
+        """Two passes over the features."""
+        machine = rates()
+        found = low_rank_terms(request.spec)
+        assert found is not None
+        r, (n, m) = _rank(found, request), request.shape
+        size = request.batch * (n + m) * r
+        double = 1.0 if request.itemsize <= 4 else machine.double_cost
+        loads = 2.0 * size * request.itemsize / machine.memory
+        seconds = max(loads, 2.0 * size * request.columns / machine.gemm_flops * double) + CALLS * machine.call
+        if request.gradient:
+            seconds *= 3.0
+        memory = size * request.itemsize
+        reason = f"K = A B' with {r} features a side"
+        return Plan(self.name, reason, seconds * request.products, memory, request.round_off())
+
+    def multiply(self, K: KernelOperator, operands: Operands, v: Tensor, memory: dict[Any, Any]) -> Tensor:
+        """A (B' v), by plain differentiable torch."""
+        features = memory.get("features")
+        if features is None:
+            features = memory["features"] = low_rank_features(operands)
+        A, B = features
+        return torch.matmul(A, B.mT @ v)
+
+
+def low_rank_terms(spec: Spec) -> list[Factors] | None:
+    """The terms as factors, if each has one dot product at most and nothing else of pairs; terms that are 0 left out.
+
+    None if some term is not of this form.
+    """
+    found = []
+    for term in spec.smooth_terms:
+        if term.is_constant and term.number == 0.0:
+            continue
+        parts = factor(term)
+        if len(parts.pairs) > 1 or (parts.pairs and _statistic(parts, spec) is None):
+            return None
+        found.append(parts)
+    return found
+
+
+def low_rank_features(operands: Operands) -> tuple[Tensor, Tensor]:
+    """A ``(*batch, n, r)`` and B ``(*batch, m, r)`` with K = A B'; differentiable.
+
+    Each term's number is split evenly, so that A = B where rows and columns are the same points.
+    """
+    found = low_rank_terms(operands.spec)
+    assert found is not None
+    left = [_side(parts, operands, "row", operands.left) for parts in found]
+    right = [_side(parts, operands, "column", operands.rights) for parts in found]
+    return torch.cat(left, -1), torch.cat(right, -1)
+
+
+def _side(parts: Factors, operands: Operands, side: str, points: Sequence[Tensor]) -> Tensor:
+    g = _statistic(parts, operands.spec)
+    n = operands.shape[0 if side == "row" else 1]
+    like = operands.like
+    features = like.new_ones(*like.shape[:-2], n, 1) if g is None else points[g]
+    number = side_values(parts.number, operands, "row")
+    number = number if isinstance(number, Tensor) else torch.tensor(number, dtype=like.dtype, device=like.device)
+    # sqrt(|c|) on both sides, the sign on the left
+    root = number.abs().sqrt() * (number.sign() if side == "row" else 1.0)
+    own = side_values(parts.row if side == "row" else parts.column, operands, side)
+    scale = root * own
+    return features * (scale.unsqueeze(-1) if scale.dim() else scale)
+
+
+def _statistic(parts: Factors, spec: Spec) -> int | None:
+    """The number of the dot product that is the only pair factor."""
+    for g, statistic in enumerate(spec.statistics):
+        if isinstance(statistic, DotProduct) and parts.pairs == (leaf("statistic", g),):
+            return g
+    return None
+
+
+def _rank(found: list[Factors], request: Request) -> int:
+    numbers = [_statistic(parts, request.spec) for parts in found]
+    return sum(1 if g is None else request.widths[g] for g in numbers)

@@ -1,0 +1,87 @@
+"""The plan that sends each term of a kernel its own way: 2 RBF + 0.1 Linear is tiles + lowrank."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from mercer.operators.operands import Operands
+from mercer.operators.planning import Plan, Request
+from mercer.operators.plans.algorithm import Algorithm
+
+if TYPE_CHECKING:
+    from mercer.operators.kernel_operator import KernelOperator
+
+Groups = list[tuple[Algorithm, tuple[int, ...]]]
+
+
+class MixedPlan(Algorithm):
+    """A plan for each term; terms of the same plan share a pass."""
+
+    name = "mixed"
+
+    def __init__(self, plans: Mapping[str, Algorithm]) -> None:
+        self._plans = plans
+
+    def applies(self, request: Request) -> str | None:
+        """If the terms fall into two plans or more."""
+        if len(request.spec.terms) < 2:
+            return "the kernel has one term. Use another plan, or None for the planner's choice."
+        groups = self.groups(request)
+        if len(groups) < 2:
+            return f"all terms are fastest by plan={groups[0][0].name!r}. Use that." if groups else "K is 0."
+        return None
+
+    def predict(self, request: Request) -> Plan:
+        """The sum over the groups."""
+        groups = self.groups(request)
+        plans = [algorithm.predict(request.of_terms(terms)) for algorithm, terms in groups]
+        parts = [f"{_counted(terms)} by {algorithm.name}" for algorithm, terms in groups]
+        return Plan(
+            self.name,
+            " and ".join(parts),
+            sum(plan.seconds for plan in plans),
+            sum(plan.memory for plan in plans),
+            sum(plan.error for plan in plans),
+        )
+
+    def multiply(self, K: KernelOperator, operands: Operands, v: Tensor, memory: dict[Any, Any]) -> Tensor:
+        """The sum of the groups' products."""
+        groups = memory.get("groups")
+        if groups is None:
+            groups = memory["groups"] = self.groups(K.request(operands, columns=v.shape[-1]))
+        total = None
+        for algorithm, terms in groups:
+            part = K.of_terms(terms)
+            own = memory.setdefault(("terms", terms), {})
+            product = algorithm.multiply(part, part.operands(), v, own)
+            total = product if total is None else total + product
+        assert total is not None
+        return total
+
+    def groups(self, request: Request) -> Groups:
+        """Each plan that is fastest for some term, with its terms."""
+        # every group may use up its share of the error
+        allowed = replace(request, tolerance=request.allowed_error / len(request.spec.terms))
+        entries = [a for a in self._plans.values() if not a.structured and a.applies(request) is None]
+        chosen: dict[str, list[int]] = {}
+        for i, term in enumerate(request.spec.smooth_terms):
+            if term.is_constant and term.number == 0.0:
+                continue
+            alone = allowed.of_terms((i,))
+            able = [a for a in self._plans.values() if a is not self and a.applies(alone) is None]
+            best = min(able, key=lambda a: a.predict(alone).seconds)
+            chosen.setdefault(best.name if best.structured else "", []).append(i)
+        groups: Groups = []
+        for name, terms in chosen.items():
+            together = allowed.of_terms(tuple(terms))
+            plan = self._plans[name] if name else min(entries, key=lambda a: a.predict(together).seconds)
+            groups.append((plan, tuple(terms)))
+        return groups
+
+
+def _counted(terms: tuple[int, ...]) -> str:
+    return f"term {terms[0] + 1}" if len(terms) == 1 else f"terms {', '.join(str(i + 1) for i in terms)}"
