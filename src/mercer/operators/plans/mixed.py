@@ -72,7 +72,8 @@ class MixedPlan(Algorithm):
             if term.is_constant and term.number == 0.0:
                 continue
             alone = allowed.of_terms((i,))
-            able = [a for a in self._plans.values() if a is not self and a.applies(alone) is None]
+            large = [a for a in self._plans.values() if a is not self and request.entries >= a.least_entries]
+            able = [a for a in large if a.applies(alone) is None]
             best = min(able, key=lambda a: a.predict(alone).seconds)
             chosen.setdefault(best.name if best.structured else "", []).append(i)
         groups: Groups = []
