@@ -1,6 +1,7 @@
 """What holds for every test: fixed seeds, new memory filled with NaN, no network, no settings left behind."""
 
 import socket
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from mercer import config
+from mercer.operators import calibration
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +24,14 @@ def _same_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     torch.set_default_dtype(dtype)
     config.set_memory_budget(None)
+
+
+@pytest.fixture(autouse=True)
+def _typical_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Plans are chosen from the default rates, not from what was measured on this machine."""
+    missing = tmp_path_factory.getbasetemp() / f"{uuid.uuid4()}.json"
+    monkeypatch.setattr("mercer.operators.calibration.calibration_path", lambda: missing)
+    calibration.load.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
 What products, gradients and solves with a kernel matrix would cost on this machine, by every plan that could do them.
 Nothing is computed but the choice; the points are spread evenly over a cube with sides of --side, which matters for
-plans that depend on the spread of the points over the lengthscale.
+plans that depend on the spread of the points over the lengthscale. The first call measures the machine, which takes a
+second, and keeps what it found for all later predictions; --calibrate measures again.
 """
 _CG_PRODUCTS = 60  # preconditioned conjugate gradients, typical of noise 1e-2 of the kernel's variance
 
@@ -32,6 +33,8 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--kernel", metavar="TEXT", default="RBF()", help='(default: "RBF()")')
     parser.add_argument("--columns", metavar="T", type=_count, default=1, help="right-hand sides (default: 1)")
     parser.add_argument("--side", metavar="LENGTH", type=float, default=1.0, help="of the cube (default: 1)")
+    parser.add_argument("--tolerance", metavar="ERROR", type=float, help="allowed, of |K| |v| (default: round-off)")
+    parser.add_argument("--calibrate", action="store_true", help="measure the machine again first")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="(default: float32)")
 
 
@@ -41,6 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     from mercer.kernels import parse
 
+    _calibrate(again=arguments.calibrate)
     n, m, d = arguments.n, arguments.m or arguments.n, arguments.d
     try:
         kernel = parse(arguments.kernel)
@@ -56,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
     X = arguments.side * torch.rand(n, d, dtype=dtype, generator=generator)
     Y = None if arguments.m is None else arguments.side * torch.rand(m, d, dtype=dtype, generator=generator)
     try:
-        K: KernelOperator = kernel(X, Y)
+        K: KernelOperator = kernel(X, Y).with_plan(None, tolerance=arguments.tolerance)
         chosen = K.plan_for(columns=arguments.columns)
     except (ValueError, TypeError) as error:
         raise MercerError(f"--kernel {arguments.kernel} on {d} columns: {error}") from None
@@ -67,6 +71,21 @@ def run(arguments: argparse.Namespace) -> None:
         _print_solves(K, arguments.columns)
 
 
+def _calibrate(*, again: bool) -> None:
+    """Measure the machine where that was not done before; a folder that cannot be written is no reason to stop."""
+    import torch
+
+    from mercer.operators.calibration import calibrate, calibration_path, load
+
+    if load(torch.get_num_threads()) is not None and not again:
+        return
+    print("Measuring this machine, which takes a second.")
+    try:
+        calibrate()
+    except OSError as error:
+        print(f"The measured rates are not kept: {calibration_path()}: {error.strerror}.")
+
+
 def _print_plans(K: "KernelOperator", chosen: str, columns: int) -> None:
     from mercer.operators.planning import format_seconds
     from mercer.operators.plans import PLANS
@@ -74,7 +93,7 @@ def _print_plans(K: "KernelOperator", chosen: str, columns: int) -> None:
     print(f"{'plan':<12}{'product':>12}{'with gradient':>16}{'memory':>12}{'error':>10}")
     for name in PLANS:
         try:
-            forced = K.with_plan(name)
+            forced = K.with_plan(name, tolerance=K.tolerance)
         except ValueError as error:
             print(f"{name:<12}does not apply: {str(error).split('does not apply: ')[-1]}")
             continue

@@ -66,7 +66,7 @@ class Kernel(Arguments):
             Y.shape[:-2],
             *(t.shape[: t.dim() - e] for t, e in zip(binder.theta, binder.event_dims, strict=True)),
         )
-        points = [t.expand((*batch, *t.shape[-2:])) for t in ((X,) if symmetric else (X, Y))]
+        points = [_expand(t, (*batch, *t.shape[-2:])) for t in ((X,) if symmetric else (X, Y))]
         theta = [
             t.to(X.device).expand((*batch, *t.shape[t.dim() - e :]))
             for t, e in zip(binder.theta, binder.event_dims, strict=True)
@@ -117,3 +117,8 @@ class Kernel(Arguments):
         from mercer.kernels.algebra import On
 
         return On(self, columns)
+
+
+def _expand(t: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """``t`` itself where it has the shape: what was found out about a tensor's points stays known."""
+    return t if t.shape == shape else t.expand(shape)

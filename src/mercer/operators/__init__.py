@@ -1,12 +1,14 @@
 """The matrix that is never stored: lazy kernel matrices, plans, solvers and functions of matrices."""
 
 from mercer.operators.base import Operator
+from mercer.operators.calibration import calibrate
 from mercer.operators.cholesky import NotPositiveDefinite
 from mercer.operators.composite import HadamardOperator, ScaledOperator, SumOperator
 from mercer.operators.differentiable import logdet_tensor, solve_tensor
 from mercer.operators.eigen import Eigen, eigsh
 from mercer.operators.inv_quad_logdet import InvQuadLogdet, inv_quad_logdet
 from mercer.operators.kernel_operator import KernelOperator, plan
+from mercer.operators.kronecker import KroneckerOperator, kronecker
 from mercer.operators.logdet import LogDeterminant, logdet
 from mercer.operators.operations import OPERATIONS
 from mercer.operators.planning import Plan
@@ -21,6 +23,7 @@ __all__ = [
     "HadamardOperator",
     "InvQuadLogdet",
     "KernelOperator",
+    "KroneckerOperator",
     "LogDeterminant",
     "NotPositiveDefinite",
     "Operator",
@@ -29,8 +32,10 @@ __all__ = [
     "ScaledOperator",
     "Solution",
     "SumOperator",
+    "calibrate",
     "eigsh",
     "inv_quad_logdet",
+    "kronecker",
     "logdet",
     "logdet_tensor",
     "pivoted_cholesky",

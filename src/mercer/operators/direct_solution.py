@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ class DirectSolution(Protocol):
         The first two are differentiable in whatever K and the noise depend on.
         """
 
-    def sample(self, normal: Tensor) -> Tensor | None:
-        """A draw ``(n, s)`` of N(0, K) from standard normal numbers ``(>= rank, s)``; None if it has no root."""
+    def sample(self, n_samples: int, draw: torch.Generator) -> Tensor:
+        """``(n, n_samples)`` draws of N(0, K)."""
 
     def inv_quad_of(self, cross: KernelOperator, noise: Tensor) -> Tensor:
         """``c' M^-1 c`` for every row c of a cross matrix k(Z, X), ``(z,)``: what a posterior variance subtracts."""

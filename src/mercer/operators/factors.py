@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import mul
 
+import torch
 from torch import Tensor
 
 from mercer.operators.expression import Expression, constant, evaluate, leaf, leaves
 from mercer.operators.operands import Operands
 
-__all__ = ["Factors", "factor", "theta_values"]
+__all__ = ["Factors", "factor", "number_value", "side_values"]
 
 ONE = constant(1.0)
 
@@ -40,6 +41,16 @@ def factor(term: Expression) -> Factors:
         kinds[_kind(part)].append(part)
     number, row, column = (reduce(mul, kinds[k], ONE) for k in ("number", "row", "column"))
     return Factors(number, row, column, tuple(kinds["pair"]))
+
+
+def number_value(operands: Operands) -> Tensor:
+    """The number in front of a kernel of one term, ``()`` or ``(*batch,)``; differentiable."""
+    (term,) = operands.spec.smooth_terms
+    number = side_values(factor(term).number, operands, "row")
+    like = operands.like
+    return (
+        number.squeeze(-1) if isinstance(number, Tensor) else torch.tensor(number, dtype=like.dtype, device=like.device)
+    )
 
 
 def theta_values(operands: Operands) -> Mapping[Expression, Tensor]:

@@ -196,12 +196,10 @@ class FourierSolution:
         explained = self._reduced(self.modes.points, space) / space.scale
         return (1.0 - explained / ratios) / (space.scale * ratios)
 
-    def sample(self, normal: Tensor) -> Tensor | None:
-        """A draw ``(n, s)`` of N(0, K) from standard normal numbers ``(>= M, s)``; None if there are fewer."""
-        if len(normal) < self.n_weights:
-            return None
-        features = self.modes.features(self.modes.coefficients(self.K))
-        return features.times(normal[: self.n_weights].to(torch.float64))
+    def sample(self, n_samples: int, draw: torch.Generator) -> Tensor:
+        """``(n, n_samples)`` draws of N(0, K)."""
+        normal = torch.randn(self.n_weights, n_samples, dtype=torch.float64, generator=draw)
+        return self.modes.features(self.modes.coefficients(self.K).detach()).times(normal)
 
     def inv_quad_of(self, cross: KernelOperator, noise: Tensor | float) -> Tensor:
         """``c' M^-1 c`` for every row c of a cross matrix k(Z, X), ``(z,)``.

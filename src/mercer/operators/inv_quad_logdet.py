@@ -17,6 +17,7 @@ from mercer.operators.iterative import build_preconditioner
 from mercer.operators.lanczos import LanczosSolve, lanczos_solve, quadrature
 from mercer.operators.precondition import Preconditioner
 from mercer.operators.representation import tracks_gradient
+from mercer.operators.structured import structure_of
 from mercer.operators.system import Matrix, System, check_noise
 from mercer.progress import Progress, track
 
@@ -36,7 +37,7 @@ class InvQuadLogdet:
         logdet: the natural logarithm of det M, ``(*batch,)``; differentiable.
         standard_error: of ``logdet`` over the probes, ``(*batch,)``; 0 where it is exact.
         x: ``M^-1 y`` in the shape of y (with the batch of A); not differentiable.
-        method: "cholesky" or "lanczos".
+        method: "cholesky", "lanczos", or what a plan with structure has of its own: "weights", "kronecker".
         n_iter: iterations; 0 with Cholesky.
         rank: of the preconditioner; 0 with Cholesky.
     """
@@ -96,13 +97,17 @@ def inv_quad_logdet(
     batch = torch.broadcast_shapes(batch, columns.shape[:-2])
     matrices, columns = (A.expand(*batch, n, n) if batch else A), columns.expand(*batch, *columns.shape[-2:])
     check_noise(variance.reshape(-1)[:n] if variance.ndim > 1 else variance, n, y.device)
-    n_iter = used_rank = 0
-    if method == "cholesky" or (method is None and n <= _EXACT):
-        method = "cholesky"
+    n_iter, used_rank = 0, 0
+    used: str = method or "lanczos"
+    direct = structure_of(A, variance) if method is None and not batch else None
+    if direct is not None:
+        used = direct.name
+        quad, logdet, error, x = direct.inv_quad_logdet(columns, variance)
+    elif method == "cholesky" or (method is None and n <= _EXACT):
+        used = "cholesky"
         quad, logdet, x = dense_inv_quad_logdet(matrices, columns, variance)
         error = torch.zeros_like(logdet)
     else:
-        method = "lanczos"
         options = _Options(rtol, n_probes, _MAX_ITER if max_iter is None else max_iter, rank, random_state)
         variances = variance.expand(*batch, n) if variance.ndim and batch else variance
         parts = [
@@ -116,7 +121,7 @@ def inv_quad_logdet(
         n_iter, used_rank = max(part.n_iter for part in parts), parts[0].rank
     if y.ndim == 1:
         quad, x = quad.squeeze(-1), x.squeeze(-1)
-    return InvQuadLogdet(quad, logdet, error, x, method, n_iter, used_rank)
+    return InvQuadLogdet(quad, logdet, error, x, used, n_iter, used_rank)
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from torch import Tensor
 from mercer import config
 from mercer.errors import ShapeError
 from mercer.operators.base import Operator
+from mercer.operators.direct_solution import DirectSolution
 from mercer.operators.expression import evaluate, leaf
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.planning import Plan, Request, radius
-from mercer.operators.plans import choose
+from mercer.operators.plans import Algorithm, choose
 from mercer.operators.product import Call, KernelDense
 from mercer.operators.spec import Spec, self_values
 
@@ -109,13 +110,18 @@ class KernelOperator(Operator):
 
     def _product(self, v: Tensor) -> Tensor:
         operands, memory = self._operands()
-        key = ("algorithm", v.shape[-1])
-        algorithm = memory.get(key) or choose(self.request(operands, columns=v.shape[-1]), self.forced)[0]
-        memory[key] = algorithm
+        algorithm = self._algorithm(operands, memory, columns=v.shape[-1])
         out = algorithm.multiply(self, operands, v.to(operands.like.dtype), memory)
         if self.spec.has_delta and self.same:
             out = out + self._delta_product(operands, v)
         return out.to(v.dtype)
+
+    def _algorithm(self, operands: Operands, memory: dict[Any, Any], *, columns: int) -> Algorithm:
+        key = ("algorithm", columns)
+        if key not in memory:
+            memory[key] = choose(self.request(operands, columns=columns), self.forced)[0]
+        algorithm: Algorithm = memory[key]
+        return algorithm
 
     def _delta_product(self, operands: Operands, v: Tensor) -> Tensor:
         """What coincident points add when the kernel treats a point and itself in another way."""
@@ -189,6 +195,18 @@ class KernelOperator(Operator):
             request = Request(**{**request.__dict__, "radius": radius(operands)})
         return choose(request, self.forced)[1]
 
+    @property
+    def is_structured(self) -> bool:
+        """Whether the plan uses more than entries, so that a product costs less than ``n * m`` of them."""
+        return self._algorithm(*self._operands(), columns=1).structured
+
+    def direct(self) -> DirectSolution | None:
+        """What the plan knows of ``(K + noise I)^-1`` without iterations over the points, if anything."""
+        if not self.symmetric or len(self.batch_shape) or self.spec.has_delta:
+            return None
+        operands, memory = self._operands()
+        return self._algorithm(operands, memory, columns=1).direct(self, memory)
+
     def with_plan(self, name: str | None, *, tolerance: float | None = None) -> KernelOperator:
         """The same matrix, multiplied by the plan ``name`` (None: the planner's choice again).
 
@@ -260,6 +278,11 @@ class KernelOperator(Operator):
 
     def _like(self, *tensors: Tensor, **changes: Any) -> KernelOperator:
         return KernelOperator(*tensors, **{**self._kwargs, **changes})
+
+    def of_points(self, X: Tensor, Y: Tensor, *, spec: Spec | None = None) -> KernelOperator:
+        """The same kernel (or another of the same hyperparameters) between other points, none of them coincident."""
+        spec = self.spec if spec is None else spec
+        return self._like(X, Y, *self.theta, spec=spec, symmetric=False, identity=None, forced=None, tolerance=None)
 
     def of_terms(self, terms: tuple[int, ...]) -> KernelOperator:
         """The matrix of some of the kernel's terms only, by position."""
@@ -344,7 +367,7 @@ def plan(K: KernelOperator, *, columns: int = 1, products: int = 1, gradient: bo
     """What ``products`` products of K with ``columns`` right-hand sides each (and their gradients) will cost, and how.
 
     >>> from mercer.kernels import RBF
-    >>> plan(RBF()(torch.zeros(100_000, 3)), products=50).name
+    >>> plan(RBF()(torch.rand(100_000, 8)), products=50).name
     'tiles'
     """
     return K.plan_for(columns=columns, products=products, gradient=gradient)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mercer.config import format_bytes
-from mercer.operators.expression import LEAVES, postorder
+from mercer.operators.expression import LEAVES, leaves, postorder
 from mercer.operators.operands import Operands
 from mercer.operators.rates import Rates
 from mercer.operators.spec import Spec
@@ -122,8 +122,9 @@ class Request:
 
     def entry_seconds(self, rates: Rates) -> float:
         """Predicted time to evaluate one kernel entry in a tile."""
-        flops = sum(s.flops(w) for s, w in zip(self.spec.statistics, self.widths, strict=True))
-        seconds = flops / rates.gemm_flops
+        used = {int(s.number) for s in leaves([self.spec.total], "statistic")}
+        flops = sum(self.spec.statistics[g].flops(self.widths[g]) for g in used)
+        seconds = flops / rates.gemm_flops + len(used) / rates.tile_stores
         for node in postorder([self.spec.total]):
             if node.op in LEAVES:
                 continue

@@ -3,47 +3,21 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from mercer.operators.calibration import load
+from mercer.operators.machine_rates import Rates
 
-@dataclass(frozen=True)
-class Rates:
-    """Operations a second in float32 with all threads; float64 costs ``double_cost`` times as much.
-
-    Defaults: measured on 2 cores with AVX-512 (benchmarks/tiles.py). ``memory`` is bytes a second.
-    """
-
-    gemm_flops: float = 2.0e11
-    exponentials: float = 6.0e9
-    elementwise: float = 2.0e10
-    special: float = 2.0e7
-    memory: float = 8.0e9
-    cholesky_flops: float = 8.0e10
-    double_cost: float = 2.8
-    call: float = 3.0e-6
-
-    @property
-    def cores(self) -> int:
-        """Threads the rates were measured with."""
-        return 2
+__all__ = ["Rates", "exp2_is_faster", "rates"]
 
 
 def rates() -> Rates:
-    """The rates of this machine, scaled by its threads."""
-    table = Rates()
-    factor = max(1, torch.get_num_threads()) / table.cores
-    return Rates(
-        gemm_flops=table.gemm_flops * factor,
-        exponentials=table.exponentials * factor,
-        elementwise=table.elementwise * factor,
-        special=table.special,
-        memory=table.memory,
-        cholesky_flops=table.cholesky_flops * factor,
-    )
+    """The rates of this machine: as :func:`calibrate` measured them, else a typical machine's, scaled by threads."""
+    threads = max(1, torch.get_num_threads())
+    return load(threads) or Rates().with_threads(threads)
 
 
 def exp2_is_faster(like: Tensor) -> bool:

@@ -13,6 +13,7 @@ from mercer.operators.cholesky import NotPositiveDefinite, cholesky
 from mercer.operators.iterative import build_preconditioner
 from mercer.operators.pivots import PivotedCholesky, pivoted_cholesky
 from mercer.operators.precondition import Preconditioner
+from mercer.operators.structured import structure_of
 from mercer.operators.system import Matrix, System
 from mercer.progress import Progress, track
 
@@ -30,7 +31,7 @@ class Draws:
         values: ``(n_samples, n)`` float64.
         error: how far the covariance of the draws is from the one asked for, relative to its mean diagonal: the jitter
             of a Cholesky factor, the trace that a pivoted factor has missed, or the last change of a Lanczos draw.
-        method: "cholesky", "pivoted" or "lanczos".
+        method: "cholesky", "pivoted", "lanczos", or what a plan with structure has of its own.
         rank: columns of the pivoted factor or of the preconditioner; 0 with Cholesky.
     """
 
@@ -78,6 +79,10 @@ def sample(
     draw = generator(random_state)
     if n_samples < 1:
         raise ValueError(f"sample: n_samples must be 1 or more, not {n_samples}.")
+    if method is None and (direct := structure_of(A, system.noise)) is not None:
+        noise_root = system.noise.sqrt().expand(system.n)[:, None]
+        values = direct.sample(n_samples, draw) + noise_root * _white(system.n, n_samples, draw, system.device)
+        return Draws(values.mT, direct.error, direct.name, 0)
     if method is None and system.n <= _EXACT:
         method = "cholesky"
     if method == "cholesky":

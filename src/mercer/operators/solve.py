@@ -16,6 +16,7 @@ from mercer.errors import NotConverged, ShapeError
 from mercer.operators.direct import solve_by_cholesky, solve_by_least_squares
 from mercer.operators.iterative import solve_by_cg
 from mercer.operators.methods import Attempt, Options, choose_method
+from mercer.operators.structured import solve_by_structure, structure_of
 from mercer.operators.system import Matrix, System
 
 __all__ = ["Solution", "solve"]
@@ -156,9 +157,14 @@ def solve(
 def _solve_one(system: System, B: Tensor, initial: Tensor | None, options: Options) -> Attempt:
     """One matrix, B ``(n, t)``."""
     method, rtol = options.method, options.rtol
+    direct = structure_of(system.A, system.noise) if method is None and not system.is_stored else None
     if B.numel() == 0:
         nothing = B.new_zeros(B.shape[1])
         return Attempt(B.clone(), nothing, True, 0, method or "cholesky", "float64", "nothing to solve", 0, "")
+    if direct is not None:
+        attempt = solve_by_structure(system, B, options, direct)
+        if attempt.converged:
+            return attempt
     chosen, reason, alternative = (method, "asked for", math.inf) if method else choose_method(system, B.shape[1])
     if chosen == "lstsq":
         return solve_by_least_squares(system, B, rtol=rtol, reason=reason)

@@ -8,6 +8,7 @@ from linear_operator.operators import DenseLinearOperator
 from torch import Tensor
 
 from mercer.errors import ShapeError
+from mercer.operators.double import in_double
 
 __all__ = ["Matrix", "System"]
 
@@ -44,7 +45,7 @@ class System:
         self.is_stored = isinstance(A, Tensor)
         # A stored float64 matrix has no float32 twin: copying it would cost more memory than it saves time.
         self.has_single = A.dtype != torch.float64 or not self.is_stored
-        self._double = self.A if self.is_stored else self.A.double()
+        self._double = self.A if self.is_stored else in_double(self.A)
         self._single = None if self.is_stored or not self.has_single else self.A.float()
         self._diagonal: Tensor | None = None
 

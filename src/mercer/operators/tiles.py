@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mercer import config
 from mercer.operators import parallel
 from mercer.operators.expression import Expression
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.program import Program
 from mercer.operators.statistics import Panels
+from mercer.operators.tile_shape import tile_shape
 
 SMALL = 1 << 18  # pairs below which starting workers costs more than it saves
 
@@ -159,16 +159,3 @@ class Tiles:
 
         parallel.run(work, workers)
         return K
-
-
-def tile_shape(n_buffers: int, like: Tensor, bytes_per_pair: float = 0.0) -> tuple[int, int]:
-    """Rows and columns of a tile, powers of two: on a CPU all its buffers fit the L2 cache of one core.
-
-    ``bytes_per_pair`` is what a statistic needs beside them; all the pairs of a tile together get 16 MB of it.
-    """
-    cache = config.cache_bytes() if like.device.type == "cpu" else 1 << 26
-    elements = max(1 << 12, int(cache / (like.element_size() * max(1, n_buffers))))
-    if bytes_per_pair > 0:
-        elements = max(1, min(elements, int((1 << 24) / bytes_per_pair)))
-    rows = 1 << max(0, (elements.bit_length() - 3) // 2)
-    return rows, 1 << ((elements // rows).bit_length() - 1)

@@ -6,13 +6,16 @@ from mercer.operators.planning import Plan, Request
 from mercer.operators.plans.algorithm import Algorithm
 from mercer.operators.plans.dense import DensePlan
 from mercer.operators.plans.fourier import FourierPlan
+from mercer.operators.plans.kronecker import KroneckerPlan
 from mercer.operators.plans.lowrank import LowRankPlan
 from mercer.operators.plans.mixed import MixedPlan
 from mercer.operators.plans.tiles import TilesPlan
 
 __all__ = ["PLANS", "Algorithm", "choose"]
 
-PLANS: dict[str, Algorithm] = {plan.name: plan for plan in (DensePlan(), TilesPlan(), LowRankPlan(), FourierPlan())}
+PLANS: dict[str, Algorithm] = {
+    plan.name: plan for plan in (DensePlan(), TilesPlan(), LowRankPlan(), KroneckerPlan(), FourierPlan())
+}
 PLANS["mixed"] = MixedPlan(PLANS)
 
 

@@ -29,7 +29,7 @@ class Algorithm:
 
     name: ClassVar[str]
     structured: ClassVar[bool] = True
-    least_entries: ClassVar[int] = 1 << 20
+    least_entries: ClassVar[int] = (1 << 20) + 1
 
     def require(self) -> None:
         """Raise MissingExtra where it needs a package that is not installed."""

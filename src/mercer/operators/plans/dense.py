@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mercer import config
@@ -39,7 +40,8 @@ class DensePlan(EntryAlgorithm):
         bytes_of_K = self._bytes(request)
         in_cache = bytes_of_K <= 16 * config.cache_bytes()
         load = bytes_of_K / (machine.memory * (4.0 if in_cache else 1.0))
-        multiply = 2.0 * request.batch * n * m * request.columns / machine.gemm_flops
+        double = 1.0 if request.itemsize <= 4 else machine.double_cost
+        multiply = 2.0 * request.batch * n * m * request.columns / machine.gemm_flops * double
         first = request.pairs * request.entry_seconds(machine) + bytes_of_K / machine.memory
         per_product = max(load, multiply) + 2.0 * machine.call
         if request.gradient:
@@ -55,6 +57,9 @@ class DensePlan(EntryAlgorithm):
         K = memory.get("dense")
         if K is None:
             K = memory["dense"] = Tiles(operands, identity=identity).dense()
+        if K.dtype == torch.float64 and v.shape[1] > 4:
+            # in rows: 3 times faster with 16 columns, 2 times with 64, where K does not fit a cache
+            return (v.mT.contiguous() @ K.mT).mT.contiguous()
         result: Tensor = K @ v
         return result
 

@@ -17,12 +17,14 @@ from mercer.operators.expression import Expression
 from mercer.operators.fourier_map import EmbeddedDifferences, difference_terms, why_not_differences
 from mercer.operators.fourier_product import FourierProduct
 from mercer.operators.fourier_series import FourierSeries, NoFourierSeries, fourier_series
+from mercer.operators.fourier_solution import FourierModes, FourierSolution
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.planning import Plan, Request
 from mercer.operators.plans.algorithm import Algorithm
 from mercer.operators.product import Call, KernelProduct
 from mercer.operators.pull import OuterCotangent, pull
 from mercer.operators.rates import rates
+from mercer.operators.remember import remembered
 
 if TYPE_CHECKING:
     from mercer.operators.kernel_operator import KernelOperator
@@ -101,14 +103,14 @@ class FourierPlan(Algorithm):
         """Spreading to and from a grid, a few points a coordinate and digit, and two FFTs of it."""
         assert request.operator is not None
         found = self._found(request)
-        grid, itemsize = found.series.grid, max(4, request.itemsize)
+        grid, itemsize, machine = found.series.grid, max(4, request.itemsize), rates()
         transform = transform_tolerance(request.allowed_error, itemsize)
         width = math.ceil(-math.log10(transform)) + 1
         columns = math.ceil(request.columns / 2)
         points = sum(request.shape)
-        cores = max(1, torch.get_num_threads()) / 2.0
+        cores = machine.threads / 2.0
         fine = 2.0**grid.d * grid.n_modes
-        fourier = 2.0 * 5.0 * fine * math.log2(fine) / (rates().gemm_flops / 20.0)
+        fourier = 2.0 * 5.0 * fine * math.log2(fine) / machine.fft_flops
         per_product = columns * (points * (POINT + SPREAD[itemsize] * width**grid.d) / cores + fourier)
         seconds = per_product * (1.0 + (2.0 + 2.0 * grid.d) * request.gradient) * request.products
         seconds += PLANNING + points * POINT * grid.d
@@ -123,6 +125,26 @@ class FourierPlan(Algorithm):
         call = Call(operands.structure, K.identity, forward, memory)
         out: Tensor = KernelProduct.apply(call, v, *operands.flat())  # type: ignore[no-untyped-call]
         return out
+
+    def direct(self, K: KernelOperator, memory: dict[Any, Any]) -> FourierSolution | None:
+        """In weight space, where a series with positive coefficients has few enough modes.
+
+        The modes are kept with the points, for other hyperparameters too.
+        """
+        if K.X.requires_grad:
+            return None
+        tolerance = K.request(K.operands()).allowed_error
+        key = ("fourier modes", difference_terms(K.spec), tolerance)
+        kept: dict[str, FourierModes] = remembered(key, K.X, K.X, dict)
+        try:
+            if "modes" not in kept or not kept["modes"].serves(K):
+                kept["modes"] = FourierModes(K, tolerance=tolerance)
+        except (NoFourierSeries, TypeError):
+            return None
+        if "direct" not in memory:
+            memory["direct"] = FourierSolution(K, tolerance=tolerance, modes=kept["modes"])
+        solution: FourierSolution = memory["direct"]
+        return solution
 
     @staticmethod
     def _found(request: Request) -> Found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -60,7 +59,8 @@ class LowRankPlan(Algorithm):
         if features is None:
             features = memory["features"] = low_rank_features(operands)
         A, B = features
-        return torch.matmul(A, B.mT @ v)
+        # in rows: B' v with 2 to 15 columns is 6 times slower (float32, n = 1e6, 16 features, 4 columns)
+        return torch.matmul(A, (v.mT @ B).mT)
 
 
 def low_rank_terms(spec: Spec) -> list[Factors] | None:
@@ -80,29 +80,23 @@ def low_rank_terms(spec: Spec) -> list[Factors] | None:
 
 
 def low_rank_features(operands: Operands) -> tuple[Tensor, Tensor]:
-    """A ``(*batch, n, r)`` and B ``(*batch, m, r)`` with K = A B'; differentiable.
-
-    Each term's number is split evenly, so that A = B where rows and columns are the same points.
-    """
+    """A ``(*batch, n, r)`` and B ``(*batch, m, r)`` with K = A B'; differentiable. A has the terms' numbers."""
     found = low_rank_terms(operands.spec)
     assert found is not None
-    left = [_side(parts, operands, "row", operands.left) for parts in found]
-    right = [_side(parts, operands, "column", operands.rights) for parts in found]
+    left = [_side(parts, operands, "row", number=True) for parts in found]
+    right = [_side(parts, operands, "column") for parts in found]
     return torch.cat(left, -1), torch.cat(right, -1)
 
 
-def _side(parts: Factors, operands: Operands, side: str, points: Sequence[Tensor]) -> Tensor:
-    g = _statistic(parts, operands.spec)
+def _side(parts: Factors, operands: Operands, side: str, *, number: bool = False) -> Tensor:
+    """The features of one term: a side's points, or ones, times its values."""
+    g, like = _statistic(parts, operands.spec), operands.like
+    points = operands.left if side == "row" else operands.rights
     n = operands.shape[0 if side == "row" else 1]
-    like = operands.like
     features = like.new_ones(*like.shape[:-2], n, 1) if g is None else points[g]
-    number = side_values(parts.number, operands, "row")
-    number = number if isinstance(number, Tensor) else torch.tensor(number, dtype=like.dtype, device=like.device)
-    # sqrt(|c|) on both sides, the sign on the left
-    root = number.abs().sqrt() * (number.sign() if side == "row" else 1.0)
     own = side_values(parts.row if side == "row" else parts.column, operands, side)
-    scale = root * own
-    return features * (scale.unsqueeze(-1) if scale.dim() else scale)
+    scale = own * side_values(parts.number, operands, side) if number else own
+    return features * (scale.unsqueeze(-1) if isinstance(scale, Tensor) else scale)
 
 
 def _statistic(parts: Factors, spec: Spec) -> int | None:

@@ -15,6 +15,8 @@ from mercer.operators.plans.algorithm import Algorithm
 if TYPE_CHECKING:
     from mercer.operators.kernel_operator import KernelOperator
 
+WORTH_SECONDS = 1e-4  # below this a pass over entries does not matter, and structure is the more exact
+
 Groups = list[tuple[Algorithm, tuple[int, ...]]]
 
 
@@ -67,15 +69,19 @@ class MixedPlan(Algorithm):
         # every group may use up its share of the error
         allowed = replace(request, tolerance=request.allowed_error / len(request.spec.terms))
         entries = [a for a in self._plans.values() if not a.structured and a.applies(request) is None]
+        # asked for by name, it looks even where that costs more than the product, but not where it costs a second
+        reach = max(request.entries, Algorithm.least_entries)
+        structured = [a for a in self._plans.values() if a.structured and a is not self and a.least_entries <= reach]
         chosen: dict[str, list[int]] = {}
         for i, term in enumerate(request.spec.smooth_terms):
             if term.is_constant and term.number == 0.0:
                 continue
             alone = allowed.of_terms((i,))
-            large = [a for a in self._plans.values() if a is not self and request.entries >= a.least_entries]
-            able = [a for a in large if a.applies(alone) is None]
-            best = min(able, key=lambda a: a.predict(alone).seconds)
-            chosen.setdefault(best.name if best.structured else "", []).append(i)
+            able = [a for a in structured if a.applies(alone) is None]
+            best = min(able, key=lambda a: a.predict(alone).seconds, default=None)
+            slow = min(a.predict(alone).seconds for a in entries)
+            pays = best is not None and best.predict(alone).seconds < slow + WORTH_SECONDS
+            chosen.setdefault(best.name if best is not None and pays else "", []).append(i)
         groups: Groups = []
         for name, terms in chosen.items():
             together = allowed.of_terms(tuple(terms))

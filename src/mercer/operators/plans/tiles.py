@@ -6,14 +6,15 @@ from typing import Any
 
 from torch import Tensor
 
+from mercer.operators.expression import postorder
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.planning import Plan, Request
 from mercer.operators.plans.algorithm import EntryAlgorithm
 from mercer.operators.rates import rates
 from mercer.operators.tiles import Tiles
 
-CALLS_PER_TILE = 8.0
-PAIRS_PER_TILE = 2.0**18
+CALLS_PER_TILE = 10.0  # beside one for each operation of the map
+BYTES_PER_TILE = 2.0**19
 
 
 class TilesPlan(EntryAlgorithm):
@@ -29,9 +30,11 @@ class TilesPlan(EntryAlgorithm):
         """From the rates of GEMM, exponentials and elementwise passes."""
         machine = rates()
         double = 1.0 if request.itemsize <= 4 else machine.double_cost
-        use = (2.0 if request.symmetric else 1.0) * (1.0 + 0.1 * request.columns) / machine.elementwise * double
+        once = 1.0 / machine.matvec + 2.0 * (request.columns - 1) / machine.gemm_flops
+        use = (2.0 if request.symmetric else 1.0) * once * double
         per_product = request.pairs * (request.entry_seconds(machine) + use)
-        per_product += CALLS_PER_TILE * machine.call * max(1.0, request.pairs / PAIRS_PER_TILE)
+        calls = CALLS_PER_TILE + len(postorder([request.spec.total]))
+        per_product += calls * 2.0 * machine.call * max(1.0, request.pairs * request.itemsize / BYTES_PER_TILE)
         if request.gradient:
             per_product *= 4.0
         memory = (1 << 22) + sum(request.shape) * (sum(request.widths) + request.columns) * request.itemsize

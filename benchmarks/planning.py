@@ -1,0 +1,121 @@
+"""What the planner predicts after its calibration, against what products really take."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mercer.kernels import parse
+from mercer.operators import calibrate
+from mercer.timing import machine
+
+SIZES = (1,)  # factor on the sizes below
+REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """One product. ``points`` is "random", or "grid" for a full one with ``n ** (1 / d)`` values an axis."""
+
+    kernel: str
+    n: int
+    d: int
+    t: int = 1
+    dtype: torch.dtype = torch.float32
+    plan: str | None = None
+    points: str = "random"
+    rectangular: bool = False
+    gradient: bool = False
+
+
+SINGLE, DOUBLE = torch.float32, torch.float64
+CASES = (
+    Case("RBF(0.5)", 20_000, 3, plan="tiles"),
+    Case("RBF(0.5)", 20_000, 3, plan="tiles", rectangular=True),
+    Case("RBF(0.5)", 20_000, 3, plan="tiles", dtype=DOUBLE),
+    Case("RBF(2.0)", 20_000, 16, plan="tiles"),
+    Case("RBF(4.0)", 20_000, 64, plan="tiles"),
+    Case("RBF(5.0)", 20_000, 100, plan="tiles", rectangular=True),
+    Case("RBF(2.0)", 20_000, 16, t=8, plan="tiles"),
+    Case("RBF(2.0)", 10_000, 16, t=64, plan="tiles"),
+    Case("RBF(2.0)", 10_000, 16, plan="tiles", gradient=True),
+    Case("Matern(2.0, nu=2.5)", 20_000, 16, plan="tiles"),
+    Case("Matern(2.0, nu=0.5)", 20_000, 16, plan="tiles"),
+    Case("Matern(2.0, nu=1.5)", 10_000, 16, plan="tiles", dtype=DOUBLE),
+    Case("Matern(0.5, nu=1.2)", 1_000, 3, plan="tiles"),
+    Case("RationalQuadratic(2.0)", 20_000, 16, plan="tiles"),
+    Case("Laplacian(2.0)", 10_000, 8, plan="tiles"),
+    Case("Polynomial(degree=3)", 20_000, 16, plan="tiles"),
+    Case("2.0 * RBF(2.0) + Matern(3.0)", 20_000, 8, plan="tiles"),
+    Case("RBF(1.0).on([0, 1]) * Matern(1.0).on([2, 3])", 20_000, 4, plan="tiles"),
+    Case("RBF(2.0)", 5_000, 16, plan="dense"),
+    Case("RBF(2.0)", 5_000, 16, plan="dense", dtype=DOUBLE, t=16),
+    Case("Linear(bias=1.0)", 1_000_000, 16),
+    Case("Linear(bias=1.0)", 1_000_000, 16, dtype=DOUBLE, t=4),
+    Case("RBF(0.1)", 250_000, 2, points="grid", plan="kronecker"),
+    Case("RBF(0.1)", 1_000_000, 2, points="grid", plan="kronecker"),
+    Case("Matern(0.1)", 250_000, 2, points="grid", plan="toeplitz"),
+    Case("Matern(0.1)", 100_000, 1, points="grid", plan="toeplitz"),
+    Case("RBF(0.1)", 1_000_000, 1, plan="fourier"),
+    Case("RBF(0.1)", 1_000_000, 2, plan="fourier"),
+    Case("RBF(0.2)", 1_000_000, 3, plan="fourier"),
+    Case("RBF(2.0) + 0.1 * Linear()", 20_000, 16, plan="mixed"),
+)
+
+
+def run(sizes: tuple[int, ...] = SIZES) -> list[dict[str, Any]]:
+    """Every case as a row for JSON; prints as it goes."""
+    calibrate()
+    rows = []
+    print(f"\n{'kernel':<46}{'n':>9}{'d':>4}{'t':>4}  {'type':<8}{'plan':<11}{'predicted':>11}{'measured':>11}  ratio")
+    for case in CASES:
+        predicted, measured, name = _measure(case)
+        ratio = predicted / measured
+        row = {**case.__dict__, "dtype": str(case.dtype), "plan": name, "predicted": predicted, "measured": measured}
+        rows.append({"case": "planning", **row, "ratio": ratio, "machine": machine()})
+        kind = str(case.dtype).removeprefix("torch.") + "'" * case.gradient
+        print(
+            f"{case.kernel:<46}{case.n:>9,}{case.d:>4}{case.t:>4}  {kind:<8}{name:<11}"
+            f"{predicted:>11.4g}{measured:>11.4g}{ratio:>7.2f}",
+            flush=True,
+        )
+    right = sum(0.5 <= row["ratio"] <= 2.0 for row in rows)
+    print(f"{right} of {len(rows)} within a factor of 2")
+    return rows
+
+
+def _measure(case: Case) -> tuple[float, float, str]:
+    """Seconds predicted for a product and seconds measured, best of a few, after a first one that prepares."""
+    generator = torch.Generator().manual_seed(0)
+    X = _points(case, generator)
+    Y = _points(case, generator) if case.rectangular else None
+    v = torch.randn(len(X), case.t, dtype=case.dtype, generator=generator)
+    kernel = parse(case.kernel)
+    K = kernel(X, Y, plan=case.plan)
+    plan = K.plan_for(columns=case.t, gradient=case.gradient)
+
+    def product() -> None:
+        if not case.gradient:
+            K @ v
+            return
+        points = X.clone().requires_grad_()
+        (kernel(points, plan=case.plan) @ v).sum().backward()
+
+    product()
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        product()
+        times.append(time.perf_counter() - start)
+    return plan.seconds, min(times), plan.name
+
+
+def _points(case: Case, generator: torch.Generator) -> Tensor:
+    if case.points == "random":
+        return torch.rand(case.n, case.d, dtype=case.dtype, generator=generator)
+    axis = torch.linspace(0.0, 1.0, round(case.n ** (1 / case.d)), dtype=case.dtype)
+    return torch.cartesian_prod(*[axis] * case.d).reshape(-1, case.d)
