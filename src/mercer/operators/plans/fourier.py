@@ -144,7 +144,7 @@ class FourierPlan(Algorithm):
         if "direct" not in memory:
             memory["direct"] = FourierSolution(K, tolerance=tolerance, modes=kept["modes"])
         solution: FourierSolution = memory["direct"]
-        return solution
+        return solution if solution.n_weights <= K.shape[-1] else None
 
     @staticmethod
     def _found(request: Request) -> Found:
