@@ -167,9 +167,7 @@ class FourierSolution:
             logdet = logdet + slope - slope.detach()
         return quad, logdet, torch.zeros((), dtype=torch.float64), x
 
-    def forms(
-        self, projection: Tensor, square: Tensor, scale: Tensor, ratios: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def forms(self, projection: Tensor, square: Tensor, scale: Tensor, ratios: Tensor | None) -> tuple[Tensor, Tensor]:
         """``y' M^-1 y`` and ``log det M`` for ``M = K + scale diag(ratios)`` from sums over the rows; differentiable.
 
         Args:
@@ -201,7 +199,7 @@ class FourierSolution:
     def mean_of(self, cross: KernelOperator, Y: Tensor, noise: Tensor | float) -> Tensor:
         """``C M^-1 Y`` for a cross matrix ``C = k(Z, X)``, ``(z, t)``: the posterior mean, with the same series as M.
 
-        A product of C with ``M^-1 Y`` would use another approximation of k, and ``M^-1 Y`` enlarges what they differ by.
+        A product of C with ``M^-1 Y`` would use another approximation of k; ``M^-1 Y`` enlarges what they differ by.
         """
         solution = self._covering(cross.X.detach())
         space = solution.space(noise)

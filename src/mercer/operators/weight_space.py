@@ -190,8 +190,8 @@ class WeightSpace:
                 break
             best, previous = x, reached
         raise NotConverged(
-            f"solve: a relative residual of {rtol:.0e} was asked for, {min(reached, previous):.1e} was reached in weight "
-            f"space ({self.features.shape[1]} weights). Give a larger noise or rtol.",
+            f"solve: a relative residual of {rtol:.0e} was asked for, {min(reached, previous):.1e} was reached in "
+            f"weight space ({self.features.shape[1]} weights). Give a larger noise or rtol.",
             best,
         )
 

@@ -188,7 +188,9 @@ class FourierForward:
         if any(rest) or (any(points) and operands.spec.singular):
             return pull(operands, cotangent, wanted, identity)
         of_map, product = self._prepare(operands, memory)
-        out: list[Tensor | None] = [torch.zeros_like(t) if w else None for t, w in zip(operands.flat(), wanted, strict=True)]
+        out: list[Tensor | None] = [
+            torch.zeros_like(t) if w else None for t, w in zip(operands.flat(), wanted, strict=True)
+        ]
         u, v = cotangent.u, cotangent.v
         for g, view in of_map.views.items():
             left = out[g]
@@ -197,7 +199,12 @@ class FourierForward:
                 continue
             for k, (axis, _) in view.items():
                 by_row, by_column = product.by_points(
-                    u, v, lambda r, g=g, k=k: of_map.slope(r, g, k), axis, rows=left is not None, columns=right is not None
+                    u,
+                    v,
+                    lambda r, g=g, k=k: of_map.slope(r, g, k),
+                    axis,
+                    rows=left is not None,
+                    columns=right is not None,
                 )
                 if left is not None and by_row is not None:
                     left[:, k] += by_row
@@ -209,7 +216,11 @@ class FourierForward:
 
     @staticmethod
     def _pull_theta(
-        operands: Operands, root: Expression, product: FourierProduct, cotangent: OuterCotangent, out: list[Tensor | None]
+        operands: Operands,
+        root: Expression,
+        product: FourierProduct,
+        cotangent: OuterCotangent,
+        out: list[Tensor | None],
     ) -> None:
         by_coefficients = product.by_coefficients(cotangent.u, cotangent.v)
         with torch.enable_grad():
@@ -255,13 +266,13 @@ def find(operands: Operands, root: Expression, tolerance: float) -> Found:
         NoFourierSeries: too many modes, with their number.
     """
     with torch.no_grad():
-        flat = tuple(t.detach().reshape(t.shape[t.dim() - e :]) for t, e in zip(operands.flat(), _events(operands), strict=True))
+        flat = tuple(
+            t.detach().reshape(t.shape[t.dim() - e :]) for t, e in zip(operands.flat(), _events(operands), strict=True)
+        )
         matrix = operands.unflatten(flat)
         of_map = EmbeddedDifferences(matrix, root)
         left, right = of_map.points(matrix.left), of_map.points(matrix.rights)
-        low, high = (
-            torch.stack([getattr(side, name)(0) for side in (left, right)]) for name in ("amin", "amax")
-        )
+        low, high = (torch.stack([getattr(side, name)(0) for side in (left, right)]) for name in ("amin", "amax"))
         extent = (high.amax(0).to(torch.float64) - low.amin(0)).tolist()
         # a little more, so that the same series serves points that moved by round-off
         extent = [float(f"{1.0001 * a + 1e-300:.5g}") * 1.0001 for a in extent]
