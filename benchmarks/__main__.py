@@ -1,4 +1,4 @@
-"""``python -m benchmarks [product] [solve] [--sizes N ...]``: measure, print, write JSON and plots."""
+"""``python -m benchmarks [product] [solve] [convolution] [fourier] [--sizes N ...]``: measure, print, write JSON and plots."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import plots, product, solve
+from benchmarks import convolution, fourier, plots, product, solve
 from mercer.store import write_atomic
 
 RESULTS = Path(__file__).parent / "results"
 PICTURES = Path(__file__).parent.parent / "docs" / "_static"
-BENCHMARKS = {"product": (product, plots.plot_product), "solve": (solve, plots.plot_solve)}
+BENCHMARKS = {
+    "product": (product, plots.plot_product),
+    "solve": (solve, plots.plot_solve),
+    "convolution": (convolution, plots.plot_convolution),
+    "fourier": (fourier, plots.plot_fourier),
+}
 
 
 def main() -> None:

@@ -52,3 +52,40 @@ def plot_solve(rows: list[dict[str, Any]], path: Path) -> None:
     axes.legend(frameon=False, fontsize=9)
     figure.savefig(path, dpi=150)
     plt.close(figure)
+
+
+def plot_convolution(rows: list[dict[str, Any]], path: Path) -> None:
+    """How many times faster than torch.fft, against the length, one line a batch."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
+    for batch in sorted({row["batch"] for row in rows}):
+        cases = [row for row in rows if row["batch"] == batch]
+        ratios = [row["timings"]["torch.fft"]["seconds"] / row["timings"]["mercer"]["seconds"] for row in cases]
+        axes.plot([row["length"] for row in cases], ratios, "o-", label=f"batch {batch}")
+    axes.axhline(1.0, color="k", linestyle="--", linewidth=1)
+    axes.set(xscale="log", xlabel="length", ylabel="times faster than torch.fft")
+    axes.set_xticks([row["length"] for row in cases], [f"{row['length']:,}" for row in cases])
+    axes.set_title(f"causal convolution, float32, {rows[0]['channels']} channels", fontsize=11)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=9)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def plot_fourier(rows: list[dict[str, Any]], path: Path) -> None:
+    """Seconds of a product against the dimension, one line a way to do it."""
+    import matplotlib.pyplot as plt
+
+    cases = [row for row in rows if row["case"] == "product"]
+    figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
+    dimensions = [row["d"] for row in cases]
+    for name in cases[0]["timings"]:
+        axes.plot(dimensions, [row["timings"][name]["seconds"] for row in cases], "o-", label=name)
+    axes.set(xlabel="dimension d", ylabel="seconds", ylim=(0, None))
+    axes.set_xticks(dimensions, [str(d) for d in dimensions])
+    axes.set_title(f"K(X, X) @ v by a Fourier series, float32, n = {cases[0]['n']:,}", fontsize=11)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=9)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

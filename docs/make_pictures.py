@@ -1,4 +1,4 @@
-"""Draws docs/_static/first-minute.png. Run it by hand when the picture should change: python docs/make_pictures.py."""
+"""Draws docs/_static/first-minute.png and features.png. Run it by hand when they should change."""
 
 from pathlib import Path
 
@@ -19,6 +19,10 @@ def main() -> None:
     draw_fit(left)
     draw_samples(right)
     figure.savefig(Path(__file__).parent / "_static" / "first-minute.png", dpi=144)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2), layout="constrained")
+    draw_densities(left)
+    draw_errors(right)
+    figure.savefig(Path(__file__).parent / "_static" / "features.png", dpi=144)
 
 
 def draw_fit(axes: Axes) -> None:
@@ -57,6 +61,35 @@ def draw_samples(axes: Axes) -> None:
         axes.text(10.2, -6.5 * row, name, family="monospace", va="center", fontsize=8)
     axes.set_title("functions drawn from four kernels", loc="left", fontsize=9)
     axes.set_axis_off()
+
+
+def draw_densities(axes: Axes) -> None:
+    """How much of each kernel lies at which frequency."""
+    omega = torch.logspace(-1, 2, 200, dtype=torch.float64)[:, None]
+    kernels = {"RBF()": mc.kernels.RBF(), "Matern(nu=1.5)": mc.kernels.Matern(), "Laplacian()": mc.kernels.Laplacian()}
+    for (name, kernel), color in zip(kernels.items(), (BLUE, ORANGE, GREY), strict=True):
+        axes.loglog(omega[:, 0], kernel.spectral_density(omega), color=color, lw=2, label=name)
+    axes.set_ylim(1e-6, 1)
+    axes.set_xlabel("angular frequency (1 / lengthscale)")
+    axes.set_title("spectral density", loc="left", fontsize=9)
+    axes.legend(frameon=False)
+
+
+def draw_errors(axes: Axes) -> None:
+    """The error of random Fourier features, by the way frequencies are drawn; the median of 10 seeds."""
+    X = torch.randn(200, 2, dtype=torch.float64)
+    kernel, counts = mc.kernels.RBF(lengthscale=2.0**0.5), [2**i for i in range(4, 12)]
+    K = kernel(X).to_dense()
+    for method, color in (("iid", GREY), ("orthogonal", ORANGE), ("quasi", BLUE)):
+        medians = []
+        for r in counts:
+            maps = [mc.kernels.features.RandomFourier(kernel, r, d=2, method=method, random_state=s) for s in range(10)]
+            errors = [float((F @ F.mT - K).norm() / K.norm()) for F in (phi(X) for phi in maps)]
+            medians.append(torch.tensor(errors).median())
+        axes.loglog(counts, medians, "o-", color=color, lw=2, ms=3.5, label=f'method="{method}"')
+    axes.set_xlabel("features")
+    axes.set_title("relative error of RandomFourier(RBF(sqrt(2)), r, d=2)", loc="left", fontsize=9)
+    axes.legend(frameon=False)
 
 
 if __name__ == "__main__":

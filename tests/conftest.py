@@ -1,5 +1,6 @@
 """What holds for every test: fixed seeds, new memory filled with NaN, no network, no settings left behind."""
 
+import os
 import socket
 import uuid
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ import torch
 
 from mercer import config
 from mercer.operators import calibration
+
+# Triton reads this when it is imported, which no test may do before: without a GPU its kernels run in the interpreter.
+os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.fixture(autouse=True)

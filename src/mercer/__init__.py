@@ -12,10 +12,22 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mercer import config, data, errors, kernels, learn, nn, operators, papers, timing
+    from mercer import config, data, errors, kernels, learn, nn, operators, papers, testing, timing
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "config", "data", "errors", "kernels", "learn", "nn", "operators", "papers", "timing"]
+__all__ = [
+    "__version__",
+    "config",
+    "data",
+    "errors",
+    "kernels",
+    "learn",
+    "nn",
+    "operators",
+    "papers",
+    "testing",
+    "timing",
+]
 
 
 def __getattr__(name: str) -> ModuleType:

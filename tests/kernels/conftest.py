@@ -4,6 +4,8 @@ A row holds the kernel and its definition, written here a second time with NumPy
 of our code.
 """
 
+import itertools
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,16 +17,33 @@ from scipy.special import gamma as gamma_function
 from scipy.special import kv
 
 from mercer.kernels import (
+    ANOVA,
     RBF,
+    Additive,
+    ArcCosine,
+    ChangePoint,
     Constant,
+    Cosine,
+    Exponential,
+    Gibbs,
     Hamming,
+    Intersection,
+    Jaccard,
     Kernel,
     Laplacian,
     Linear,
     Matern,
     Pairwise,
+    Periodic,
     Polynomial,
     RationalQuadratic,
+    SetKernel,
+    Softmax,
+    SpectralMixture,
+    Spectrum,
+    Subsequence,
+    Tanimoto,
+    Wendland,
     White,
     from_callable,
 )
@@ -58,6 +77,24 @@ def closed_matern(r: Array, nu: float) -> Array:
     return {0.5: 1.0, 1.5: 1.0 + z, 2.5: 1.0 + z + z**2 / 3.0}[nu] * np.exp(-z)
 
 
+def waves(d: int) -> dict[str, Any]:
+    """Weights, frequencies and lengthscales of two waves."""
+    frequencies = np.stack([0.2 * ard(d), 0.1 / ard(d)])
+    return {"weights": [0.7, 0.4], "frequencies": frequencies, "lengthscale": np.stack([ard(d), 1.5 * ard(d)])}
+
+
+def mixture(X: Array, Y: Array, envelope: Callable[[Array], Array], first: int = 0) -> Array:
+    """The two waves of columns ``first`` and on; ``envelope`` is a function of minus half the squared distance."""
+    z = X[:, None] - Y[None]
+    chosen = slice(first, first + X.shape[1])
+    values = waves(first + X.shape[1])
+    parts = zip(values["weights"], values["frequencies"][:, chosen], values["lengthscale"][:, chosen], strict=True)
+    return sum(
+        w * envelope(-0.5 * ((z / scale) ** 2).sum(-1)) * np.cos(2.0 * np.pi * mu * z).prod(-1)
+        for w, mu, scale in parts
+    )
+
+
 def same_point(X: Array, Y: Array) -> Array:
     return np.eye(len(X)) if X is Y else np.zeros((len(X), len(Y)))
 
@@ -67,13 +104,120 @@ def min_function(X: torch.Tensor, Y: torch.Tensor) -> torch.Tensor:
     return torch.minimum(X[:, None], Y[None]).sum(-1)
 
 
+def periodic(X: Array, Y: Array, lengthscale: Any, period: Any) -> Array:
+    return np.exp(-2.0 * ((np.sin(np.pi * (X[:, None] - Y[None]) / period) / lengthscale) ** 2).sum(-1))
+
+
+def wendland(r: Array, d: int, smoothness: int) -> Array:
+    """The closed forms of Wendland's book (Scattered data approximation, table 9.1), scaled to 1 at 0."""
+    j = d // 2 + smoothness + 1
+    polynomial = {
+        0: 1.0,
+        1: (j + 1) * r + 1.0,
+        2: ((j**2 + 4 * j + 3) * r**2 + (3 * j + 6) * r + 3.0) / 3.0,
+        3: ((j**3 + 9 * j**2 + 23 * j + 15) * r**3 + (6 * j**2 + 36 * j + 45) * r**2 + (15 * j + 45) * r + 15.0) / 15.0,
+    }[smoothness]
+    return np.where(r < 1.0, np.maximum(1.0 - r, 0.0) ** (j + smoothness) * polynomial, 0.0)
+
+
+def arc_cosine(X: Array, Y: Array, order: int, weight: Any, bias: float) -> Array:
+    A, B = (np.hstack([Z * np.sqrt(weight), np.full((len(Z), 1), np.sqrt(bias))]) for Z in (X, Y))
+    norms = np.linalg.norm(A, axis=1)[:, None] * np.linalg.norm(B, axis=1)
+    a, b = (Z / np.linalg.norm(Z, axis=1, keepdims=True) for Z in (A, B))
+    angle = 2.0 * np.arctan2(
+        np.linalg.norm(a[:, None] - b, axis=-1), np.linalg.norm(a[:, None] + b, axis=-1)
+    )  # Kahan's, which keeps its digits
+    rest = np.pi - angle
+    J = {
+        0: rest,
+        1: np.sin(angle) + rest * np.cos(angle),
+        2: 3.0 * np.sin(angle) * np.cos(angle) + rest * (1.0 + 2.0 * np.cos(angle) ** 2),
+    }[order]
+    return norms**order * J / np.pi
+
+
+def gibbs(X: Array, Y: Array, lengthscale: Any, weights: Any) -> Array:
+    g, h = np.exp((X * weights).sum(1))[:, None], np.exp((Y * weights).sum(1))
+    total = g**2 + h**2
+    return (2.0 * g * h / total) ** (X.shape[1] / 2.0) * np.exp(-(distance(X, Y, lengthscale) ** 2) / total)
+
+
+def change(X: Array, Y: Array, before: Array, after: Array, location: float, steepness: float, column: int) -> Array:
+    a, b = (1.0 / (1.0 + np.exp(-steepness * (Z[:, column] - location))) for Z in (X, Y))
+    return np.outer(1.0 - a, 1.0 - b) * before + np.outer(a, b) * after
+
+
+def column_kernels(X: Array, Y: Array, lengthscale: Any) -> Array:
+    return np.exp(-0.5 * ((X[:, None] - Y[None]) / lengthscale) ** 2)
+
+
+def anova(Z: Array, variances: Any) -> Array:
+    """Every subset of the columns by itself."""
+    d = Z.shape[-1]
+    total = np.zeros(Z.shape[:-1])
+    for q, variance in enumerate(variances, 1):
+        for subset in itertools.combinations(range(d), q):
+            total = total + variance * Z[..., list(subset)].prod(-1)
+    return total
+
+
+def over_union(common: Array, a: Array, b: Array) -> Array:
+    return common / (a[:, None] + b - common)
+
+
+def normalise(K: Array, a: Array, b: Array) -> Array:
+    size = np.sqrt(np.outer(a, b))
+    return np.divide(K, size, out=np.zeros_like(K), where=size > 0)
+
+
+def spectrum(X: Array, Y: Array, length: int) -> Array:
+    """Counts of substrings, one string after the other."""
+
+    def count(row: Array) -> Counter[Any]:
+        text = [int(c) for c in row if c > 0]
+        return Counter(tuple(text[i : i + length]) for i in range(len(text) - length + 1))
+
+    words = sorted({word for row in (*X, *Y) for word in count(row)})
+    A, B = (np.array([[count(row)[word] for word in words] for row in Z]).reshape(len(Z), -1) for Z in (X, Y))
+    A, B = A.astype(float), B.astype(float)
+    return normalise(A @ B.T, (A**2).sum(1), (B**2).sum(1))
+
+
+def subsequence(X: Array, Y: Array, length: int, decay: float) -> Array:
+    """Every choice of places by itself: a feature for each subsequence."""
+
+    def features(row: Array) -> Counter[Any]:
+        text = [int(c) for c in row if c > 0]
+        found: Counter[Any] = Counter()
+        for places in itertools.combinations(range(len(text)), length):
+            found[tuple(text[i] for i in places)] += decay ** (places[-1] - places[0] + 1)
+        return found
+
+    left, right = [features(row) for row in X], [features(row) for row in Y]
+    words = sorted({word for f in left + right for word in f})
+    A, B = (np.array([[f[word] for word in words] for f in side]).reshape(len(side), -1) for side in (left, right))
+    return normalise(A @ B.T, (A**2).sum(1), (B**2).sum(1))
+
+
+def mean_of_pairs(X: Array, Y: Array, lengthscale: float) -> Array:
+    """Sets of numbers: how many, then they."""
+    K = np.zeros((len(X), len(Y)))
+    for i, x in enumerate(X):
+        for j, y in enumerate(Y):
+            a, b = x[1 : 1 + int(x[0])], y[1 : 1 + int(y[0])]
+            K[i, j] = np.exp(-0.5 * ((a[:, None] - b) / lengthscale) ** 2).mean()
+    return K
+
+
 @dataclass(frozen=True)
 class Case:
     """A kernel, its definition ``(X, Y) -> K`` (X is Y for k(X)), and what is true of it.
 
-    ``data``: what points it takes, "real", "categories" or "positive"; ``width``: least number of columns;
+    ``data``: what points it takes, "real", "bounded" (real, but not of any scale), "positive", "categories", "strings"
+    or "sets"; ``width``: least number of columns;
     ``centred``: whether a common shift of X and Y changes nothing; ``psd``: whether it is positive semidefinite;
-    ``text``: whether it can be written as text; ``degree``: how the values grow with the scale of X.
+    ``text``: whether it can be written as text; ``degree``: how the values grow with the scale of X; ``unit``: the
+    power of the unit of X that the values have; ``units``: the hyperparameters that have the units of X.
     """
 
     name: str
@@ -85,17 +229,31 @@ class Case:
     psd: bool = True
     text: bool = True
     degree: int = 0
+    unit: int = 0
+    units: tuple[str, ...] = ("lengthscale",)
+
+    @property
+    def discrete(self) -> bool:
+        """Whether there are no gradients in X."""
+        return self.data in ("categories", "strings")
 
     def points(self, n: int, d: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> torch.Tensor:
         generator = torch.Generator().manual_seed(1000 * seed + 10 * n + d)
         if self.data == "categories":
             return torch.randint(0, 4, (n, d), generator=generator).to(dtype)
+        if self.data == "strings":
+            lengths = torch.randint(1, d + 1, (n, 1), generator=generator)
+            codes = torch.randint(1, 4, (n, d), generator=generator)
+            return torch.where(torch.arange(d) < lengths, codes, 0).to(dtype)
         X = torch.randn(n, d, generator=generator, dtype=torch.float64)
+        if self.data == "sets":
+            X[:, 0] = torch.randint(1, max(d, 2), (n,), generator=generator)
+            X[:, 1:] *= torch.arange(d - 1) < X[:, :1]
         return (X.abs() + 0.1 if self.data == "positive" else X).to(dtype)
 
     def radius(self, X: Array, Y: Array) -> float:
         """The largest squared norm of a point in lengthscales, centred where the kernel is."""
-        if self.data == "categories":
+        if self.discrete:
             return X.shape[1] / min(LENGTHSCALES)
         both = np.concatenate([X, Y]) / min(LENGTHSCALES)
         return float(((both - both.mean(0) if self.centred else both) ** 2).sum(1).max(initial=0.0))
@@ -156,6 +314,26 @@ CASES = [
         lambda X, Y: ((X / ard(X.shape[1]) ** 2) @ Y.T + 0.3) ** 2,
         centred=False,
         degree=4,
+    ),
+    Case("spectral", lambda d: SpectralMixture(2, **waves(d)), lambda X, Y: mixture(X, Y, np.exp)),
+    Case(
+        "spectral_student",
+        lambda d: SpectralMixture(2, envelope="student_t", **waves(d)),
+        lambda X, Y: mixture(X, Y, lambda s: closed_matern(np.sqrt(-2.0 * s), 2.5)),
+    ),
+    Case(
+        "spectral_separable",
+        lambda d: SpectralMixture(2, separable=True, **waves(d)),
+        lambda X, Y: np.prod([mixture(X[:, [j]], Y[:, [j]], np.exp, j) for j in range(X.shape[1])], axis=0),
+    ),
+    Case(
+        "derivative",
+        lambda d: RBF(1.3).derivative([1] + [0] * (d - 1), [1] + [0] * (d - 1)),
+        lambda X, Y: (
+            (1.0 / 1.3**2 - (X[:, None, 0] - Y[None, :, 0]) ** 2 / 1.3**4) * np.exp(-0.5 * distance(X, Y, 1.3) ** 2)
+        ),
+        degree=2,
+        unit=-2,
     ),
     Case("constant", lambda d: Constant(0.8), lambda X, Y: np.full((len(X), len(Y)), 0.8), width=0),
     Case("white", lambda d: White(0.3), lambda X, Y: 0.3 * same_point(X, Y), width=0),
@@ -221,6 +399,145 @@ CASES = [
         lambda X, Y: np.exp(-0.6 * ((X[:, None] - Y[None]) ** 2 / (X[:, None] + Y[None])).sum(-1)),
         data="positive",
         centred=False,
+    ),
+    Case("exponential", lambda d: Exponential(1.3), lambda X, Y: np.exp(-distance(X, Y, 1.3))),
+    Case("exponential_ard", lambda d: Exponential(ard(d)), lambda X, Y: np.exp(-distance(X, Y, ard(X.shape[1])))),
+    Case("periodic", lambda d: Periodic(1.3, 2.1), lambda X, Y: periodic(X, Y, 1.3, 2.1), units=("period",)),
+    Case(
+        "periodic_ard",
+        lambda d: Periodic(ard(d), 3.0 * ard(d)),
+        lambda X, Y: periodic(X, Y, ard(X.shape[1]), 3.0 * ard(X.shape[1])),
+        units=("period",),
+    ),
+    Case(
+        "cosine_wave",
+        lambda d: Cosine(7.0 * ard(d)),
+        lambda X, Y: np.cos(2.0 * np.pi * ((X[:, None] - Y[None]) / (7.0 * ard(X.shape[1]))).sum(-1)),
+        units=("period",),
+    ),
+    *(
+        Case(
+            f"wendland_{q}",
+            lambda d, q=q: Wendland(4.0, smoothness=q),
+            lambda X, Y, q=q: wendland(distance(X, Y, 4.0), X.shape[1], q),
+        )
+        for q in range(4)
+    ),
+    Case(
+        "wendland_ard",
+        lambda d: Wendland(3.0 * ard(d), smoothness=1, dimension=20),
+        lambda X, Y: wendland(distance(X, Y, 3.0 * ard(X.shape[1])), 20, 1),
+    ),
+    *(
+        Case(
+            f"arc_cosine_{n}",
+            lambda d, n=n: ArcCosine(n, 0.8, 0.4),
+            lambda X, Y, n=n: arc_cosine(X, Y, n, 0.8, 0.4),
+            centred=False,
+            degree=2 * n,
+            units=(),
+        )
+        for n in range(3)
+    ),
+    Case(
+        "arc_cosine_ard",
+        lambda d: ArcCosine(1, ard(d), 0.0),
+        lambda X, Y: arc_cosine(X, Y, 1, ard(X.shape[1]), 0.0),
+        centred=False,
+        degree=2,
+        units=(),
+    ),
+    Case(
+        "arc_cosine_step_ard",
+        lambda d: ArcCosine(0, ard(d), 0.0),
+        lambda X, Y: arc_cosine(X, Y, 0, ard(X.shape[1]), 0.0),
+        centred=False,
+        units=(),
+    ),
+    Case("softmax", lambda d: Softmax(2.3), lambda X, Y: np.exp(X @ Y.T / 2.3**2), data="bounded", centred=False),
+    Case(
+        "softmax_ard",
+        lambda d: Softmax(2.0 * ard(d)),
+        lambda X, Y: np.exp((X / (2.0 * ard(X.shape[1])) ** 2) @ Y.T),
+        data="bounded",
+        centred=False,
+    ),
+    Case(
+        "gibbs",
+        lambda d: Gibbs(1.3, 0.2),
+        lambda X, Y: gibbs(X, Y, 1.3, 0.2),
+        data="bounded",
+        centred=False,
+    ),
+    Case(
+        "gibbs_ard",
+        lambda d: Gibbs(ard(d), -0.1 * ard(d)),
+        lambda X, Y: gibbs(X, Y, ard(X.shape[1]), -0.1 * ard(X.shape[1])),
+        data="bounded",
+        centred=False,
+    ),
+    Case(
+        "change_point",
+        lambda d: ChangePoint(RBF(1.3), Linear() + White(0.1), location=0.3, steepness=2.0, column=-1),
+        lambda X, Y: change(
+            X, Y, np.exp(-0.5 * distance(X, Y, 1.3) ** 2), X @ Y.T + 0.1 * same_point(X, Y), 0.3, 2.0, -1
+        ),
+        data="bounded",
+        centred=False,
+    ),
+    Case(
+        "intersection",
+        lambda d: Intersection(ard(d)),
+        lambda X, Y: (np.minimum(X[:, None], Y[None]) / ard(X.shape[1])).sum(-1),
+        data="positive",
+        centred=False,
+        degree=1,
+    ),
+    Case(
+        "jaccard",
+        lambda d: Jaccard(),
+        lambda X, Y: np.minimum(X[:, None], Y[None]).sum(-1) / np.maximum(X[:, None], Y[None]).sum(-1),
+        data="positive",
+        centred=False,
+    ),
+    Case(
+        "tanimoto",
+        lambda d: Tanimoto(),
+        lambda X, Y: over_union(X @ Y.T, (X**2).sum(1), (Y**2).sum(1)),
+        centred=False,
+    ),
+    Case(
+        "additive",
+        lambda d: Additive(RBF(ard(d))),
+        lambda X, Y: column_kernels(X, Y, ard(X.shape[1])).sum(-1),
+    ),
+    Case(
+        "anova",
+        lambda d: ANOVA(RBF(1.3), [0.5, 1.0, 0.3]),
+        lambda X, Y: anova(column_kernels(X, Y, 1.3), [0.5, 1.0, 0.3]),
+    ),
+    Case(
+        "anova_ard",
+        lambda d: ANOVA(RBF(ard(d)), [0.5, 2.0]),
+        lambda X, Y: anova(column_kernels(X, Y, ard(X.shape[1])), [0.5, 2.0]),
+    ),
+    Case(
+        "set_kernel",
+        lambda d: SetKernel(RBF(1.3)),
+        lambda X, Y: mean_of_pairs(X, Y, 1.3),
+        data="sets",
+        width=2,
+        centred=False,
+        units=(),
+    ),
+    Case("spectrum", lambda d: Spectrum(2), lambda X, Y: spectrum(X, Y, 2), data="strings", centred=False),
+    Case(
+        "subsequence",
+        lambda d: Subsequence(2, 0.4),
+        lambda X, Y: subsequence(X, Y, 2, 0.4),
+        data="strings",
+        centred=False,
+        units=(),
     ),
     Case(
         "function_of_blocks",

@@ -34,6 +34,11 @@ def test_steps_that_round_off_has_made_uneven_are_no_lattice():
     assert find_lattice(X, X) is None
 
 
+def test_a_long_float32_series_is_a_lattice_though_its_gaps_differ_by_a_tenth():
+    X = torch.linspace(0, 1, 1_000_000)[:, None]
+    assert find_lattice(X, X[::7]).shape == (1_000_000,)
+
+
 def test_uneven_steps_are_no_lattice():
     X = torch.tensor([[0.0], [1.0], [2.5], [3.2]])
     assert find_lattice(X, X) is None

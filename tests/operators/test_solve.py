@@ -11,7 +11,7 @@ from torch import Tensor
 from mercer import config
 from mercer.errors import MemoryBudgetError, NotConverged, ShapeError
 from mercer.kernels import RBF
-from mercer.operators import iterative, methods
+from mercer.operators import KernelOperator, iterative, methods
 from mercer.operators.solve import solve
 
 METHODS = ("cholesky", "cg", "lstsq", None)
@@ -319,3 +319,23 @@ def test_interrupt_is_heard_within_a_second(method: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         solve(K, y, noise=1e-4, method=method, precision="float64", rtol=1e-12, rank=100 if method == "cg" else None)
     assert time.perf_counter() - started < 1.5
+
+
+def test_eight_right_hand_sides_cost_one_product_an_iteration(monkeypatch: pytest.MonkeyPatch) -> None:
+    K = RBF(lengthscale=0.3)(torch.rand(300, 2, dtype=torch.float64))
+    y = torch.randn(300, 8, dtype=torch.float64)
+    widths: list[int] = []
+    product = KernelOperator._product
+
+    def count(self: KernelOperator, v: Tensor) -> Tensor:
+        widths.append(v.shape[-1])
+        return product(self, v)
+
+    monkeypatch.setattr(KernelOperator, "_product", count)
+    options = {"noise": 1e-2, "method": "cg", "rank": 5, "precision": "float64"}
+    together = solve(K, y, **options)
+    # One an iteration; beside them true residuals, when the residual has fallen by 1e6 and at the end.
+    assert together.n_iter < len(widths) <= together.n_iter + 5
+    widths.clear()
+    single = solve(K, y[:, :1], **options)
+    assert together.n_iter <= single.n_iter

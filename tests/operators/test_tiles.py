@@ -11,7 +11,8 @@ from mercer.operators.product import reference_rows
 from mercer.operators.pull import DenseCotangent, OuterCotangent, pull
 from mercer.operators.spec import Spec
 from mercer.operators.statistics import DotProduct, L1Distance, Mismatch, SquaredDistance
-from mercer.operators.tiles import Tiles, blocks, tile_shape
+from mercer.operators.tile_shape import tile_shape
+from mercer.operators.tiles import Tiles, blocks
 
 S0, S1, T0, ROW, COLUMN = (
     leaf("statistic", 0),
@@ -198,10 +199,13 @@ def test_underflow_is_clamped_to_something_negligible():
     assert K[0, 1] < 1e-30
 
 
-def test_tile_shape_fits_the_cache():
-    rows, columns = tile_shape(3, torch.zeros(1, dtype=torch.float64))
-    assert columns >= rows >= 32
-    assert 3 * 8 * rows * columns <= max(config.cache_bytes(), 1 << 17)
+def test_tile_shape_fits_the_cache_or_is_half_a_megabyte(monkeypatch):
+    for cache in (1 << 18, 1 << 21, 1 << 23):
+        monkeypatch.setattr(config, "cache_bytes", lambda cache=cache: cache)
+        rows, columns = tile_shape(3, torch.zeros(1, dtype=torch.float64))
+        assert columns >= rows >= 32
+        assert 8 * rows * columns <= max(cache / 3, 1 << 19)
+        assert 8 * rows * columns > max(cache / 3, 1 << 19) / 2
 
 
 def test_a_hungry_statistic_gets_small_tiles():

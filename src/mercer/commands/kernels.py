@@ -11,6 +11,18 @@ Every kernel, as --kernel and mercer.kernels.parse read it: arguments with their
 multiply by its matrix (mercer plan says what that costs). They combine: k + k, k * k, 2 * k, k ** 2, k.on(["column"]).
 """
 _WIDTH = 110
+_SIGNS = {
+    r"\lVert": "|",
+    r"\rVert": "|",
+    r"\quad": "  ",
+    r"\ne": "!=",
+    r"\ge": ">=",
+    r"\langle": "<",
+    r"\rangle": ">",
+    r"\lfloor": "floor(",
+    r"\rfloor": ")",
+    r"\dots": "...",
+}
 _GREEK = {"alpha": "a", "nu": "nu", "sigma": "s", "delta": "delta", "ell": "l", "Gamma": "Gamma"}
 
 
@@ -48,7 +60,6 @@ def run(arguments: argparse.Namespace) -> None:
 def kernel_classes() -> dict[str, type[Any]]:
     """The kernels that stand on their own and that a text can build, by name."""
     from mercer import kernels
-    from mercer.kernels.algebra import Composite
 
     found = {name: getattr(kernels, name) for name in sorted(kernels.__all__, key=str.lower)}
     return {
@@ -56,7 +67,6 @@ def kernel_classes() -> dict[str, type[Any]]:
         for name, kernel in found.items()
         if isinstance(kernel, type)
         and issubclass(kernel, kernels.Kernel)
-        and not issubclass(kernel, Composite)
         and kernel is not kernels.Kernel
         and getattr(kernel, "in_grammar", False)
     }
@@ -90,7 +100,9 @@ def formula(kernel: type[Any]) -> str:
         if shorter == text:
             break
         text = shorter
-    text = text.replace(r"\lVert", "|").replace(r"\rVert", "|").replace(r"\quad", "  ").replace(r"\ne", "!=")
+    for tex, plain in _SIGNS.items():
+        text = text.replace(tex, plain)
+    text = re.sub(r"\\text\{([^{}]*)\}", r"\1", text)
     text = re.sub(r"\\([A-Za-z]+)", lambda m: _GREEK.get(m[1], m[1]), text)
     return re.sub(r"\s+", " ", text).strip()
 

@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
+from mercer.errors import ShapeError
 from mercer.kernels.base import POSITIVE, Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Parameter, Value, format_value
+from mercer.kernels.spectral_measure import Convolution, Mixture, Multiple, OfColumns, SpectralMeasure
 from mercer.operators.expression import Expression
 
 Column = int | str
@@ -34,8 +36,9 @@ def as_kernel(value: Kernel | float) -> Kernel:
 
 
 class Composite(Kernel):
-    """A kernel of other kernels, its arguments of type ``Kernel``."""
+    """A kernel of other kernels, its arguments of type ``Kernel``; the ones here are written with operators."""
 
+    in_grammar: ClassVar[bool] = False
     inner: ClassVar[tuple[str, ...]]
 
     def check(self) -> None:
@@ -59,6 +62,10 @@ class Sum(Composite):
         """The terms of both."""
         return self.left.trace(binder) + self.right.trace(binder)
 
+    def spectrum(self, d: int) -> SpectralMeasure:
+        """Frequencies of one or the other."""
+        return Mixture((self.left.spectrum(d), self.right.spectrum(d)))
+
     def __repr__(self) -> str:
         return f"{self.left!r} + {_in_brackets(self.right, Sum)}"
 
@@ -79,6 +86,10 @@ class Product(Composite):
             left, right = [total(left)], [total(right)]
         return [a * b for a in left for b in right]
 
+    def spectrum(self, d: int) -> SpectralMeasure:
+        """Sums of frequencies of both."""
+        return Convolution((self.left.spectrum(d), self.right.spectrum(d)))
+
     def __repr__(self) -> str:
         return f"{_in_brackets(self.left, Sum)} * {_in_brackets(self.right, Sum, Product, Scaled)}"
 
@@ -97,6 +108,10 @@ class Scaled(Composite):
         """Each term times the scale."""
         scale = binder.scalar(self.hyperparameter("scale"))
         return [term * scale for term in self.kernel.trace(binder)]
+
+    def spectrum(self, d: int) -> SpectralMeasure:
+        """The scaled spectrum."""
+        return Multiple(self.kernel.spectrum(d), self.hyperparameter("scale"))
 
     def __repr__(self) -> str:
         return f"{format_value(self.scale, real=True)} * {_in_brackets(self.kernel, Sum, Product, Scaled)}"
@@ -120,6 +135,10 @@ class Power(Composite):
     def trace(self, binder: Binder) -> list[Expression]:
         """The power of the summed terms."""
         return [total(self.kernel.trace(binder)) ** float(self.exponent)]
+
+    def spectrum(self, d: int) -> SpectralMeasure:
+        """Sums of as many frequencies as the exponent says."""
+        return Convolution((self.kernel.spectrum(d),) * self.exponent)
 
     def __repr__(self) -> str:
         return f"{_in_brackets(self.kernel, Sum, Product, Scaled, Power)} ** {int(self.exponent)}"
@@ -172,6 +191,13 @@ class On(Composite):
                 f"Give a pandas table, or positions: on([0, 2])."
             )
         return self.kernel.trace(binder.on(positions))
+
+    def spectrum(self, d: int) -> SpectralMeasure:
+        """Frequencies along those columns only."""
+        columns: list[Any] = self._columns()
+        if any(isinstance(c, str) or not -d <= c < d for c in columns):
+            raise ShapeError(f"on({self.columns!r}): a spectrum of points with {d} columns needs positions among them.")
+        return OfColumns(self.kernel.spectrum(len(columns)), tuple(c % d for c in columns), d)
 
     def __repr__(self) -> str:
         return f"{_in_brackets(self.kernel, Sum, Product, Scaled, Power)}.on({self._columns()!r})"

@@ -99,10 +99,11 @@ class Arguments:
             raw = getattr(self, name)
             value = self.hyperparameter(name)
             if isinstance(raw, Parameter):
-                own.append(Hyperparameter(name, value, domain, raw.bounds, raw.prior, raw.frozen))
+                bounds = domain.bounds if raw.bounds == DEFAULT_BOUNDS else raw.bounds
+                own.append(Hyperparameter(name, value, domain, bounds, raw.prior, raw.frozen))
             else:
                 off = not isinstance(raw, Tensor) and not domain.strict and not bool(value.any())
-                own.append(Hyperparameter(name, value, domain, DEFAULT_BOUNDS, None, off))
+                own.append(Hyperparameter(name, value, domain, domain.bounds, None, off))
         for prefix, child in self._children():
             own.extend(replace(h, path=f"{prefix}__{h.path}") for h in child.hyperparameters())
         return own

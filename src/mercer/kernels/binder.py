@@ -44,6 +44,7 @@ class Binder:
     used: set[int] = field(default_factory=set)
     _slots: dict[tuple[int, int], int] = field(default_factory=dict)
     _alive: list[Any] = field(default_factory=list)
+    _sides: list[int] = field(default_factory=list)
 
     @property
     def width(self) -> int:
@@ -77,8 +78,16 @@ class Binder:
         """A scalar hyperparameter, of shape ``(*batch,)``, in the map."""
         return leaf("theta", self.slot(value, 0))
 
+    def one_sided(self, forth: Expression, back: Expression) -> Expression:
+        """A value for k(x, y) that is not k(y, x): ``forth``, and ``back`` in the transposed matrix."""
+        if not self._sides:
+            self._sides.append(self.slot(torch.ones((), dtype=torch.float64), 0))
+        side = leaf("theta", self._sides[0])
+        return (0.5 + 0.5 * side) * forth + (0.5 - 0.5 * side) * back
+
     def vector(self, value: Tensor, name: str) -> int:
-        """The slot of a hyperparameter with one entry a column, of shape ``(*batch, width)`` or ``(*batch, 1)``."""
+        """The slot of a hyperparameter with one entry a column: ``(*batch, width)``, ``(*batch, 1)`` or a scalar."""
+        value = value.unsqueeze(-1) if value.dim() == 0 else value
         if value.shape[-1] not in (1, self.width):
             raise ShapeError(
                 f"{name} has {value.shape[-1]} entries, but the kernel sees {self.width} columns. "
@@ -130,4 +139,5 @@ class Binder:
         """The finished description."""
         if not self.statistics and not self.row_values:
             self.row_values.append(Ones())  # something has to carry the shape of the data
-        return Spec(tuple(self.statistics), tuple(terms), tuple(self.event_dims), tuple(self.row_values), name)
+        side = self._sides[0] if self._sides else None
+        return Spec(tuple(self.statistics), tuple(terms), tuple(self.event_dims), tuple(self.row_values), name, side)

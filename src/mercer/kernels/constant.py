@@ -7,6 +7,7 @@ from typing import ClassVar
 from mercer.kernels.base import NOT_NEGATIVE, Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Value
+from mercer.kernels.spectral_measure import Atom
 from mercer.operators.expression import Expression
 
 
@@ -37,3 +38,7 @@ class Constant(Kernel):
     def trace(self, binder: Binder) -> list[Expression]:
         """The value."""
         return [binder.scalar(self.hyperparameter("value"))]
+
+    def spectrum(self, d: int) -> Atom:
+        """Frequency 0."""
+        return Atom(self.hyperparameter("value"), d)

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from mercer.kernels.algebra import Composite, Power, as_kernel
+from mercer.kernels.algebra import Power, as_kernel
 from mercer.kernels.base import Kernel
 from mercer.kernels.parameters import Gamma, LogNormal, Parameter
 
@@ -32,9 +32,7 @@ def vocabulary() -> dict[str, Callable[..., Any]]:
         for name, found in classes.items()
         if isinstance(found, type) and issubclass(found, Kernel) and found.in_grammar and found is not Kernel
     }
-    return {name: c for name, c in names.items() if not issubclass(c, Composite)} | {
-        c.__name__: c for c in (Parameter, LogNormal, Gamma)
-    }
+    return names | {c.__name__: c for c in (Parameter, LogNormal, Gamma)}
 
 
 def parse(text: str) -> Kernel:

@@ -47,8 +47,7 @@ class Hamming(Kernel):
 
     def trace(self, binder: Binder) -> list[Expression]:
         """exp(-weighted number of mismatches)."""
-        lengthscale = self.hyperparameter("lengthscale")
-        slot = binder.vector(lengthscale.unsqueeze(-1) if lengthscale.dim() == 0 else lengthscale, "lengthscale")
+        slot = binder.vector(self.hyperparameter("lengthscale"), "lengthscale")
         columns = binder.all_columns
         categories = _categories(binder, columns)
         if categories is not None:

@@ -9,6 +9,7 @@ import torch
 from mercer.kernels.base import POSITIVE_VECTOR, Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Value
+from mercer.kernels.spectra import CauchyAxes
 from mercer.operators.expression import Expression
 from mercer.operators.statistics import L1Distance
 
@@ -44,3 +45,7 @@ class Laplacian(Kernel):
         """exp(-distance)."""
         distance, scale = binder.scaled(L1Distance, self.hyperparameter("lengthscale"), "lengthscale")
         return [torch.exp(-(distance / scale))]  # type: ignore[list-item, arg-type]
+
+    def spectrum(self, d: int) -> CauchyAxes:
+        """Cauchy frequencies along every axis."""
+        return CauchyAxes(self.hyperparameter("lengthscale"), d)

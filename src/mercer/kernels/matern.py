@@ -8,6 +8,7 @@ from typing import ClassVar
 from mercer.kernels.base import POSITIVE_VECTOR, Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Value
+from mercer.kernels.spectra import StudentT
 from mercer.operators.expression import Expression, make
 
 
@@ -50,3 +51,7 @@ class Matern(Kernel):
     def trace(self, binder: Binder) -> list[Expression]:
         """The op ``matern`` of the squared distance in lengthscales."""
         return [make("matern", binder.squared_distance(self.hyperparameter("lengthscale")), value=float(self.nu))]
+
+    def spectrum(self, d: int) -> StudentT:
+        """Student t frequencies."""
+        return StudentT(self.hyperparameter("lengthscale"), d, float(self.nu))

@@ -11,6 +11,7 @@ from mercer.kernels.base import Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.laplacian import Laplacian
 from mercer.kernels.linear import Linear
+from mercer.kernels.points import require_not_negative
 from mercer.kernels.polynomial import Polynomial
 from mercer.kernels.rbf import RBF
 from mercer.operators.embed import Columns
@@ -92,11 +93,8 @@ class Pairwise(Kernel):
 
     def trace(self, binder: Binder) -> list[Expression]:
         """The tile function's values."""
-        if "chi2" in self.metric and torch._C._functorch.maybe_current_level() is None:
-            for Z in (binder.X, binder.Y):
-                seen = Z.detach()[..., list(binder.all_columns)]
-                if bool(((seen < 0.0) & (seen > -torch.inf)).any()):
-                    raise ValueError(f"the {self.metric} kernel compares histograms: X and Y must not be negative.")
+        if "chi2" in self.metric:
+            require_not_negative(binder.X, binder.Y, binder.all_columns, self.metric)
         function = PairwiseFunction(self.metric, float(self.gamma), float(self.degree), float(self.coef0))
         return [binder.statistic(TileStatistic(Columns(binder.columns), function=function))]
 

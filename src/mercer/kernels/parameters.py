@@ -114,12 +114,22 @@ class Domain:
     least: float = 0.0
     strict: bool = True
 
+    @property
+    def signed(self) -> bool:
+        """Whether negative values are allowed; such a hyperparameter is learnt as it is, others by their logarithm."""
+        return self.least < 0.0
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Between what values learning may choose where nobody says otherwise."""
+        return (-DEFAULT_BOUNDS[1], DEFAULT_BOUNDS[1]) if self.signed else DEFAULT_BOUNDS
+
     def check(self, name: str, value: Any, kernel: str) -> None:
         """Raise ValueError or TypeError for a value outside the domain."""
         tensor = as_value(value, f"{kernel}({name})").detach()
         outside = tensor <= self.least if self.strict else tensor < self.least
         if bool(outside.any()) or not bool(torch.isfinite(tensor).all()):
-            need = f"{'>' if self.strict else '>='} {self.least:g} and finite"
+            need = "finite" if self.signed else f"{'>' if self.strict else '>='} {self.least:g} and finite"
             raise ValueError(f"{kernel}({name}={format_value(value)}): {name} must be {need}.")
 
 

@@ -74,3 +74,13 @@ def require_usable(X: Tensor, name: str, columns: Iterable[int], names: Sequence
         f"{name} contains {'NaN' if math.isnan(value) else 'infinity'} ({place}). "
         f"Drop these rows, or fill the values in."
     )
+
+
+def require_not_negative(X: Tensor, Y: Tensor, columns: Sequence[int], kernel: str) -> None:
+    """Raise ValueError if a column that the kernel looks at holds a negative number."""
+    if torch._C._functorch.maybe_current_level() is not None:
+        return
+    for Z in (X,) if X is Y else (X, Y):
+        seen = Z.detach()[..., list(columns)]
+        if bool(((seen < 0.0) & (seen > -torch.inf)).any()):
+            raise ValueError(f"the {kernel} kernel compares histograms: X and Y must not be negative.")

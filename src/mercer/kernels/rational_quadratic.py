@@ -7,6 +7,7 @@ from typing import ClassVar
 from mercer.kernels.base import POSITIVE, POSITIVE_VECTOR, Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Value
+from mercer.kernels.spectra import GammaMixture
 from mercer.operators.expression import Expression, make
 
 
@@ -40,3 +41,7 @@ class RationalQuadratic(Kernel):
         s = binder.squared_distance(self.hyperparameter("lengthscale"))
         alpha = binder.scalar(self.hyperparameter("alpha"))
         return [make("exp", -alpha * make("log1p", 0.5 * s / alpha))]
+
+    def spectrum(self, d: int) -> GammaMixture:
+        """Normal frequencies of Gamma distributed variance."""
+        return GammaMixture(self.hyperparameter("lengthscale"), d, self.hyperparameter("alpha"))

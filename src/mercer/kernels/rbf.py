@@ -9,6 +9,7 @@ import torch
 from mercer.kernels.base import POSITIVE_VECTOR, Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Value
+from mercer.kernels.spectra import Gaussian
 from mercer.operators.expression import Expression
 
 
@@ -39,3 +40,7 @@ class RBF(Kernel):
     def trace(self, binder: Binder) -> list[Expression]:
         """exp(-s / 2)."""
         return [torch.exp(-0.5 * binder.squared_distance(self.hyperparameter("lengthscale")))]  # type: ignore[list-item, arg-type]
+
+    def spectrum(self, d: int) -> Gaussian:
+        """Normal frequencies."""
+        return Gaussian(self.hyperparameter("lengthscale"), d)

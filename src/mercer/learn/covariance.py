@@ -23,7 +23,10 @@ Array = np.ndarray[Any, Any]
 
 
 class Covariance(Protocol):
-    """A kernel with hyperparameters. ``theta`` holds the natural logarithms of those that are learnt."""
+    """A kernel with hyperparameters. ``theta`` holds the natural logarithms of those that are learnt.
+
+    Hyperparameters that may be negative (``signed``) stand in it as they are.
+    """
 
     @property
     def kernel(self) -> Any:
@@ -41,6 +44,10 @@ class Covariance(Protocol):
     def names(self) -> list[str]:
         """The hyperparameter of each entry of theta."""
 
+    @property
+    def signed(self) -> list[bool]:
+        """Which entries of theta are no logarithms."""
+
     def at(self, theta: Array) -> Self:
         """The same with other values."""
 
@@ -56,13 +63,14 @@ class Covariance(Protocol):
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a hyperparameter stands in theta: ``value = exp(power * theta[start:stop])``."""
+    """Where a hyperparameter stands in theta: ``value = exp(power * theta[start:stop])``, or as it is (``signed``)."""
 
     path: str
     name: str
     size: int
     is_number: bool
     power: float = 1.0
+    signed: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,10 @@ class MercerCovariance:
         """The hyperparameters that are learnt, in the order of theta."""
         found = {h.path: h for h in self.own.hyperparameters() if not h.frozen}
         if self.translation is None:
-            return [Slot(h.path, h.path, h.value.numel(), h.value.dim() == 0) for h in found.values()]
+            return [
+                Slot(h.path, h.path, h.value.numel(), h.value.dim() == 0, signed=h.domain.signed)
+                for h in found.values()
+            ]
         return [
             Slot(link.path, link.name, found[link.path].value.numel(), found[link.path].value.dim() == 0, link.power)
             for link in self.translation.links
@@ -95,6 +106,11 @@ class MercerCovariance:
         return [slot.name for slot in self.slots for _ in range(slot.size)]
 
     @property
+    def signed(self) -> list[bool]:
+        """Which entries of theta are no logarithms."""
+        return [slot.signed for slot in self.slots for _ in range(slot.size)]
+
+    @property
     def theta(self) -> Array:
         """Logarithms; one at 0 starts from the least that its bounds allow."""
         found = {h.path: h for h in self.own.hyperparameters()}
@@ -102,7 +118,9 @@ class MercerCovariance:
         for slot in self.slots:
             h = found[slot.path]
             value = h.value.detach().cpu().reshape(-1).numpy()
-            parts.append(np.log(np.where(value > 0, value, h.bounds[0])) / slot.power)
+            if not slot.signed:
+                value = np.log(np.where(value > 0, value, h.bounds[0])) / slot.power
+            parts.append(value)
         return np.concatenate(parts) if parts else np.empty(0)
 
     @property
@@ -112,7 +130,8 @@ class MercerCovariance:
             theirs: Array = self.translation.original.bounds
             return theirs
         found = {h.path: h for h in self.own.hyperparameters()}
-        rows = [np.log(found[slot.path].bounds) for slot in self.slots for _ in range(slot.size)]
+        of_slots = [(slot.size, slot.signed, found[slot.path].bounds) for slot in self.slots]
+        rows = [bounds if signed else np.log(bounds) for size, signed, bounds in of_slots for _ in range(size)]
         return np.array(rows).reshape(-1, 2)
 
     def at(self, theta: Array) -> MercerCovariance:
@@ -124,7 +143,8 @@ class MercerCovariance:
         values: dict[str, Any] = {}
         start = 0
         for slot in self.slots:
-            part = (theta[start : start + slot.size] * slot.power).exp()
+            part = theta[start : start + slot.size]
+            part = part if slot.signed else (part * slot.power).exp()
             plain = part[0] if slot.is_number else part
             values[slot.path] = plain if theta.requires_grad else plain.tolist()
             start += slot.size
@@ -180,12 +200,13 @@ def split_noise(kernel: Kernel) -> tuple[Kernel | None, Tensor]:
     return kernel, zero
 
 
-def as_covariance(kernel: Any, names: Sequence[str] | None) -> Covariance:
+def as_covariance(kernel: Any, names: Sequence[str] | None, *, n_features: int | None = None) -> Covariance:
     """What an estimator's ``kernel`` argument is to its optimiser.
 
     Args:
         kernel: a kernel of mercer, its text, or a kernel object of ``sklearn.gaussian_process``.
         names: of the columns, for kernels that look at some by name.
+        n_features: columns of the data, where known: some kernels of scikit-learn have a twin for a single one only.
 
     Raises:
         TypeError: something else.
@@ -208,7 +229,7 @@ def as_covariance(kernel: Any, names: Sequence[str] | None) -> Covariance:
             # Bounds of a single column are kept here: they are read from the original.
             warnings.simplefilter("ignore", ApproximationWarning)
             try:
-                translation = translate(kernel)
+                translation = translate(kernel, n_features=n_features)
             except TypeError:
                 return SklearnCovariance(kernel)
         if not any(

@@ -58,7 +58,7 @@ def as_kernel_ridge(estimator: Any, X: Any, y: Any) -> Underneath | None:
 
 def _from_gaussian_process(fitted: Any) -> Underneath | None:
     diagonal = as_tensor(fitted._diagonal if isinstance(fitted, GaussianProcessRegressor) else fitted.alpha)
-    covariance = as_covariance(fitted.kernel_, estimator_columns(fitted))
+    covariance = as_covariance(fitted.kernel_, estimator_columns(fitted), n_features=fitted.n_features_in_)
     if diagonal.numel() != 1 or not isinstance(covariance, MercerCovariance):
         return None
     kernel, own_noise = split_noise(covariance.own)

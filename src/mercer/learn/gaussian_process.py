@@ -108,7 +108,9 @@ class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcess
         """
         rng = check_random_state(self.random_state)
         given, y = self._check_training(X, y)
-        covariance = as_covariance(self._kernel(), estimator_columns(self))
+        covariance = as_covariance(
+            self._kernel(), estimator_columns(self), n_features=getattr(self, "n_features_in_", None)
+        )
         Y, is_vector = as_targets(y, given.device)
         if self.n_targets is not None and Y.shape[1] != self.n_targets:
             raise ValueError(

@@ -124,7 +124,8 @@ class GaussianProcessPredictions:
 
     def _covariance(self) -> Covariance:
         """The kernel with the learnt hyperparameters."""
-        return as_covariance(self.kernel_, None)  # type: ignore[attr-defined]
+        columns = getattr(self, "n_features_in_", None)
+        return as_covariance(self.kernel_, None, n_features=columns)  # type: ignore[attr-defined]
 
     def _check_points(self, X: Any) -> Given:
         """As :func:`check_data`; they need not be vectors where the kernel says so."""

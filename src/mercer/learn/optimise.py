@@ -67,10 +67,11 @@ def _minimise(objective: Objective, start: Array, bounds: Array, optimizer: Any)
 def warn_at_bounds(covariance: Covariance) -> None:
     """Warn of every hyperparameter that ended at a bound, in scikit-learn's words, which some tools look for."""
     theta, bounds, names = covariance.theta, covariance.bounds, covariance.names
-    for i, (value, (low, high), name) in enumerate(zip(theta, bounds, names, strict=True)):
+    entries = zip(theta, bounds, names, covariance.signed, strict=True)
+    for i, (value, (low, high), name, signed) in enumerate(entries):
         for bound, side, change in ((low, "lower", "Decreasing"), (high, "upper", "Increasing")):
             if np.isclose(value, bound):
-                least_or_most = float(f"{np.exp(bound):.12g}")
+                least_or_most = float(f"{bound if signed else np.exp(bound):.12g}")
                 warnings.warn(
                     f"The optimal value found for dimension {i - names.index(name)} of parameter {name} is close to "
                     f"the specified {side} bound {least_or_most}. {change} the bound and calling fit again may find a "

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from mercer.arrays import as_tensor, check_finite, like
 from mercer.errors import ShapeError
+from mercer.kernels.features.exact import FeatureMap, exact_features
 from mercer.learn.dual import DualPath, solve_dual
-from mercer.learn.features import FeatureMap, exact_features
 from mercer.learn.inputs import is_sparse, take
 from mercer.learn.primal import PrimalPath, StoredRows, normal_equations, row_blocks
 from mercer.learn.similarity import Similarity

@@ -107,7 +107,7 @@ def resolve(
     elif isinstance(kernel, Kernel):
         found = kernel
     elif hasattr(kernel, "clone_with_theta"):
-        found = from_sklearn(kernel)
+        found = from_sklearn(kernel, n_features=width)
     elif callable(kernel):
         found = from_callable(partial(kernel, **kernel_params) if kernel_params else kernel)
     else:

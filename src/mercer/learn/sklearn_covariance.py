@@ -28,6 +28,11 @@ class SklearnCovariance:
         return [h.name for h in self.kernel.hyperparameters if not h.fixed for _ in range(h.n_elements)]
 
     @property
+    def signed(self) -> list[bool]:
+        """None of scikit-learn's may be negative."""
+        return [False] * len(self.kernel.theta)
+
+    @property
     def theta(self) -> Array:
         """Logarithms."""
         theta: Array = self.kernel.theta

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,12 @@ _TOO_ROUGH = 0.3  # the rounding_ratio above which float64 is used at once
 _RISE = 1e3  # conjugate gradients let the residual rise on the way, but not that far
 _CHECK_EVERY = 50  # iterations in float32
 _FAR = 5.0  # a true residual this many times the one promised, which has not fallen ...
+_TENSORS = ("X", "R", "active", "verified", "Q", "AQ", "factor")
+_BEST = ("best_X", "best_R", "best_residual")
 _STALLED = 0.2  # ... to this part of the last true one: the products are too coarse
+
+
+Saved = tuple[dict[str, Tensor], dict[str, Any]]  # the state of a run: tensors, and what JSON can hold
 
 
 @dataclass
@@ -51,6 +57,8 @@ def block_cg(
     initial: Tensor | None = None,
     dtype: torch.dtype = torch.float32,
     watch: Callable[[Progress], bool] | None = None,
+    saved: Saved | None = None,
+    note: Callable[[Saved], None] | None = None,
 ) -> Progress:
     """Solve ``system @ X = B`` for B ``(n, t)``; columns that have converged leave the block.
 
@@ -65,11 +73,15 @@ def block_cg(
         initial: ``(n, t)`` start; zero by default.
         dtype: of the first products: float32 or float64.
         watch: called after every iteration; True ends the iteration ("given up").
+        saved: go on from what ``note`` was given. With the same preconditioner the rest is the same to the last bit.
+        note: called after every iteration with all that the next one needs; the tensors are not copied.
 
     Source: Ji & Li, A breakdown-free block conjugate gradient method, BIT 57 (2017), algorithm 2; residual
     replacement: van der Vorst & Ye, SIAM J. Sci. Comput. 22 (2000).
     """
     run = _BlockCG(system, B, rtol, precondition, initial, dtype if system.has_single else torch.float64)
+    if saved is not None:
+        run.restore(*saved)
     state = run.state
     while not state.stopped:
         if not len(run.active):
@@ -82,6 +94,8 @@ def block_cg(
                 state.stopped = "given up"
             elif run.is_due():
                 run.verify()
+            if note is not None and not state.stopped:
+                note(run.snapshot())
     if state.stopped != "converged":
         run.verify()
         run.restore_best()
@@ -113,6 +127,24 @@ class _BlockCG:
         self.best = (self.X.clone(), self.R.clone(), self.state.residual.clone())
         self.active = self.active[~(self.state.residual <= rtol)]
         self.forget_directions()
+
+    def snapshot(self) -> Saved:
+        """Everything the next iteration needs."""
+        state = self.state
+        tensors = {name: getattr(self, name) for name in _TENSORS} | {"residual": state.residual}
+        tensors |= dict(zip(_BEST, self.best, strict=True))
+        numbers = {name: getattr(state, name) for name in ("n_iter", "switched_at")}
+        numbers |= {"products": dict(state.products), "history": list(state.history)}
+        return tensors, {**numbers, "verified_at": self.verified_at, "dtype": str(self.dtype).removeprefix("torch.")}
+
+    def restore(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+        """Go on from a :meth:`snapshot`."""
+        for name in _TENSORS:
+            setattr(self, name, tensors[name])
+        self.best = (tensors["best_X"], tensors["best_R"], tensors["best_residual"])
+        self.verified_at, self.dtype = numbers["verified_at"], getattr(torch, numbers["dtype"])
+        names = ("n_iter", "switched_at", "products", "history")
+        self.state = Progress(self.X, tensors["residual"], **{name: numbers[name] for name in names})
 
     def multiply(self, V: Tensor, dtype: torch.dtype) -> Tensor:
         self.state.products["float32" if dtype == torch.float32 else "float64"] += 1

@@ -63,7 +63,7 @@ def find_grid(X: Tensor, *, most: float = 2.0) -> Grid | None:
 
     Values must be equal to the last bit where they are meant to be equal, as those of a meshgrid are.
     """
-    sample = X[torch.randperm(len(X), generator=torch.Generator().manual_seed(0))[:SAMPLE]] if len(X) > SAMPLE else X
+    sample = _sample(X)
     if math.prod(len(column.unique()) for column in sample.unbind(-1)) > max(1.0, most * len(X)):
         return None  # seen on a few points, without sorting all
     axes, places, size = [], torch.zeros(len(X), dtype=torch.long, device=X.device), 1
@@ -97,7 +97,9 @@ def find_lattice(X: Tensor, Y: Tensor, *, most: float = 8.0) -> Lattice | None:
             shape.append(1)
             continue
         low = values[0]
-        intervals = round(float((values[-1] - low) / gaps.min()))
+        # Single gaps have round-off, in long float32 series as much as a tenth of a step: their sum has not.
+        smallest = gaps[gaps < 1.5 * gaps.min()].median()
+        intervals = int(torch.round(gaps / smallest).sum())
         step, count = float(values[-1] - low) / intervals, intervals + 1
         size *= count
         if size > most * len(both):
@@ -110,3 +112,10 @@ def find_lattice(X: Tensor, Y: Tensor, *, most: float = 8.0) -> Lattice | None:
         steps.append(step)
         shape.append(count)
     return Lattice(tuple(steps), tuple(shape), places[: len(X)], places[len(X) :])
+
+
+def _sample(X: Tensor) -> Tensor:
+    """A few points, always the same ones."""
+    if len(X) <= SAMPLE:
+        return X
+    return X[torch.randperm(len(X), generator=torch.Generator().manual_seed(0))[:SAMPLE].to(X.device)]

@@ -1,14 +1,17 @@
 """Solve by preconditioned conjugate gradients: how large a preconditioner, when to stop, what to say."""
 
 import math
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mercer.config import memory_budget
-from mercer.operators.cg import Progress, block_cg
+from mercer.operators.cg import Progress, Saved, block_cg
+from mercer.operators.checkpoint import Checkpoint
 from mercer.operators.methods import Attempt, Options, finish, product_seconds
+from mercer.operators.nystrom import nystrom
 from mercer.operators.pivots import pivoted_cholesky
 from mercer.operators.precondition import Preconditioner, precondition
 from mercer.operators.rates import rates
@@ -34,10 +37,12 @@ def build_preconditioner(
     rank: int | None = None,
     random_state: Any = 0,
     at_most_seconds: float = math.inf,
+    kind: str = "pivoted_cholesky",
 ) -> Preconditioner:
     """The preconditioner, of the rank given, or grown until its cost is half that of the iterations still expected.
 
     Args:
+        kind: "pivoted_cholesky" or "nystrom".
         at_most_seconds: stop growing at this predicted cost.
     """
     n = system.n
@@ -46,10 +51,20 @@ def build_preconditioner(
 
     def enough(r: int, eigenvalue: float) -> bool:
         spent = 4.0 * n * r * r / rates().cholesky_flops
+        if kind == "nystrom":
+            spent += -(-r // _BLOCK) * product_seconds(system, _BLOCK, torch.float64)
         iterations = min(_MOST_EXPECTED, expected_iterations(eigenvalue, noise, rtol))
         return spent > min(at_most_seconds, 0.5 * iterations * product)
 
     largest = min(n, _MAX_RANK, max(1, int(_SHARE_OF_MEMORY * memory_budget() / (8 * n))))
+    if kind == "nystrom":
+        found = nystrom(
+            system,
+            largest if rank is None else rank,
+            enough=enough if rank is None else None,
+            random_state=random_state,
+        )
+        return precondition(system, found)
     approximation = pivoted_cholesky(
         system,
         largest if rank is None else rank,
@@ -88,6 +103,7 @@ def solve_by_cg(
             it starts and from its progress later, to take longer.
     """
     t, rtol = B.shape[1], options.rtol
+    checkpoint = None if options.checkpoint is None else Checkpoint(options.checkpoint, system, B, rtol)
     max_iter = _MAX_ITER if options.max_iter is None else options.max_iter
     P = build_preconditioner(
         system,
@@ -96,6 +112,7 @@ def solve_by_cg(
         rank=options.rank,
         random_state=options.random_state,
         at_most_seconds=0.25 * alternative_seconds,
+        kind=options.preconditioner,
     )
     worth = alternative_seconds / iteration_seconds(system, t, P.rank)  # iterations
     expected = expected_iterations(P.next_eigenvalue, float(system.noise.min()), rtol)
@@ -117,8 +134,12 @@ def solve_by_cg(
     target = 0.8 * rtol
     digits = -math.log(target)
     progress: Bar[int] = track(None, description="conjugate gradients", total=digits * -(-t // _BLOCK))
-    with progress:
-        for j in range(0, t, _BLOCK):
+    saved, begun, unfinished = None if checkpoint is None else checkpoint.load(), 0, False
+    if saved is not None:
+        begun = saved[1]["column"]
+        X[:, :begun] = saved[0]["X_before"]
+    with progress, nullcontext() if checkpoint is None else checkpoint:
+        for j in range(begun, t, _BLOCK):
             columns = slice(j, j + _BLOCK)
             done = progress.done
 
@@ -129,6 +150,12 @@ def solve_by_cg(
                 progress.advance(done + gained - progress.done, note=note)
                 return _is_too_slow(state.history, target, worth)
 
+            def note(state: Saved, j: int = j) -> None:
+                assert checkpoint is not None
+                checkpoint.note({**state[0], "X_before": X[:, :j]}, {**state[1], "column": j})
+                if state[1]["n_iter"] >= max_iter:
+                    checkpoint.save()
+
             state = block_cg(
                 system,
                 B[:, columns],
@@ -138,14 +165,19 @@ def solve_by_cg(
                 initial=None if initial is None else initial[:, columns],
                 dtype=torch.float64 if options.precision == "float64" else torch.float32,
                 watch=watch,
+                saved=saved if j == begun else None,
+                note=None if checkpoint is None or unfinished else note,
             )
             X[:, columns] = state.X
             steps.append(state)
+            unfinished = unfinished or state.stopped == "max_iter"
             if state.stopped == "given up":
                 X[:, j + _BLOCK :] = 0.0
                 reached = f"{state.history[-1]:.0e} after {state.n_iter} iterations"
                 reason = f"conjugate gradients had only come to a residual of {reached}"
                 break
+    if checkpoint is not None and not unfinished:
+        checkpoint.remove()
     last = max(steps, key=lambda state: float(state.residual.max()))
     return finish(
         system,

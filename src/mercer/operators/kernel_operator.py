@@ -13,10 +13,12 @@ from mercer.errors import ShapeError
 from mercer.operators.base import Operator
 from mercer.operators.direct_solution import DirectSolution
 from mercer.operators.expression import evaluate, leaf
+from mercer.operators.extremes import Extremes, topk
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.planning import Plan, Request, radius
 from mercer.operators.plans import Algorithm, choose
 from mercer.operators.product import Call, KernelDense
+from mercer.operators.reductions import logsumexp
 from mercer.operators.spec import Spec, self_values
 
 Index = slice | Tensor
@@ -86,7 +88,8 @@ class KernelOperator(Operator):
         if self.symmetric:
             return self
         identity = None if self.identity is None else self.identity.mT
-        return self._like(self.Y, self.X, *self.theta, symmetric=False, identity=identity)
+        theta = tuple(-t if slot == self.spec.side else t for slot, t in enumerate(self.theta))
+        return self._like(self.Y, self.X, *theta, symmetric=False, identity=identity)
 
     def _matmul(self, rhs: Tensor) -> Tensor:
         if rhs.dtype != self.dtype:
@@ -251,10 +254,10 @@ class KernelOperator(Operator):
         if self.symmetric:
             return self._self_values(self._operands()[0], 1.0).to(self.dtype)
         positions = torch.arange(self.shape[-1], device=self.device)
-        return self._entries(positions, positions)
+        return self.entries(positions, positions)
 
-    def _entries(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """k at pairs of positions, ``(p,), (p,) -> (*batch, p)``, by the definition."""
+    def entries(self, rows: Tensor, columns: Tensor, *, delta: bool = True) -> Tensor:
+        """k at pairs of positions, ``(p,), (p,) -> (*batch, p)``, by the definition; ``delta`` counts white noise."""
         operands, _ = self._operands()
         spec = operands.spec
         values = {}
@@ -270,9 +273,28 @@ class KernelOperator(Operator):
             coincident = self.identity.rows[rows] == self.identity.columns[columns]
         else:
             coincident = (rows == columns) & self.symmetric
+        coincident = coincident & delta
         values[leaf("delta")] = coincident.to(operands.like.dtype)
         (k,) = evaluate([spec.total], values)
         return k.expand(*self.batch_shape, len(rows)).to(self.dtype)
+
+    # reductions beside the sum
+
+    def logsumexp(self, v: Tensor | None = None) -> Tensor:
+        """``log sum_j exp(v_j) K_ij`` without underflow; see :func:`mercer.operators.logsumexp`."""
+        return logsumexp(self, v)
+
+    def topk(self, k: int, dim: int = -1, *, largest: bool = True, exclude_self: bool = False) -> Extremes:
+        """The ``k`` largest entries along ``dim`` and where they are; see :func:`mercer.operators.topk`."""
+        return topk(self, k, dim, largest=largest, exclude_self=exclude_self)
+
+    def max(self, dim: int = -1) -> Extremes:
+        """The largest entry of every row (``dim=-1``) or column (``-2``) and where it is."""
+        return Extremes(*(t.squeeze(dim) for t in topk(self, 1, dim)))
+
+    def min(self, dim: int = -1) -> Extremes:
+        """The smallest entry of every row (``dim=-1``) or column (``-2``) and where it is."""
+        return Extremes(*(t.squeeze(dim) for t in topk(self, 1, dim, largest=False)))
 
     # slicing and batches
 
@@ -308,9 +330,9 @@ class KernelOperator(Operator):
         shape = torch.broadcast_shapes(row_index.shape, col_index.shape, *(b.shape for b in batch_indices))
         rows, columns = row_index.expand(shape).reshape(-1), col_index.expand(shape).reshape(-1)
         if not batch_indices:
-            return self._entries(rows, columns).reshape(shape)
+            return self.entries(rows, columns).reshape(shape)
         batch = tuple(b.expand(shape).reshape(-1) for b in batch_indices)
-        entries = self._entries(rows, columns)  # (*batch, p)
+        entries = self.entries(rows, columns)  # (*batch, p)
         return entries[(*batch, torch.arange(len(rows), device=rows.device))].reshape(shape)
 
     def _expand_batch(self, batch_shape: torch.Size | list[int]) -> KernelOperator:

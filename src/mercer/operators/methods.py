@@ -1,6 +1,7 @@
 """Which method solves a system, predicted from its size and the memory, and what every method reports."""
 
 import math
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,8 @@ class Options:
     rank: int | None = None
     precision: str | None = None
     random_state: Any = 0
+    preconditioner: str = "pivoted_cholesky"
+    checkpoint: str | os.PathLike[str] | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -31,9 +31,10 @@ class Identity:
         """Row and column positions ``(p,)`` of all coincident pairs, ordered by row. Points may occur several times."""
         order = torch.argsort(self.columns, stable=True)
         sorted_columns = self.columns[order]
-        first = torch.searchsorted(sorted_columns, self.rows, right=False)
-        counts = torch.searchsorted(sorted_columns, self.rows, right=True) - first
-        rows = torch.repeat_interleave(torch.arange(len(self.rows), device=self.rows.device), counts)
+        wanted = self.rows.contiguous()  # every second row is not, and searchsorted warns about it
+        first = torch.searchsorted(sorted_columns, wanted, right=False)
+        counts = torch.searchsorted(sorted_columns, wanted, right=True) - first
+        rows = torch.repeat_interleave(torch.arange(len(wanted), device=wanted.device), counts)
         starts = torch.repeat_interleave(first - (counts.cumsum(0) - counts), counts)
         return rows, order[starts + torch.arange(len(rows), device=rows.device)]
 
@@ -117,7 +118,9 @@ class Operands:
         """Rows and columns exchanged."""
         if self.right is None:
             return self
-        return Operands(self.spec, self.rights, self.left, self.columns, self.row, self.parameters, self.theta)
+        slots = zip(self.spec.scalars, self.theta, strict=True)
+        theta = tuple(-t if slot == self.spec.side else t for slot, t in slots)
+        return Operands(self.spec, self.rights, self.left, self.columns, self.row, self.parameters, theta)
 
     def select(self, index: int) -> Operands:
         """One matrix of a batch that has been flattened to one leading dimension."""
@@ -137,4 +140,10 @@ class Operands:
 
     def numbers(self) -> dict[int, float]:
         """The scalar hyperparameters as numbers, by theta slot."""
-        return {slot: float(t) for slot, t in zip(self.spec.scalars, self.theta, strict=True)}
+        return {slot: float(t.detach()) for slot, t in zip(self.spec.scalars, self.theta, strict=True)}
+
+
+def with_spec(operands: Operands, spec: Spec) -> Operands:
+    """The same tensors for a map of the same leaves, or of some of them."""
+    theta = dict(zip(operands.spec.scalars, operands.theta, strict=True))
+    return replace(operands, spec=spec, theta=tuple(theta[slot] for slot in spec.scalars))

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from mercer.operators import special
+from mercer.operators.arc_cosine import arc_cosine, arc_cosine_expand, arc_cosine_rule
 from mercer.operators.expression import OPERATIONS, TORCH_NAMES, Expression, Operation, clamp, constant, make
+from mercer.operators.wendland import wendland, wendland_expand, wendland_rule
 
 __all__ = ["OPERATIONS", "TORCH_NAMES"]
 
@@ -73,6 +75,12 @@ def _simplify_pow(x: Expression, y: Expression) -> Expression | None:
         return x
     square = half * half
     return square * x if p % 2 else square
+
+
+def _simplify_maximum(x: Expression, y: Expression) -> Expression | None:
+    if x.is_constant:
+        x, y = y, x
+    return clamp(x, min=y.number) if y.is_constant else None  # torch.maximum takes no numbers
 
 
 def _power_rule(node: Expression, i: int) -> Expression:
@@ -142,6 +150,7 @@ OPERATIONS |= {
         _binary(torch.maximum),
         lambda n, i: _call("step", n.args[i] - n.args[1 - i]),
         torch.maximum,
+        _simplify_maximum,
     ),
     # 1 where the argument is positive, 1/2 at 0 (so that both sides of a maximum share a tie), else 0.
     "step": Operation(_unary(special.step), lambda n, i: constant(0.0), special.step),
@@ -152,6 +161,10 @@ OPERATIONS |= {
     ),
     # Matern correlation of smoothness ``value`` as a function of s = r^2 (distance in lengthscales, squared).
     "matern": Operation(special.matern, special.matern_rule, special.matern_into, None, special.matern_expand),
+    # Wendland's function of (exponent, smoothness) ``value``, of s = r^2 too.
+    "wendland": Operation(wendland, wendland_rule, None, None, wendland_expand),
+    # Arc-cosine function of order ``value``, of the cosine of an angle.
+    "arc_cosine": Operation(arc_cosine, arc_cosine_rule, None, None, arc_cosine_expand),
 }
 
 TORCH_NAMES |= {

@@ -44,6 +44,11 @@ class PivotedCholesky:
         """Number of pivots."""
         return len(self.pivots)
 
+    @property
+    def level(self) -> float:
+        """What stands for the remainder in a preconditioner: its mean diagonal."""
+        return float(self.remainder.mean())
+
 
 def pivoted_cholesky(
     A: Matrix | System,

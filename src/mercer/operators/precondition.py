@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mercer.operators.nystrom import Nystrom
 from mercer.operators.pivots import PivotedCholesky, pivoted_cholesky
 from mercer.operators.system import System
 
@@ -25,7 +26,7 @@ class Preconditioner:
         basis: Q transposed, ``(rank, n)``.
         triangle: R, ``(rank, rank)``, upper triangular.
         root: ``D^(1/2)``, ``(n,)``.
-        pivots: ``(rank,)``, the rows of A it was made from.
+        pivots: ``(rank,)``, the rows of A it was made from; none if it was made from products.
         next_eigenvalue: an estimate of the largest eigenvalue of what the factor has missed of A.
     """
 
@@ -85,20 +86,20 @@ class Preconditioner:
         return times, divided
 
 
-def precondition(system: System, approximation: PivotedCholesky) -> Preconditioner:
-    """The preconditioner ``factor @ factor.T + diag(noise) + mean(remainder) * I``.
+def precondition(system: System, approximation: PivotedCholesky | Nystrom) -> Preconditioner:
+    """The preconditioner ``G.T @ G + diag(noise) + level * I``, G and level (``rows``, ``level``) the approximation's.
 
-    The mean of the remaining diagonal stands for what the factor has missed. Iterations with it, with 0 and with the
-    remaining diagonal itself in its place, at noise 1e-4, rank 100, n = 2000: 69, 66 and 176 (RBF, d = 3); 107, 142
-    and 140 (d = 30).
+    Of a Cholesky factor, G is the factor and the level the mean of the remaining diagonal: it stands for what the
+    factor has missed. Iterations with it, with 0 and with the remaining diagonal itself in its place, at noise 1e-4,
+    rank 100, n = 2000: 69, 66 and 176 (RBF, d = 3); 107, 142 and 140 (d = 30).
 
     Args:
         system: A and its noise.
-        approximation: of A; its ``rows`` are overwritten with the result, to save memory.
+        approximation: of A; the ``rows`` of a Cholesky factor are overwritten with the result, to save memory.
     """
     # Round-off of A keeps P invertible where there is neither noise nor remainder.
     least = 1e-14 * float(system.diagonal().abs().sum())
-    D = (system.noise + approximation.remainder.mean()).clamp(min=max(least, 1e-300)).expand(system.n)
+    D = (system.noise + approximation.level).clamp(min=max(least, 1e-300)).expand(system.n)
     root = D.sqrt()
     G = approximation.rows
     rank = len(G)

@@ -79,7 +79,7 @@ class Program:
     ) -> None:
         numbers = {leaf("theta", i): constant(value) for i, value in theta.items()}
         lowered = substitute(tuple(roots), {**numbers, leaf("delta"): constant(0.0)})
-        lowered = _lower(lowered, spec, prefer_exp2=exp2_is_faster(like))
+        lowered = lower(lowered, lambda s: spec.statistics[int(s.number)].lower(s), prefer_exp2=exp2_is_faster(like))
         lowered, self.scales = _fold_scales(lowered, spec)
         lowered, self.rows, self.columns = _hoist(lowered, row, column)
         self.used = [int(s.number) for s in leaves(lowered, "statistic")]
@@ -203,8 +203,10 @@ def _copy(source: Tensor, *, out: Tensor) -> Tensor:
     return out.copy_(source)
 
 
-def _lower(roots: tuple[Expression, ...], spec: Spec, *, prefer_exp2: bool) -> tuple[Expression, ...]:
-    """Statistics in terms of what panels write, composite ops in terms of simple ones, exponents clamped."""
+def lower(
+    roots: tuple[Expression, ...], statistic: Callable[[Expression], Expression], *, prefer_exp2: bool
+) -> tuple[Expression, ...]:
+    """Composite ops in terms of simple ones, exponents clamped; ``statistic`` says in terms of what panels write."""
     base = math.log2(math.e) if prefer_exp2 else 1.0
 
     def simple(node: Expression, args: tuple[Expression, ...]) -> Expression:
@@ -219,7 +221,7 @@ def _lower(roots: tuple[Expression, ...], spec: Spec, *, prefer_exp2: bool) -> t
 
     def rule(node: Expression, args: tuple[Expression, ...]) -> Expression:
         if node.op == "statistic":
-            return spec.statistics[int(node.number)].lower(node)
+            return statistic(node)
         expand = None if node.op in LEAVES else OPERATIONS[node.op].expand
         return rebuild((expand(node, args[0]),), simple)[0] if expand else simple(node, args)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mercer.operators import parallel
 from mercer.operators.expression import derivatives, leaf
+from mercer.operators.gpu import Fused, runs_fused
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.tiles import Block, Tiles
 
@@ -75,14 +76,16 @@ def pull(
     operands: Operands, cotangent: Cotangent, wanted: tuple[bool, ...], identity: Identity | None = None
 ) -> tuple[Tensor | None, ...]:
     """Gradient of sum(cotangent * K) in each of ``operands.flat()``, recomputed by tiles; None where unwanted."""
-    kinds = _Gradients(operands, wanted)
+    if isinstance(cotangent, OuterCotangent) and runs_fused(operands):
+        return Fused(operands, identity).pull(cotangent.u, cotangent.v, wanted)
+    kinds = Gradients(operands, wanted)
     if not kinds.targets:
         return tuple(torch.zeros_like(t) if w else None for t, w in zip(operands.flat(), wanted, strict=True))
     tiles = Tiles(operands, roots=tuple(derivatives(operands.spec.total, kinds.targets)), identity=identity)
     workers = tiles.workers
 
     def work(worker: int, check: Callable[[], None]) -> tuple[Tensor | None, ...]:
-        into = _Gradients(operands, wanted)
+        into = Gradients(operands, wanted)
         for block, values in tiles.walk(worker, workers, check):
             into.add(block, values, cotangent)
         return into.flat
@@ -95,7 +98,7 @@ def pull(
     return total
 
 
-class _Gradients:
+class Gradients:
     """Where one worker adds up gradients; in the symmetric case both sides share one tensor."""
 
     def __init__(self, operands: Operands, wanted: tuple[bool, ...]) -> None:

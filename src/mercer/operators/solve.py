@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 import time
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -67,6 +68,8 @@ def solve(
     initial: Tensor | None = None,
     precision: Literal["float64"] | None = None,
     random_state: Any = 0,
+    preconditioner: Literal["pivoted_cholesky", "nystrom"] = "pivoted_cholesky",
+    checkpoint: str | os.PathLike[str] | None = None,
     raise_on_failure: bool = True,
 ) -> Solution:
     """``x`` with ``(A + diag(noise)) x = y`` for a symmetric positive definite matrix that need not be stored.
@@ -87,13 +90,20 @@ def solve(
         rank: of the preconditioner; None lets it grow until its cost is half that of the iterations still expected.
         initial: a guess in the shape of y, for conjugate gradients.
         precision: "float64" forbids products in float32. By default they are used as long as they help.
-        random_state: of the preconditioner's pivots.
+        random_state: of the preconditioner's pivots or test vectors.
+        preconditioner: of conjugate gradients. "pivoted_cholesky" reads rows of A; "nystrom" needs products only
+            (:func:`nystrom`), for operators whose rows are dear.
+        checkpoint: a file for the state of conjugate gradients, written every 30 seconds and at Ctrl-C. The same call
+            goes on from it, to the same answer; it is removed at the end, and kept when ``max_iter`` was reached, to go
+            on with more. For one matrix; a factorisation has none.
         raise_on_failure: False returns what was reached, with ``converged=False``.
 
     Raises:
         NotConverged: the residual was not reached; ``.solution`` is the best answer found.
         MemoryBudgetError: the method asked for does not fit; raised before anything is allocated.
-        ShapeError, ValueError: shapes that do not fit, NaN or infinity in y, a negative noise.
+        ShapeError, ValueError: shapes that do not fit, NaN or infinity in y, a negative noise, a checkpoint of
+            another system.
+        FileFormatError: a damaged checkpoint.
 
     Cost: Cholesky ``n^3 / 3`` multiplications; cg, for every iteration, one product with A and ``2 n rank`` more.
 
@@ -104,11 +114,15 @@ def solve(
     started = time.perf_counter()
     if precision not in (None, "float64"):
         raise ValueError(f"solve: precision must be 'float64' or None, not {precision!r}.")
+    if preconditioner not in ("pivoted_cholesky", "nystrom"):
+        raise ValueError(f"solve: preconditioner must be 'pivoted_cholesky' or 'nystrom', not {preconditioner!r}.")
+    if checkpoint is not None and (A.ndim > 2 or method not in (None, "cg")):
+        raise ValueError("solve: a checkpoint is of conjugate gradients on one matrix: no batch, method 'cg' or None.")
     _check(A, y, rtol=rtol, method=method, initial=initial, max_iter=max_iter, rank=rank)
     n, batch = A.shape[-1], torch.Size(A.shape[:-2])
     columns = (y.unsqueeze(-1) if y.ndim == 1 else y).to(torch.float64)
     start = None if initial is None else initial.to(torch.float64).reshape(columns.shape)
-    options = Options(rtol, max_iter, method, rank, precision, random_state)
+    options = Options(rtol, max_iter, method, rank, precision, random_state, preconditioner, checkpoint)
     if not batch:
         # A batch of right-hand sides of one matrix is more columns.
         shape = columns.movedim(-2, 0).shape

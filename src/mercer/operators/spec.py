@@ -9,6 +9,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from mercer.operators.embed import Columns
 from mercer.operators.expression import Expression, constant, evaluate, leaf, leaves, postorder, substitute
 from mercer.operators.statistics import Statistic
 
@@ -29,6 +30,8 @@ class Spec:
         terms: the unit of planning; every term may go its own way.
         event_dims: for each theta, 0 (a scalar) or 1 (a vector such as one lengthscale a column).
         name: how error messages call the kernel.
+        side: where k(x, y) is not k(y, x), the theta that is 1, and -1 in the transposed matrix: the terms have to be
+            unchanged when it changes its sign and x and y change places.
     """
 
     statistics: tuple[Statistic, ...]
@@ -36,6 +39,7 @@ class Spec:
     event_dims: tuple[int, ...] = ()
     row_values: tuple[RowValue, ...] = ()
     name: str = "kernel"
+    side: int | None = None
 
     @cached_property
     def total(self) -> Expression:
@@ -49,6 +53,15 @@ class Spec:
     def has_delta(self) -> bool:
         """Whether the kernel treats a point and itself in another way (white noise)."""
         return bool(leaves([self.total], "delta"))
+
+    @cached_property
+    def is_stationary(self) -> bool:
+        """Whether k(x, y) depends on the difference of plain columns alone."""
+        used = {int(s.number) for s in leaves(self.smooth_terms, "statistic")}
+        one_sided = leaves(self.smooth_terms, "row") or leaves(self.smooth_terms, "column")
+        return not one_sided and all(
+            self.statistics[g].centred and isinstance(self.statistics[g].embed, Columns) for g in used
+        )
 
     @cached_property
     def singular(self) -> frozenset[int]:
@@ -73,7 +86,7 @@ class Spec:
     def scaled(self, slot: int) -> Spec:
         """The kernel times the scalar hyperparameter ``theta[slot]``, a new one."""
         terms = tuple(term * leaf("theta", slot) for term in self.terms)
-        return Spec(self.statistics, terms, (*self.event_dims, 0), self.row_values, self.name)
+        return Spec(self.statistics, terms, (*self.event_dims, 0), self.row_values, self.name, self.side)
 
     def __hash__(self) -> int:
         return hash((self.statistics, self.terms, self.row_values))
@@ -89,7 +102,8 @@ def _is_singular(root: Expression, statistic: Expression) -> bool:
         return node is statistic
 
     for node in postorder([root]):
-        rough = node.op in singular_roots or (node.op == "matern" and node.number < 1.0)
+        rough = node.op in singular_roots or (node.op in ("matern", "log_matern") and node.number < 1.0)
+        rough = rough or (node.op == "wendland" and node.value[1] == 0)
         rough = rough or (node.op == "pow" and node.args[1].is_constant and not node.args[1].number.is_integer())
         if rough and reaches(node.args[0]):
             return True

@@ -33,6 +33,7 @@ class Statistic:
     embed: Embed = field(default_factory=Columns)
     centred: ClassVar[bool] = False
     foldable: ClassVar[bool] = False  # whether panels can multiply the raw value by a number for free
+    nonnegative: ClassVar[bool] = False  # whether it is never below 0
 
     def points(self, X: Tensor, theta: tuple[Tensor, ...], center: Tensor | None) -> Tensor:
         """The embedded points ``(*batch, n, r)``."""
@@ -95,6 +96,7 @@ class SquaredDistance(Statistic):
 
     centred: ClassVar[bool] = True
     foldable: ClassVar[bool] = True
+    nonnegative: ClassVar[bool] = True
 
     def pairs(self, E: Tensor, F: Tensor, parameters: tuple[Tensor, ...] = ()) -> Tensor:
         return (E - F).square().sum(-1)
@@ -112,6 +114,11 @@ class SquaredDistance(Statistic):
         return clamp(raw * -2.0, min=0.0)
 
     def panels(self, E: Tensor, F: Tensor, parameters: tuple[Tensor, ...], scale: float, exact: bool) -> Panels:
+        if E.shape[1] == 1 and len(E) and len(F):
+            # On a line, points of any spread have neighbours, whose distance the GEMM loses once eps R^2 nears 1.
+            radius = float(torch.maximum(E.abs().max(), F.abs().max())) ** 2
+            if torch.finfo(E.dtype).eps * radius > 1e-3:
+                return _LinePanels(E, F, scale)
         return _DistancePanels(E, F, scale, exact)
 
     def pull(
@@ -148,6 +155,17 @@ class _DistancePanels:
                 i, j = (out.ge(edge) if self.scale > 0 else out.le(edge)).nonzero(as_tuple=True)
                 difference = self.E[i0 + i] - self.F[j0 + j]
                 out[i, j] = difference.square_().sum(1).mul_(-0.5 * self.scale)
+
+
+class _LinePanels:
+    """Squared differences of one column: three elementwise passes and no cancellation."""
+
+    def __init__(self, E: Tensor, F: Tensor, scale: float) -> None:
+        self.E, self.F, self.scale = E, F.mT.contiguous(), scale
+
+    def fill(self, i0: int, i1: int, j0: int, j1: int, out: Tensor, scratch: Tensor) -> None:
+        torch.sub(self.E[i0:i1], self.F[:, j0:j1], out=out)
+        out.square_().mul_(-0.5 * self.scale)
 
 
 @dataclass(frozen=True)
@@ -187,6 +205,7 @@ class L1Distance(Statistic):
     """sum_k |e_k - f_k|, on centred points; three elementwise passes a column, no cancellation."""
 
     centred: ClassVar[bool] = True
+    nonnegative: ClassVar[bool] = True
 
     def pairs(self, E: Tensor, F: Tensor, parameters: tuple[Tensor, ...] = ()) -> Tensor:
         return (E - F).abs().sum(-1)
@@ -222,6 +241,8 @@ class _L1Panels:
 @dataclass(frozen=True)
 class Mismatch(Statistic):
     """Weighted number of columns that differ; the embedding is codes, then square roots of weights (``Codes``)."""
+
+    nonnegative: ClassVar[bool] = True
 
     def pairs(self, E: Tensor, F: Tensor, parameters: tuple[Tensor, ...] = ()) -> Tensor:
         c = E.shape[-1] // 2

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mercer.operators import parallel
 from mercer.operators.expression import Expression
+from mercer.operators.gpu import Fused, runs_fused
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.program import Program
 from mercer.operators.statistics import Panels
@@ -77,6 +78,7 @@ class Tiles:
         ]
         beside = sum(spec.statistics[g].bytes_per_pair for g in self.program.used)
         self.rows, self.columns = tile or tile_shape(self.program.n_buffers, operands.like, beside)
+        self._fused = Fused(operands, identity) if runs_fused(operands) and roots == (spec.total,) else None
         self._coincident = identity.pairs() if identity is not None and self._exact else None
 
     @property
@@ -117,16 +119,14 @@ class Tiles:
             for b in self._exact:
                 buffers[b][:, : block.square].diagonal().zero_()
         elif self._coincident is not None:
-            rows, columns = self._coincident
-            first, last = torch.searchsorted(rows, torch.tensor([block.i0, block.i1], device=rows.device)).tolist()
-            near = columns[first:last]
-            inside = (near >= block.j0) & (near < block.j1)
-            at = rows[first:last][inside] - block.i0, near[inside] - block.j0
+            at = meetings(block, self._coincident, buffers[0].device)
             for b in self._exact:
                 buffers[b][at] = 0.0
 
     def product(self, v: Tensor) -> Tensor:
         """K @ v for v ``(m, t)``, without ``delta``."""
+        if self._fused is not None:
+            return self._fused.product(v)
         workers, symmetric = self.workers, self.operands.symmetric
 
         # Right-hand sides lie in rows: a GEMM with 2 to 15 columns is 3 to 6 times slower than with as many rows.
@@ -159,3 +159,15 @@ class Tiles:
 
         parallel.run(work, workers)
         return K
+
+
+def meetings(block: Block, pairs: tuple[Tensor, Tensor] | None, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Where in a block a point meets itself, rows and columns; ``pairs`` are those of :class:`Identity`, if any."""
+    if pairs is None:
+        own = torch.arange(block.square, device=device)
+        return own, own
+    rows, columns = pairs
+    first, last = torch.searchsorted(rows, torch.tensor([block.i0, block.i1], device=device)).tolist()
+    near = columns[first:last]
+    inside = (near >= block.j0) & (near < block.j1)
+    return rows[first:last][inside] - block.i0, near[inside] - block.j0

@@ -50,7 +50,7 @@ def test_a_batch_of_low_rank_matrices_is_one_product():
 def test_a_large_sum_is_planned_term_by_term():
     K = (RBF() + 0.1 * Linear())(torch.rand(3000, 3))
     assert plan(K).name == "mixed"
-    assert plan(K).reason == "term 1 by tiles and terms 2, 3 by lowrank"
+    assert plan(K).reason.endswith("and terms 2, 3 by lowrank")
     assert plan(K[:10, :10]).name != "mixed"
 
 

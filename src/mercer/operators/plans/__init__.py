@@ -9,14 +9,28 @@ from mercer.operators.plans.fourier import FourierPlan
 from mercer.operators.plans.kronecker import KroneckerPlan
 from mercer.operators.plans.lowrank import LowRankPlan
 from mercer.operators.plans.mixed import MixedPlan
+from mercer.operators.plans.sparse import SparsePlan
 from mercer.operators.plans.tiles import TilesPlan
+from mercer.operators.plans.toeplitz import ToeplitzPlan
 
 __all__ = ["PLANS", "Algorithm", "choose"]
 
 PLANS: dict[str, Algorithm] = {
-    plan.name: plan for plan in (DensePlan(), TilesPlan(), LowRankPlan(), KroneckerPlan(), FourierPlan())
+    plan.name: plan
+    for plan in (
+        DensePlan(),
+        TilesPlan(),
+        LowRankPlan(),
+        KroneckerPlan(),
+        ToeplitzPlan(),
+        SparsePlan(),
+        FourierPlan(),
+    )
 }
 PLANS["mixed"] = MixedPlan(PLANS)
+
+LITTLE = 64 * 10**6  # bytes that a product may take without being asked
+DEAR = 4.0  # times faster than tiles a store of more has to be: entries that cost a lot, as Bessel functions do
 
 
 def choose(request: Request, forced: str | None = None) -> tuple[Algorithm, Plan]:
@@ -35,7 +49,10 @@ def choose(request: Request, forced: str | None = None) -> tuple[Algorithm, Plan
             raise ValueError(f"plan={forced!r} does not apply: {why_not}")
         plan = PLANS[forced].predict(request)
         return PLANS[forced], Plan(plan.name, f"asked for; {plan.reason}", plan.seconds, plan.memory, plan.error)
+    stored = request.entries * request.itemsize
     large = [algorithm for algorithm in PLANS.values() if request.entries >= algorithm.least_entries]
     able = [algorithm for algorithm in large if algorithm.applies(request) is None]
-    plans = [(algorithm, algorithm.predict(request)) for algorithm in able]
-    return min(plans, key=lambda pair: pair[1].seconds)
+    plans = {algorithm.name: (algorithm, algorithm.predict(request)) for algorithm in able}
+    if "dense" in plans and stored > LITTLE and plans["tiles"][1].seconds < DEAR * plans["dense"][1].seconds:
+        del plans["dense"]
+    return min(plans.values(), key=lambda pair: pair[1].seconds)

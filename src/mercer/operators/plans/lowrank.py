@@ -32,6 +32,8 @@ class LowRankPlan(Algorithm):
         found = low_rank_terms(request.spec)
         if found is None:
             return "some term is no dot product of features. Use plan='mixed', which does each term in its own way."
+        if not found:
+            return "the kernel is 0 between different points. Use plan='tiles'."
         r, (n, m) = _rank(found, request), request.shape
         if r * (n + m) > n * m:
             return f"its rank {r} is not below that of a {n} x {m} matrix. Use plan='dense' or 'tiles'."

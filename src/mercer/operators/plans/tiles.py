@@ -34,7 +34,8 @@ class TilesPlan(EntryAlgorithm):
         use = (2.0 if request.symmetric else 1.0) * once * double
         per_product = request.pairs * (request.entry_seconds(machine) + use)
         calls = CALLS_PER_TILE + len(postorder([request.spec.total]))
-        per_product += calls * 2.0 * machine.call * max(1.0, request.pairs * request.itemsize / BYTES_PER_TILE)
+        n_tiles = max(1.0, request.pairs * request.itemsize / BYTES_PER_TILE / machine.threads)
+        per_product += calls * machine.call * n_tiles
         if request.gradient:
             per_product *= 4.0
         memory = (1 << 22) + sum(request.shape) * (sum(request.widths) + request.columns) * request.itemsize

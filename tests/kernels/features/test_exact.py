@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mercer.kernels import RBF, Constant, Linear, Polynomial, White
-from mercer.learn.features import exact_features
+from mercer.kernels.features.exact import exact_features
 
 X = torch.randn(7, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 

@@ -1,0 +1,20 @@
+"""Feature maps: phi with <phi(x), phi(y)> equal or close to k(x, y), and kernels made of them."""
+
+from mercer.kernels.features.base import Features
+from mercer.kernels.features.exact import ExactFeatures
+from mercer.kernels.features.feature_kernel import FeatureKernel
+from mercer.kernels.features.nystrom import NystromFeatures
+from mercer.kernels.features.positive import PositiveFeatures, optimal_damping
+from mercer.kernels.features.random_fourier import RandomFourier
+from mercer.kernels.features.tensor_sketch import TensorSketch
+
+__all__ = [
+    "ExactFeatures",
+    "FeatureKernel",
+    "Features",
+    "NystromFeatures",
+    "PositiveFeatures",
+    "RandomFourier",
+    "TensorSketch",
+    "optimal_damping",
+]
