@@ -1,4 +1,4 @@
-"""``python -m benchmarks [product] [solve] [convolution] [fourier] [--sizes N ...]``: measure, print, write JSON and plots."""
+"""``python -m benchmarks [product] [solve] [convolution] [fourier] [--sizes N ...]``: measure, print, write, plot."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def by_hand(X: Tensor, lengthscale: float, tolerance: float) -> Callable[[Tensor
     """K @ v with finufft and the Gaussian's spectral density, equispaced as in Barnett, Greengard & Rachh (2023)."""
     import finufft
 
-    n, d = X.shape
+    d = X.shape[1]
     step = 1.0 / (1.0 + lengthscale * math.sqrt(2.0 * math.log(4.0 * d * 3.0**d / tolerance)))
     m = math.ceil(math.sqrt(math.log(d * 4.0 ** (d + 1) / tolerance) / 2.0) / (math.pi * lengthscale * step))
     k = torch.arange(-m, m + 1, dtype=torch.float64) * step

@@ -170,7 +170,7 @@ class FourierFeatures:
         return self.basis.join(sums) * self.root[:, None]
 
     def sums(self, weights: Tensor | None = None) -> Tensor:
-        """``sum_x w(x) exp(-i k x)`` for all differences k of two modes: all that the Gram matrix knows of the points."""
+        """``sum_x w(x) exp(-i k x)`` for all differences k of two modes: all that the Gram matrix knows of points."""
         return mode_sums(self.basis, self.points, weights)
 
     def gram(self, weights: Tensor | None = None) -> Tensor:

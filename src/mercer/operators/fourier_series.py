@@ -42,8 +42,8 @@ class NoFourierSeries(ValueError):
 class FourierGrid:
     """Which modes, of which period, and how the map is made periodic; no tensors.
 
-    On each axis ``f(r) = sum over m of (map * cutoff)(r - m period)``, where the cutoff is 1 up to ``extent`` and 0 from
-    ``period - extent`` on. Where the map itself has decayed by then, there is no cutoff.
+    On each axis ``f(r) = sum over m of (map * cutoff)(r - m period)``, where the cutoff is 1 up to ``extent`` and 0
+    from ``period - extent`` on. Where the map itself has decayed by then, there is no cutoff.
 
     Attributes:
         extent: the largest difference wanted, by axis.
@@ -77,8 +77,8 @@ class FourierGrid:
     def coefficients(self, function: DifferenceMap, odd: int | None = None) -> Tensor:
         """The coefficients of the modes with non-negative frequencies, ``(m_1 + 1, ..., m_d + 1)``; differentiable.
 
-        The map must be even in every coordinate, or odd in the coordinate ``odd``: the coefficients are then ``i`` times
-        what is returned, and change their sign with that of the frequency.
+        The map must be even in every coordinate, or odd in the coordinate ``odd``: the coefficients are then ``i``
+        times what is returned, and change their sign with that of the frequency.
 
         Args:
             function: differences ``(..., d)`` float64 to values ``(...)``.
@@ -110,7 +110,8 @@ class FourierGrid:
         assert self.steepness is not None
         a, P = self.extent[axis], self.period[axis]
         t = (r.abs() - a) / (P - 2.0 * a)
-        return torch.special.erfc(self.steepness * (2.0 * t - 1.0)) / 2.0
+        cutoff: Tensor = torch.special.erfc(self.steepness * (2.0 * t - 1.0)) / 2.0
+        return cutoff
 
     def frequencies(self, axis: int) -> Tensor:
         """The angular frequencies ``0 .. m`` of an axis."""

@@ -25,6 +25,7 @@ __all__ = ["FourierLikelihood", "FourierSolution"]
 
 MOST_WEIGHTS = 4000  # a Cholesky factorisation and its gradient take about five seconds on two cores
 _SLACK = 1.5  # how many times the weights that are needed may be carried along before the modes are chosen anew
+_MARGIN = 8.0  # how much better the modes are at first, so that they serve for lengthscales some percent off too
 _EXPLICIT = 2e11  # multiplications up to which variances are computed from explicit features
 _AGREE = 1e-4  # relative difference of variances by transforms and by explicit features that is accepted
 
@@ -50,10 +51,10 @@ class FourierModes:
         self.low, self.high = both.amin(0), both.amax(0)
         extent = ((self.high - self.low) * (1.0 + 1e-9)).tolist()
         with torch.no_grad():
-            series = fourier_series(of_map, extent, tolerance=tolerance / 2.0, definite=True)
+            series = fourier_series(of_map, extent, tolerance=tolerance / _MARGIN, definite=True)
             center = (self.low + self.high) / 2.0
-            self.basis = FourierBasis(series.grid, series.coefficients, neglect=tolerance / 2.0, center=center)
-        self.error = series.error + tolerance / 2.0
+            self.basis = FourierBasis(series.grid, series.coefficients, neglect=tolerance / _MARGIN, center=center)
+        self.error = series.error + tolerance / _MARGIN
         self._sums: dict[int, tuple[Tensor | None, Tensor]] = {}
 
     def covers(self, points: Tensor) -> bool:

@@ -92,11 +92,13 @@ class WeightFactor:
 
     def solve_lower(self, B: Tensor) -> Tensor:
         """``L^-1 B``, whose squared norm is ``B' A^-1 B``."""
-        return torch.linalg.solve_triangular(self.lower, B, upper=False)
+        X: Tensor = torch.linalg.solve_triangular(self.lower, B, upper=False)
+        return X
 
     def solve_upper(self, B: Tensor) -> Tensor:
         """``L^-T B``: draws of N(0, A^-1) from white noise B."""
-        return torch.linalg.solve_triangular(self.lower.mT, B, upper=True)
+        X: Tensor = torch.linalg.solve_triangular(self.lower.mT, B, upper=True)
+        return X
 
     def inverse(self) -> Tensor:
         """``A^-1``."""
@@ -104,7 +106,8 @@ class WeightFactor:
 
     def logdet(self) -> Tensor:
         """``log det A``."""
-        return 2.0 * self.lower.diagonal().log().sum()
+        logdet: Tensor = 2.0 * self.lower.diagonal().log().sum()
+        return logdet
 
 
 def weight_inv_quad_logdet(
@@ -216,7 +219,7 @@ class WeightSpace:
         """Draws of the weights given the data, ``(M, n_samples)``, about the posterior mean ``(M,)`` (default 0)."""
         M = self.features.shape[1]
         white = torch.randn(M, n_samples, dtype=torch.float64, generator=draw)
-        deviation = self.scale**0.5 * self.factor.solve_upper(white)
+        deviation: Tensor = self.scale**0.5 * self.factor.solve_upper(white)
         return deviation if mean is None else mean[:, None] + deviation
 
     def variance(self, Z: Callable[[slice], Tensor], n_rows: int, *, rows: int = 4096) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -198,13 +199,9 @@ class FourierForward:
             if left is None and right is None:
                 continue
             for k, (axis, _) in view.items():
+                slope = partial(of_map.slope, g=g, k=k)
                 by_row, by_column = product.by_points(
-                    u,
-                    v,
-                    lambda r, g=g, k=k: of_map.slope(r, g, k),
-                    axis,
-                    rows=left is not None,
-                    columns=right is not None,
+                    u, v, slope, axis, rows=left is not None, columns=right is not None
                 )
                 if left is not None and by_row is not None:
                     left[:, k] += by_row
