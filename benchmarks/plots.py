@@ -71,3 +71,21 @@ def plot_convolution(rows: list[dict[str, Any]], path: Path) -> None:
     axes.legend(frameon=False, fontsize=9)
     figure.savefig(path, dpi=150)
     plt.close(figure)
+
+
+def plot_fourier(rows: list[dict[str, Any]], path: Path) -> None:
+    """Seconds of a product against the dimension, one line a way to do it."""
+    import matplotlib.pyplot as plt
+
+    cases = [row for row in rows if row["case"] == "product"]
+    figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
+    dimensions = [row["d"] for row in cases]
+    for name in cases[0]["timings"]:
+        axes.plot(dimensions, [row["timings"][name]["seconds"] for row in cases], "o-", label=name)
+    axes.set(xlabel="dimension d", ylabel="seconds", ylim=(0, None))
+    axes.set_xticks(dimensions, [str(d) for d in dimensions])
+    axes.set_title(f"K(X, X) @ v by a Fourier series, float32, n = {cases[0]['n']:,}", fontsize=11)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=9)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

@@ -18,7 +18,7 @@ from torch.autograd import Function
 
 from mercer.operators.expression import Expression, evaluate, leaf
 from mercer.operators.operands import Identity, Operands, Structure
-from mercer.operators.pull import Cotangent, DenseCotangent, OuterCotangent, pull
+from mercer.operators.pull import DenseCotangent, OuterCotangent, pull
 from mercer.operators.tiles import Tiles
 
 BLOCK_ELEMENTS = 1 << 20  # pairs held at once by the twice differentiable path, in each of its few temporaries
@@ -29,6 +29,16 @@ class Forward(Protocol):
 
     def product(self, operands: Operands, identity: Identity | None, v: Tensor, memory: dict[Any, Any]) -> Tensor:
         """K @ v for unbatched operands and v ``(m, t)``; ``memory`` lives as long as the operator."""
+
+    def pull(
+        self,
+        operands: Operands,
+        identity: Identity | None,
+        cotangent: OuterCotangent,
+        wanted: tuple[bool, ...],
+        memory: dict[Any, Any],
+    ) -> tuple[Tensor | None, ...]:
+        """The gradient of ``sum(u * (K v))`` in each of ``operands.flat()``; None where unwanted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,10 +171,13 @@ class KernelGradient(Function):
         cotangents, operands = flat[:count], call.structure.build(flat[count:])
         stacked: list[list[Tensor]] = []
         for b in range(batch.numel()):
-            cotangent: Cotangent = (
-                OuterCotangent(cotangents[0][b], cotangents[1][b]) if count == 2 else DenseCotangent(cotangents[0][b])
-            )
-            grads = pull(operands.select(b), cotangent, wanted, call.identity)
+            matrix = operands.select(b)
+            if count == 2 and call.forward is not None:
+                memory = call.memory.setdefault(b, {}) if len(batch) else call.memory
+                outer = OuterCotangent(cotangents[0][b], cotangents[1][b])
+                grads = call.forward.pull(matrix, call.identity, outer, wanted, memory)
+            else:
+                grads = pull(matrix, DenseCotangent(cotangents[0][b]), wanted, call.identity)
             stacked.append([g for g in grads if g is not None])
         return tuple(torch.stack(g).reshape(batch + g[0].shape) for g in zip(*stacked, strict=True))
 
