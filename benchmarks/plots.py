@@ -89,3 +89,22 @@ def plot_fourier(rows: list[dict[str, Any]], path: Path) -> None:
     axes.legend(frameon=False, fontsize=9)
     figure.savefig(path, dpi=150)
     plt.close(figure)
+
+
+def plot_planning(rows: list[dict[str, Any]], path: Path) -> None:
+    """Predicted against measured seconds, with the lines of twice and half."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(5.2, 4.6), layout="constrained")
+    for plan in dict.fromkeys(row["plan"] for row in rows):
+        chosen = [row for row in rows if row["plan"] == plan]
+        axes.plot([row["measured"] for row in chosen], [row["predicted"] for row in chosen], "o", label=plan, alpha=0.8)
+    ends = [min(row["measured"] for row in rows) / 2, max(row["measured"] for row in rows) * 2]
+    for factor, style in ((0.5, ":"), (1.0, "-"), (2.0, ":")):
+        axes.plot(ends, [factor * end for end in ends], f"k{style}", linewidth=1)
+    axes.set(xscale="log", yscale="log", xlabel="seconds measured", ylabel="seconds predicted")
+    axes.set_title("Products, predicted and measured", fontsize=11)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=9)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
