@@ -59,7 +59,7 @@ def solve_section(name: str, rows: list[dict[str, Any]]) -> list[str]:
 def timing_section(name: str, rows: list[dict[str, Any]]) -> list[str]:
     """What took turns in each case: seconds, the spread and the error of every side."""
     lines = [f"## {TITLES.get(name, name.replace('_', ' ').capitalize())}\n"]
-    for case, group in groupby(rows, key=lambda row: row["case"]):
+    for _, group in groupby(rows, key=lambda row: row["case"]):
         cases = list(group)
         timed = [row for row in cases if "timings" in row]
         if len(timed) < len(cases):
