@@ -47,6 +47,8 @@ def why_not_differences(spec: Spec, root: Expression, widths: Sequence[int]) -> 
     if len(embeds) > 1 and not all(isinstance(embed, Columns) for embed in embeds):
         return f"the factors of {spec.name} see the points through embeddings that are not multiples of each other"
     count = len(_coordinates(spec, used, widths))
+    if not count:
+        return "the points have no columns"
     if count > MOST_COORDINATES:
         return f"a Fourier series serves up to {MOST_COORDINATES} coordinates, {spec.name} has {count}"
     return None

@@ -63,6 +63,8 @@ def find_grid(X: Tensor, *, most: float = 2.0) -> Grid | None:
 
     Values must be equal to the last bit where they are meant to be equal, as those of a meshgrid are.
     """
+    if not len(X):
+        return None
     sample = _sample(X)
     if math.prod(len(column.unique()) for column in sample.unbind(-1)) > max(1.0, most * len(X)):
         return None  # seen on a few points, without sorting all
@@ -83,6 +85,8 @@ def find_lattice(X: Tensor, Y: Tensor, *, most: float = 8.0) -> Lattice | None:
     It may have gaps, up to ``most`` places a point. Round-off is 2 eps of the largest coordinate, counted from the
     middle: as much as a distance between such points is known to.
     """
+    if not len(X) or not len(Y):
+        return None
     both = torch.cat([X, Y]).to(torch.float64)
     both = both - (both.amax(0) + both.amin(0)) / 2.0
     eps = torch.finfo(X.dtype).eps
