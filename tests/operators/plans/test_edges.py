@@ -34,8 +34,9 @@ def test_every_plan_gives_the_right_answer_or_says_why_not(name, edge):
     for kernel in KERNELS:
         try:
             K = kernel(X).with_plan(name)
-        except ValueError as error:
-            assert "does not apply" in str(error)
+        except ValueError as refusal:
+            if "does not apply" not in str(refusal):
+                raise
             continue
         v = torch.linspace(-1, 2, 3 * len(X)).reshape(-1, 3)
         exact = kernel(X.double()).with_plan("tiles").to_dense()
