@@ -55,11 +55,7 @@ def test_a_quadratic_form_of_features_is_one_transform(basis):
     ("kernel", "tolerance", "scale"),
     [
         (lambda a, b: a * RBF(lengthscale=b), 1e-9, 1.0),
-        (
-            lambda a, b: a * Matern(lengthscale=4.0 * b, nu=3.5) + 0.5 * RBF(0.7),
-            1e-4,
-            7e3,
-        ),  # entries off by 1e-5, times (1 / noise)^2 = 2500
+        (lambda a, b: a * Matern(lengthscale=4.0 * b, nu=4.5) + 0.5 * RBF(0.7), 1e-6, 1e3),
         (lambda a, b: a * RationalQuadratic(lengthscale=2.0 * b), 1e-7, 10.0),
     ],
     ids=["RBF", "Matern + RBF", "RationalQuadratic"],
