@@ -55,8 +55,8 @@ def test_a_quadratic_form_of_features_is_one_transform(basis):
     ("kernel", "tolerance", "scale"),
     [
         (lambda a, b: a * RBF(lengthscale=b), 1e-9, 1.0),
-        (lambda a, b: a * Matern(lengthscale=4.0 * b, nu=3.5) + 0.5 * RBF(0.7), 1e-4, 1e5),
-        (lambda a, b: a * RationalQuadratic(lengthscale=2.0 * b), 1e-7, 100.0),
+        (lambda a, b: a * Matern(lengthscale=4.0 * b, nu=4.5) + 0.5 * RBF(0.7), 1e-6, 1e3),
+        (lambda a, b: a * RationalQuadratic(lengthscale=2.0 * b), 1e-7, 10.0),
     ],
     ids=["RBF", "Matern + RBF", "RationalQuadratic"],
 )
@@ -79,7 +79,7 @@ def test_forms_solutions_and_gradients_agree_with_the_dense_matrix(kernel, toler
     torch.testing.assert_close(x, expected_x.detach(), **near)
     torch.testing.assert_close(solution.solve(Y, noise), expected_x.detach(), **near)
     leaves = (amplitude, lengthscale, noise)
-    ours = torch.autograd.grad(quad.sum() + 0.7 * logdet, leaves)
+    ours = torch.autograd.grad(quad.sum() + 0.7 * logdet, leaves, retain_graph=True)
     theirs = torch.autograd.grad(expected_quad.sum() + 0.7 * expected_logdet, leaves)
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-5 * scale, atol=1e-4 * scale)
@@ -101,8 +101,8 @@ def test_posterior_mean_and_variance_also_outside_of_the_data(noise, explicit, m
 
 def test_draws_have_the_kernel_as_covariance():
     K = RBF(1.0)(points(6))
-    draws = FourierSolution(K, tolerance=1e-6).sample(40_000, torch.Generator().manual_seed(1))
-    torch.testing.assert_close(torch.cov(draws), K.to_dense(), rtol=0, atol=0.03)  # 4 standard errors
+    draws = FourierSolution(K, tolerance=1e-6).sample(4_000, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(torch.cov(draws), K.to_dense(), rtol=0, atol=0.09)  # 4 standard errors
 
 
 def test_likelihood_passes_over_the_points_only_where_modes_change():
