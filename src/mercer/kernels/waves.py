@@ -11,13 +11,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mercer.kernels.spectral_measure import Frequencies, SpectralMeasure
+from mercer.kernels.spectral_measure import Derived, Frequencies
 
 __all__ = ["Harmonics", "Modulated", "PlaneWave"]
 
 
 @dataclass(frozen=True)
-class Modulated:
+class Modulated(Derived):
     """A kernel times ``prod_j cos(2 pi mu_j (x_j - y_j))``: its spectrum, moved by plus or minus mu along each column.
 
     Args:
@@ -25,18 +25,7 @@ class Modulated:
         moves: mu, ``(d,)``, in cycles per unit of the columns.
     """
 
-    inner: SpectralMeasure
     moves: Tensor
-
-    @property
-    def d(self) -> int:
-        """Columns of the points."""
-        return self.inner.d
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Columns of the normal matrices."""
-        return self.inner.widths
 
     @property
     def n_uniforms(self) -> int:
