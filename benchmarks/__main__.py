@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import convolution, fourier, planning, plots, product, solve
+from benchmarks import convolution, fourier, planning, plots, product, solve, structure
 from mercer.store import write_atomic
 
 RESULTS = Path(__file__).parent / "results"
@@ -18,6 +18,7 @@ BENCHMARKS = {
     "solve": (solve, plots.plot_solve),
     "convolution": (convolution, plots.plot_convolution),
     "fourier": (fourier, plots.plot_fourier),
+    "structure": (structure, plots.plot_turns),
     "planning": (planning, plots.plot_planning),
 }
 

@@ -108,3 +108,22 @@ def plot_planning(rows: list[dict[str, Any]], path: Path) -> None:
     axes.legend(frameon=False, fontsize=9)
     figure.savefig(path, dpi=150)
     plt.close(figure)
+
+
+def plot_turns(rows: list[dict[str, Any]], path: Path) -> None:
+    """Seconds of every side of each case."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+    names = list(dict.fromkeys(side for row in rows for side in row["timings"]))
+    width = 0.8 / len(names)
+    for k, name in enumerate(names):
+        at = [i + k * width for i in range(len(rows))]
+        axes.bar(at, [row["timings"][name]["seconds"] for row in rows], width, label=name)
+    labels = [f"{row['plan']}\nn = {row['n']:,}" for row in rows]
+    axes.set_xticks([i + 0.4 - width / 2 for i in range(len(rows))], labels, fontsize=8)
+    axes.set(yscale="log", ylabel="seconds of a product")
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(frameon=False, fontsize=9)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

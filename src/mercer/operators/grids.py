@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Grid", "Lattice", "find_grid", "find_lattice"]
+from mercer.operators.remember import remembered
+
+__all__ = ["Grid", "Lattice", "find_grid", "find_lattice", "gather", "spread"]
 
 
 SAMPLE = 4096
@@ -35,6 +37,25 @@ class Grid:
     def is_full(self) -> bool:
         """Whether every place has one point."""
         return len(self.places) == self.size == len(self.places.unique())
+
+
+def spread(v: Tensor, places: Tensor, size: int) -> Tensor:
+    """Values of points ``(n, t)`` at their places of a grid, ``(size, t)``; those of one place add up."""
+    if _in_order(places, size):
+        return v
+    return v.new_zeros(size, v.shape[1]).index_add(0, places, v)
+
+
+def gather(values: Tensor, places: Tensor) -> Tensor:
+    """Values of a grid ``(size, t)`` at points, ``(n, t)``."""
+    return values if _in_order(places, len(values)) else values[places]
+
+
+def _in_order(places: Tensor, size: int) -> bool:
+    """Whether the points are the grid in its own order; moving values takes longer than a small product."""
+    if len(places) != size:
+        return False
+    return remembered("in order", places, places, lambda: bool((places.diff() == 1).all()))
 
 
 @dataclass(frozen=True)
