@@ -24,11 +24,13 @@ class Algorithm:
     Attributes:
         name: what users write, ``plan="tiles"``.
         structured: whether it uses more than the entries (grids, spectra, ranks), so that its cost is not ``n * m``.
+        approximates: whether its error depends on the tolerance asked for.
         least_entries: below, the planner does not consider it: looking for its structure costs more than the product.
     """
 
     name: ClassVar[str]
     structured: ClassVar[bool] = True
+    approximates: ClassVar[bool] = False
     least_entries: ClassVar[int] = (1 << 20) + 1
 
     def require(self) -> None:

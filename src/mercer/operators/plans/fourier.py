@@ -65,6 +65,7 @@ class FourierPlan(Algorithm):
     """
 
     name = "fourier"
+    approximates = True
     least_entries = 1 << 28  # tiles take 0.1 s, as long as the look for a series
 
     def require(self) -> None:
