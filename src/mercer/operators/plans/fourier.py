@@ -17,7 +17,7 @@ from mercer.errors import MissingExtra
 from mercer.operators.expression import Expression
 from mercer.operators.fourier_map import EmbeddedDifferences, difference_terms, why_not_differences
 from mercer.operators.fourier_product import FourierProduct
-from mercer.operators.fourier_series import FourierSeries, NoFourierSeries, fourier_series
+from mercer.operators.fourier_series import MAX_MODES, FourierSeries, NoFourierSeries, fourier_series
 from mercer.operators.fourier_solution import FourierModes, FourierSolution
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.planning import Plan, Request
@@ -36,6 +36,8 @@ POINT = 2.5e-8  # seconds for a point beside that; both measured in benchmarks/f
 PLANNING = 0.1  # seconds to find a series
 SAMPLE = 256  # rows and columns from which the mean entry is estimated
 KEPT = 8  # series remembered
+FEW_MODES = 2**18  # a tenth of a second
+ENTRIES_PER_MODE = 64  # beyond, tiles are through before the series is found
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,7 +286,9 @@ def find(operands: Operands, root: Expression, tolerance: float) -> Found:
         views = tuple(tuple(sorted(view.items())) for view in of_map.views.values())
         key = (root, tuple(map(float, matrix.theta)), views, tuple(extent), target)
         if key not in _found:
-            series = fourier_series(of_map, extent, tolerance=max(target, 1e-13))
+            n, m = operands.shape
+            most = min(MAX_MODES, max(FEW_MODES, n * m / ENTRIES_PER_MODE))
+            series = fourier_series(of_map, extent, tolerance=max(target, 1e-13), max_modes=most)
             sample = r.reshape(-1, r.shape[-1])[:: max(1, r[..., 0].numel() // 500)]
             error = (series(sample) - of_map(sample)).square().mean().sqrt()
             _found[key] = Found(series, mean * math.sqrt(operands.shape[1]), float(error) / abs(origin))
