@@ -27,6 +27,9 @@ BLOCK_ELEMENTS = 1 << 20  # pairs held at once by the twice differentiable path,
 class Forward(Protocol):
     """How a plan multiplies; see ``mercer.operators.plans``."""
 
+    def takes_batches(self, operands: Operands) -> bool:
+        """Whether ``product`` and ``pull`` take a batch, in one leading dimension of all tensors."""
+
     def product(self, operands: Operands, identity: Identity | None, v: Tensor, memory: dict[Any, Any]) -> Tensor:
         """K @ v for unbatched operands and v ``(m, t)``; ``memory`` lives as long as the operator."""
 
@@ -89,12 +92,14 @@ class KernelProduct(Function):
         assert call.forward is not None
         if not batch:
             return call.forward.product(operands.select(0), call.identity, flat_v[0], call.memory)
+        n, t = operands.shape[0], v.shape[-1]
+        if call.forward.takes_batches(operands):
+            return call.forward.product(operands, call.identity, flat_v, call.memory).reshape(*batch, n, t)
         results = [
             call.forward.product(operands.select(b), call.identity, flat_v[b], call.memory.setdefault(b, {}))
             for b in range(len(flat_v))
         ]
-        n = operands.shape[0]
-        return torch.stack(results).reshape(*batch, n, v.shape[-1]) if results else v.new_zeros(*batch, n, v.shape[-1])
+        return torch.stack(results).reshape(*batch, n, t) if results else v.new_zeros(*batch, n, t)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -169,6 +174,10 @@ class KernelGradient(Function):
         dims = tensors[0].dim() - 2
         flat, batch = _flatten_batch(tensors, [t.dim() - dims for t in tensors])
         cotangents, operands = flat[:count], call.structure.build(flat[count:])
+        if batch and count == 2 and call.forward is not None and call.forward.takes_batches(operands):
+            outer = OuterCotangent(cotangents[0], cotangents[1])
+            grads = call.forward.pull(operands, call.identity, outer, wanted, call.memory)
+            return tuple(g.reshape(batch + g.shape[1:]) for g in grads if g is not None)
         stacked: list[list[Tensor]] = []
         for b in range(batch.numel()):
             matrix = operands.select(b)

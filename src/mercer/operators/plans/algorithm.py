@@ -64,6 +64,10 @@ class EntryAlgorithm(Algorithm):
     structured = False
     least_entries = 0
 
+    def takes_batches(self, operands: Operands) -> bool:
+        """Whether ``product`` and ``pull`` take a batch, in one leading dimension of all tensors."""
+        return False
+
     def product(self, operands: Operands, identity: Identity | None, v: Tensor, memory: dict[Any, Any]) -> Tensor:
         """K @ v for unbatched, detached operands and v ``(m, t)``."""
         raise NotImplementedError
