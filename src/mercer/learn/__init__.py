@@ -9,7 +9,10 @@ from mercer.learn.gaussian_process_classifier import GaussianProcessClassifier
 from mercer.learn.kernel_ridge import KernelRidge
 from mercer.learn.kernel_ridge_classifier import KernelRidgeClassifier
 from mercer.learn.kernel_ridge_cv import KernelRidgeCV
+from mercer.learn.laplace_gaussian_process import LaplaceGaussianProcess
 from mercer.learn.ridge import RidgePath, ridge_path
+from mercer.learn.sparse_gaussian_process import SparseGaussianProcessRegressor
+from mercer.learn.sparse_gaussian_process_classifier import SparseGaussianProcessClassifier
 
 __all__ = [
     "DistillationPath",
@@ -18,8 +21,11 @@ __all__ = [
     "KernelRidge",
     "KernelRidgeCV",
     "KernelRidgeClassifier",
+    "LaplaceGaussianProcess",
     "RidgePath",
     "SelfDistillation",
+    "SparseGaussianProcessClassifier",
+    "SparseGaussianProcessRegressor",
     "SplitConformal",
     "distill_filter",
     "distill_limit",

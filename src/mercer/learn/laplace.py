@@ -53,7 +53,14 @@ class Mode:
 
 
 def find_mode(
-    K: Any, noise: Tensor, likelihood: Likelihood, y: Tensor, *, start: Tensor | None = None, max_iter: int = 100
+    K: Any,
+    noise: Tensor,
+    likelihood: Likelihood,
+    y: Tensor,
+    *,
+    offset: float = 0.0,
+    start: Tensor | None = None,
+    max_iter: int = 100,
 ) -> Mode:
     """The mode by Newton's method with step halving.
 
@@ -62,6 +69,7 @@ def find_mode(
         noise: the kernel's own, added to the diagonal of K.
         likelihood: of the responses.
         y: ``(n,)``.
+        offset: added to f in the likelihood.
         start: ``weights`` of a mode nearby.
         max_iter: Newton steps.
 
@@ -76,7 +84,7 @@ def find_mode(
 
     def objective(weights: Tensor, values: Tensor) -> float:
         with torch.no_grad():
-            return float(likelihood.log_density(y, values).sum() - 0.5 * weights @ values)
+            return float(likelihood.log_density(y, values + offset).sum() - 0.5 * weights @ values)
 
     f = latent(a)
     best = objective(a, f)
@@ -84,8 +92,8 @@ def find_mode(
     solution: Tensor | None = None
     while n_iter < max_iter and not has_converged:
         n_iter += 1
-        first, second, _ = (s.detach() for s in likelihood.slopes(y, f))
-        W = (-second).clamp(min=0.0)  # an ascent direction even where the density is not log-concave
+        first, second, _ = (s.detach() for s in likelihood.slopes(y, f + offset))
+        W = likelihood.step_curvature(y, f + offset, second)
         target = W * f + first
         if isinstance(K, Tensor):
             proposed = _newton_weights(K, noise, W, target)
@@ -112,7 +120,7 @@ def find_mode(
             ConvergenceWarning,
             stacklevel=2,
         )
-    W = likelihood.curvature(y, f).detach().clamp(min=0.0)
+    W = likelihood.curvature(y, f + offset).detach().clamp(min=0.0)
     lower = _factor(K, noise, W) if isinstance(K, Tensor) else None
     return Mode(f, a, W, best, n_iter, lower)
 
@@ -128,6 +136,7 @@ class LaplaceEvidence:
         learnt: which of its parameters stand in theta.
         max_iter: Newton steps.
         warm_start: whether Newton begins at the mode of the last call.
+        offset: added to f in the likelihood.
 
     Source: Rasmussen & Williams (2006), eq. 3.32 and algorithm 5.1, with the sum over rows written as one matrix.
     """
@@ -138,6 +147,7 @@ class LaplaceEvidence:
     learnt: tuple[int, ...] = ()
     max_iter: int = 100
     warm_start: bool = False
+    offset: float = 0.0
     _last: Tensor | None = field(default=None, repr=False)
 
     def split(self, theta: Array) -> tuple[Array, Likelihood]:
@@ -155,7 +165,7 @@ class LaplaceEvidence:
         K = _dense(K) if len(self.y) <= EXACT else K
         noise = noise.detach().to(self.y.device)
         start = self._last if self.warm_start else None
-        found = find_mode(K, noise, likelihood, self.y, start=start, max_iter=self.max_iter)
+        found = find_mode(K, noise, likelihood, self.y, offset=self.offset, start=start, max_iter=self.max_iter)
         self._last = found.weights
         return found
 
@@ -185,10 +195,10 @@ class LaplaceEvidence:
             K, noise = at.matrix(self.points)
             K, noise = _dense(K).detach(), noise.detach()
         start = self._last if self.warm_start else None
-        mode = find_mode(K, noise, likelihood, self.y, start=start, max_iter=self.max_iter)
+        mode = find_mode(K, noise, likelihood, self.y, offset=self.offset, start=start, max_iter=self.max_iter)
         self._last = mode.weights
         value = self.value(at, likelihood, mode)
-        G, of_parameters = _slopes(K, noise, likelihood, self.y, mode)
+        G, of_parameters = _slopes(K, noise, likelihood, self.y, mode, self.offset)
         of_likelihood = of_parameters.numpy()[list(self.learnt)]
         if slopes is not None:
             return value, np.concatenate([torch.einsum("ij,ijp->p", G, slopes).numpy(), of_likelihood])
@@ -207,17 +217,17 @@ class LaplaceEvidence:
         return value, np.concatenate([gradient.cpu().numpy(), of_likelihood])
 
 
-def _slopes(K: Tensor, noise: Tensor, likelihood: Likelihood, y: Tensor, mode: Mode) -> tuple[Tensor, Tensor]:
+def _slopes(K: Tensor, noise: Tensor, likelihood: Likelihood, y: Tensor, mode: Mode, offset: float) -> tuple[Tensor, Tensor]:
     """Derivatives of the evidence by every entry of K, ``(n, n)``, and by the likelihood's logarithms, ``(p,)``."""
     assert mode.lower is not None
-    root, a = mode.curvature.sqrt(), mode.weights
+    root, a, f = mode.curvature.sqrt(), mode.weights, mode.f + offset
     C = K.clone()
     C.diagonal().add_(noise)
     half = torch.linalg.solve_triangular(mode.lower, root[:, None] * C, upper=False)
     variance = C.diagonal() - half.square().sum(0)  # of the latent values
     R = root[:, None] * torch.cholesky_inverse(mode.lower) * root  # (K + 1/W)^-1
     G = 0.5 * (torch.outer(a, a) - R)
-    third = likelihood.slopes(y, mode.f)[2]
+    third = likelihood.slopes(y, f)[2]
     moved = torch.zeros_like(a)
     if likelihood.curvature_depends_on_f:
         pull = 0.5 * variance * third.detach()  # minus the derivative of log |B| / 2 by f
@@ -228,8 +238,8 @@ def _slopes(K: Tensor, noise: Tensor, likelihood: Likelihood, y: Tensor, mode: M
         return G, a.new_zeros(0)
     values = likelihood.log_parameters.clone().requires_grad_(True)
     there = replace(likelihood, log_parameters=values)
-    first = there.slopes(y, mode.f)[0]
-    total = there.log_density(y, mode.f).sum() - 0.5 * (variance * there.curvature(y, mode.f)).sum() + moved @ first
+    first = there.slopes(y, f)[0]
+    total = there.log_density(y, f).sum() - 0.5 * (variance * there.curvature(y, f)).sum() + moved @ first
     return G, torch.autograd.grad(total, values)[0]
 
 

@@ -56,6 +56,10 @@ class Likelihood:
         """What stands for minus the second derivative in Laplace's approximation; >= 0."""
         return -self.slopes(y, f)[1]
 
+    def step_curvature(self, y: Tensor, f: Tensor, second: Tensor) -> Tensor:
+        """What Newton's steps take for minus the second derivative: >= 0, so that every step goes uphill."""
+        return (-second).clamp(min=0.0)
+
     def response_moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance of y where f is Gaussian."""
         raise NotImplementedError
@@ -148,6 +152,11 @@ class StudentT(Likelihood):
         """The Fisher information."""
         df = self.log_parameters[1].exp()
         return ((df + 1.0) / (df + 3.0) * (-2.0 * self.log_parameters[0]).exp()).expand(f.shape)
+
+    def step_curvature(self, y: Tensor, f: Tensor, second: Tensor) -> Tensor:
+        """Where the density is not log-concave, the weights of the EM algorithm, whose steps always go uphill."""
+        scale, df = self.log_parameters.detach().exp()
+        return torch.where(second < 0.0, -second, (df + 1.0) / (df * scale.square() + (y - f).square()))
 
     def response_moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
         """The variance is infinite up to 2 degrees of freedom."""
