@@ -10,6 +10,7 @@ from mercer.learn.kernel_ridge import KernelRidge
 from mercer.learn.kernel_ridge_classifier import KernelRidgeClassifier
 from mercer.learn.kernel_ridge_cv import KernelRidgeCV
 from mercer.learn.laplace_gaussian_process import LaplaceGaussianProcess
+from mercer.learn.multi_task_gaussian_process import MultiTaskGaussianProcess
 from mercer.learn.ridge import RidgePath, ridge_path
 from mercer.learn.sparse_gaussian_process import SparseGaussianProcessRegressor
 from mercer.learn.sparse_gaussian_process_classifier import SparseGaussianProcessClassifier
@@ -22,6 +23,7 @@ __all__ = [
     "KernelRidgeCV",
     "KernelRidgeClassifier",
     "LaplaceGaussianProcess",
+    "MultiTaskGaussianProcess",
     "RidgePath",
     "SelfDistillation",
     "SparseGaussianProcessClassifier",

@@ -211,7 +211,9 @@ class GaussianProcessClassifier(ClassifierMixin, KernelModel):
                 f"{len(theta)}."
             )
         parts = [theta] * len(self._machines) if len(theta) == size else np.split(theta, len(self._machines))
-        found = [m.log_marginal_likelihood(t, gradient=eval_gradient) for m, t in zip(self._machines, parts, strict=True)]
+        found = [
+            m.log_marginal_likelihood(t, gradient=eval_gradient) for m, t in zip(self._machines, parts, strict=True)
+        ]
         if not clone_kernel:
             for machine, part in zip(self._machines, parts, strict=True):
                 machine.covariance = machine.covariance.at(part)

@@ -217,7 +217,9 @@ class LaplaceEvidence:
         return value, np.concatenate([gradient.cpu().numpy(), of_likelihood])
 
 
-def _slopes(K: Tensor, noise: Tensor, likelihood: Likelihood, y: Tensor, mode: Mode, offset: float) -> tuple[Tensor, Tensor]:
+def _slopes(
+    K: Tensor, noise: Tensor, likelihood: Likelihood, y: Tensor, mode: Mode, offset: float
+) -> tuple[Tensor, Tensor]:
     """Derivatives of the evidence by every entry of K, ``(n, n)``, and by the likelihood's logarithms, ``(p,)``."""
     assert mode.lower is not None
     root, a, f = mode.curvature.sqrt(), mode.weights, mode.f + offset

@@ -111,7 +111,9 @@ class LaplaceGaussianProcess(RegressorMixin, KernelModel):
         start = likelihood(self.likelihood, self.likelihood_params, allowed=_ALLOWED)
         unknown = sorted(set(self.fixed_params) - set(start.names))
         if unknown:
-            raise ValueError(f"fixed_params: {self.likelihood!r} has no parameter {unknown[0]!r}; it has {start.names}.")
+            raise ValueError(
+                f"fixed_params: {self.likelihood!r} has no parameter {unknown[0]!r}; it has {start.names}."
+            )
         rng = check_random_state(self.random_state)
         given, y = self._check_training(X, y, y_numeric=True)
         targets = as_tensor(y, dtype=torch.float64, device=given.device)
@@ -140,7 +142,12 @@ class LaplaceGaussianProcess(RegressorMixin, KernelModel):
         return self
 
     def predict(
-        self, X: Any, return_std: bool = False, *, interval: float | None = None, quantiles: Sequence[float] | None = None
+        self,
+        X: Any,
+        return_std: bool = False,
+        *,
+        interval: float | None = None,
+        quantiles: Sequence[float] | None = None,
     ) -> Any:
         """The mean of a new y at each row, and how far it may be away.
 

@@ -15,7 +15,16 @@ from torch.nn.functional import logsigmoid, softplus
 
 from mercer.learn.covariance import Array
 
-__all__ = ["LIKELIHOODS", "Bernoulli", "Gaussian", "Likelihood", "NegativeBinomial", "Poisson", "StudentT", "likelihood"]
+__all__ = [
+    "LIKELIHOODS",
+    "Bernoulli",
+    "Gaussian",
+    "Likelihood",
+    "NegativeBinomial",
+    "Poisson",
+    "StudentT",
+    "likelihood",
+]
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,12 @@ class SparseGaussianProcessRegressor(RegressorMixin, SparseModel):
         return self
 
     def predict(
-        self, X: Any, return_std: bool = False, *, interval: float | None = None, quantiles: Sequence[float] | None = None
+        self,
+        X: Any,
+        return_std: bool = False,
+        *,
+        interval: float | None = None,
+        quantiles: Sequence[float] | None = None,
     ) -> Any:
         """The mean of a new y at each row, and how far it may be away; as :meth:`LaplaceGaussianProcess.predict`.
 

@@ -126,7 +126,9 @@ class SparseModel(KernelModel):
     def _keep(self, state: SparseState) -> None:
         """Fitted attributes from a state."""
         self._adam = copy.deepcopy(state.adam.state_dict()) if state.adam is not None else None
-        covariance = state.covariance.at(state.log_values.detach().numpy()) if len(state.log_values) else state.covariance
+        covariance = (
+            state.covariance.at(state.log_values.detach().numpy()) if len(state.log_values) else state.covariance
+        )
         self.kernel_ = covariance.kernel
         self._log_parameters = state.log_parameters.detach().tolist()
         Z = state.Z.detach().clone()

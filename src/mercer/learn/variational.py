@@ -94,9 +94,7 @@ class Variational:
         eye = torch.eye(len(A), dtype=A.dtype, device=A.device)
         precision = torch.stack([eye + weight * (A * w) @ A.mT for w in sites.mT])
         first = weight * (A @ pulls).mT
-        return Variational(
-            (1.0 - rate) * self.first + rate * first, (1.0 - rate) * self.precision + rate * precision
-        )
+        return Variational((1.0 - rate) * self.first + rate * first, (1.0 - rate) * self.precision + rate * precision)
 
     def parts(self) -> list[Any]:
         """As an estimator keeps it."""
