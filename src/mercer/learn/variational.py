@@ -14,7 +14,7 @@ from mercer.operators import NotPositiveDefinite
 
 __all__ = ["Variational", "whiten"]
 
-JITTER = 1e-8  # of the mean diagonal of k(Z, Z): keeps its factor positive where inducing points come close
+JITTER = 1e-9  # of the mean diagonal of k(Z, Z): keeps its factor positive where inducing points come close
 Expected = Callable[[Tensor, Tensor], Tensor]  # means and variances (b, c) of f to the expected log density (b,)
 
 
