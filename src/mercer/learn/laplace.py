@@ -170,7 +170,10 @@ class LaplaceEvidence:
         return found
 
     def value(self, covariance: Covariance, likelihood: Likelihood, mode: Mode) -> float:
-        """``log p(y | f) - f' K^-1 f / 2 - log |I + W^1/2 K W^1/2| / 2``; the determinant is estimated beyond 5000 rows."""
+        """``log p(y | f) - f' K^-1 f / 2 - log |I + W^1/2 K W^1/2| / 2``.
+
+        Beyond 5000 rows the determinant is estimated from probes.
+        """
         if mode.lower is not None:
             return mode.objective - float(mode.lower.diagonal().log().sum())
         K, noise = covariance.matrix(self.points)

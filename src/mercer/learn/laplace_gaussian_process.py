@@ -39,9 +39,9 @@ class LaplaceGaussianProcess(RegressorMixin, KernelModel):
     ``"negative_binomial"``       counts of mean ``m = exp(level + f(x))``, variance ``m + m^2 / concentration``
     ============================  =====================================================================
 
-    The level is the median of y (Student's t, which is also scaled by the quartiles) or the logarithm of the mean count.
-    Parameters of kernel and likelihood maximise the approximate marginal likelihood together. Beyond 5000 rows the mode
-    is found by conjugate gradients, without storing the kernel matrix.
+    The level is the median of y (Student's t, which is also scaled by the quartiles) or the logarithm of the mean
+    count. Parameters of kernel and likelihood maximise the approximate marginal likelihood together. Beyond 5000 rows
+    the mode is found by conjugate gradients, without storing the kernel matrix.
 
     Args:
         kernel: as in :class:`GaussianProcessRegressor`.
@@ -70,7 +70,7 @@ class LaplaceGaussianProcess(RegressorMixin, KernelModel):
     True
     """
 
-    _not_saved = ("_mode", "_evidence")
+    _not_saved = ("_mode",)
 
     def __init__(
         self,

@@ -187,8 +187,8 @@ class _Count(Likelihood):
         """Whole numbers >= 0."""
         if bool((y < 0).any()):
             raise ValueError(
-                f"likelihood={self.name!r} is of counts, but {int((y < 0).sum())} of {len(y)} targets are negative. Use "
-                f"likelihood='student_t' or GaussianProcessRegressor for numbers of any sign."
+                f"likelihood={self.name!r} is of counts, but {int((y < 0).sum())} of {len(y)} targets are negative. "
+                f"Use likelihood='student_t' or GaussianProcessRegressor for numbers of any sign."
             )
         if bool((y != y.round()).any()):
             raise ValueError(

@@ -41,13 +41,13 @@ class SparseGaussianProcessRegressor(RegressorMixin, SparseModel):
         kernel: a mercer kernel or its text, or a kernel of scikit-learn with a twin here; without ``White``. None is
             ``ConstantKernel() * RBF()``.
         likelihood: "gaussian", "student_t", "poisson" or "negative_binomial"; see :class:`LaplaceGaussianProcess`.
-        likelihood_params: starting values: ``noise`` (a variance), ``scale`` and ``df``, or ``concentration``; noise and
-            scale are of the scaled y.
+        likelihood_params: starting values: ``noise`` (a variance), ``scale`` and ``df``, or ``concentration``; noise
+            and scale are of the scaled y.
         n_inducing: how many; with as many as rows the model is exact.
         inducing: where they start: "kmeans++", "pivoted_cholesky", or the points ``(M, d)``.
         learn_inducing: whether they move.
-        optimizer: "adam", "fmin_l_bfgs_b" (the closed form only, and its default), or None: keep hyperparameters and
-            inducing points.
+        optimizer: "auto" (L-BFGS for the closed form, Adam in minibatches), or None: keep hyperparameters and inducing
+            points.
         batch_size: rows of a minibatch; None is the closed form where there is one, else 1024.
         max_epochs: passes over the rows.
         learning_rate: of Adam.
@@ -82,7 +82,7 @@ class SparseGaussianProcessRegressor(RegressorMixin, SparseModel):
         n_inducing: int = 100,
         inducing: Any = "kmeans++",
         learn_inducing: bool = True,
-        optimizer: str | None = "adam",
+        optimizer: str | None = "auto",
         batch_size: int | None = None,
         max_epochs: int = 200,
         learning_rate: float = 0.02,

@@ -32,7 +32,7 @@ class SparseGaussianProcessClassifier(ClassifierMixin, SparseModel):
     Args:
         kernel, n_inducing, inducing, learn_inducing, batch_size, max_epochs, learning_rate, natural_rate, tol,
             n_iter_no_change, random_state: as in :class:`SparseGaussianProcessRegressor`.
-        optimizer: "adam", or None: keep hyperparameters and inducing points.
+        optimizer: "auto" (Adam), or None: keep hyperparameters and inducing points.
 
     Attributes:
         classes_: the classes, sorted.
@@ -57,7 +57,7 @@ class SparseGaussianProcessClassifier(ClassifierMixin, SparseModel):
         n_inducing: int = 100,
         inducing: Any = "kmeans++",
         learn_inducing: bool = True,
-        optimizer: str | None = "adam",
+        optimizer: str | None = "auto",
         batch_size: int | None = None,
         max_epochs: int = 200,
         learning_rate: float = 0.02,
@@ -145,8 +145,6 @@ class SparseGaussianProcessClassifier(ClassifierMixin, SparseModel):
 
     def _begin(self, X: Any, y: Any, classes: Any) -> tuple[Given, Tensor]:
         self._check_training_options()
-        if self.optimizer == "fmin_l_bfgs_b":
-            raise ValueError("optimizer='fmin_l_bfgs_b' needs a Gaussian likelihood: use 'adam' or None.")
         given, y = self._check_training(X, y, y_numeric=False)
         check_classification_targets(y)
         self.classes_ = np.unique(y if classes is None else classes)
@@ -161,8 +159,8 @@ class SparseGaussianProcessClassifier(ClassifierMixin, SparseModel):
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
             raise ValueError(
-                f"y has the class {unknown.tolist()[0]!r}, which was not there at the first call: give classes= with all "
-                f"of them there."
+                f"y has the class {unknown.tolist()[0]!r}, which was not there at the first call: give classes= with "
+                f"all of them there."
             )
         return torch.from_numpy(np.searchsorted(self.classes_, y)).to(given.device)
 

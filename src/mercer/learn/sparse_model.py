@@ -56,8 +56,8 @@ class SparseModel(KernelModel):
         covariance = self._starting_covariance()
         if not isinstance(covariance, MercerCovariance):
             raise TypeError(
-                f"A sparse Gaussian process moves its inducing points, for which {covariance.kernel!r} has no gradient: "
-                f"give a kernel of mercer, or one of scikit-learn's that has a twin there."
+                f"A sparse Gaussian process moves its inducing points, for which {covariance.kernel!r} has no "
+                f"gradient. Give a kernel of mercer, or one of scikit-learn's that has a twin there."
             )
         if split_noise(covariance.own)[0] is not covariance.own:
             raise ValueError(
@@ -71,8 +71,8 @@ class SparseModel(KernelModel):
         return made
 
     def _check_training_options(self) -> None:
-        if self.optimizer not in ("adam", "fmin_l_bfgs_b", None):
-            raise ValueError(f"optimizer must be 'adam', 'fmin_l_bfgs_b' or None, not {self.optimizer!r}.")
+        if self.optimizer not in ("auto", None):
+            raise ValueError(f"optimizer must be 'auto' or None, not {self.optimizer!r}.")
         for name in ("batch_size", "max_epochs", "n_iter_no_change"):
             value = getattr(self, name)
             if value is not None and (value < 1 or value != int(value)):
