@@ -5,19 +5,29 @@ from mercer.learn.distillation import SelfDistillation
 from mercer.learn.distillation_filters import distill_filter, distill_limit, joint_weights, optimal_weight
 from mercer.learn.distillation_path import DistillationPath
 from mercer.learn.gaussian_process import GaussianProcessRegressor
+from mercer.learn.gaussian_process_classifier import GaussianProcessClassifier
 from mercer.learn.kernel_ridge import KernelRidge
 from mercer.learn.kernel_ridge_classifier import KernelRidgeClassifier
 from mercer.learn.kernel_ridge_cv import KernelRidgeCV
+from mercer.learn.laplace_gaussian_process import LaplaceGaussianProcess
+from mercer.learn.multi_task_gaussian_process import MultiTaskGaussianProcess
 from mercer.learn.ridge import RidgePath, ridge_path
+from mercer.learn.sparse_gaussian_process import SparseGaussianProcessRegressor
+from mercer.learn.sparse_gaussian_process_classifier import SparseGaussianProcessClassifier
 
 __all__ = [
     "DistillationPath",
+    "GaussianProcessClassifier",
     "GaussianProcessRegressor",
     "KernelRidge",
     "KernelRidgeCV",
     "KernelRidgeClassifier",
+    "LaplaceGaussianProcess",
+    "MultiTaskGaussianProcess",
     "RidgePath",
     "SelfDistillation",
+    "SparseGaussianProcessClassifier",
+    "SparseGaussianProcessRegressor",
     "SplitConformal",
     "distill_filter",
     "distill_limit",
