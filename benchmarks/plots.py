@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-COLOURS = {"mercer": "#1b6ca8", "KeOps": "#c98a1a", "GPyTorch": "#7a5195", "scikit-learn": "#6b7280"}
+COLOURS = {
+    "mercer": "#1b6ca8",
+    "mercer, tiles": "#5fa8d3",
+    "KeOps": "#c98a1a",
+    "GPyTorch": "#7a5195",
+    "scikit-learn": "#6b7280",
+}
 
 
 def plot_product(rows: list[dict[str, Any]], path: Path) -> None:
