@@ -199,13 +199,13 @@ def test_underflow_is_clamped_to_something_negligible():
     assert K[0, 1] < 1e-30
 
 
-def test_tile_shape_fits_the_cache_or_is_half_a_megabyte(monkeypatch):
+def test_tile_shape_fits_the_cache_or_is_two_megabytes(monkeypatch):
     for cache in (1 << 18, 1 << 21, 1 << 23):
         monkeypatch.setattr(config, "cache_bytes", lambda cache=cache: cache)
         rows, columns = tile_shape(3, torch.zeros(1, dtype=torch.float64))
         assert columns >= rows >= 32
-        assert 8 * rows * columns <= max(cache / 3, 1 << 19)
-        assert 8 * rows * columns > max(cache / 3, 1 << 19) / 2
+        assert 8 * rows * columns <= max(cache / 3, 1 << 21)
+        assert 8 * rows * columns > max(cache / 3, 1 << 21) / 2
 
 
 def test_a_hungry_statistic_gets_small_tiles():

@@ -16,7 +16,7 @@ from mercer.operators.rates import rates
 from mercer.operators.tiles import Tiles
 
 CALLS_PER_TILE = 10.0  # beside one for each operation of the map
-BYTES_PER_TILE = 2.0**19
+BYTES_PER_TILE = 2.0**21
 
 
 class TilesPlan(EntryAlgorithm):
@@ -40,7 +40,7 @@ class TilesPlan(EntryAlgorithm):
         per_product += calls * machine.call * n_tiles
         if request.gradient:
             per_product *= 4.0
-        memory = (1 << 22) + sum(request.shape) * (sum(request.widths) + request.columns) * request.itemsize
+        memory = (1 << 24) + sum(request.shape) * (sum(request.widths) + request.columns) * request.itemsize
         return Plan(
             self.name,
             _reason(request),
