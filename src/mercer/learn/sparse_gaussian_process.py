@@ -63,6 +63,7 @@ class SparseGaussianProcessRegressor(RegressorMixin, SparseModel):
             mean estimate of the last epoch.
         bounds_: of every epoch, in minibatches.
         n_iter_: epochs.
+        n_samples_: rows that the bound is of.
 
     Cost: ``n M^2`` multiply-adds an epoch.
     Source: Titsias (2009); Hensman, Fusi & Lawrence, Gaussian processes for big data (2013).
@@ -120,7 +121,7 @@ class SparseGaussianProcessRegressor(RegressorMixin, SparseModel):
         given, targets = self._begin(X, y)
         rng, covariance = self._rng(), self._sparse_covariance()
         values = self._scaled(targets)
-        self.n_samples_seen_ = len(values)
+        self.n_samples_ = len(values)
         if self.likelihood == "gaussian" and self.batch_size is None:
             self._fit_collapsed(given.points.to(torch.float64), values, covariance, rng)
             return self
@@ -129,26 +130,29 @@ class SparseGaussianProcessRegressor(RegressorMixin, SparseModel):
         self.bound_, self.n_iter_ = self.bounds_[-1], len(self.bounds_)
         return self
 
-    def partial_fit(self, X: Any, y: Any) -> Self:
+    def partial_fit(self, X: Any, y: Any, *, n_samples: int | None = None) -> Self:
         """Go on learning from more rows: one pass over them in minibatches.
 
-        The first call (without ``fit``) takes level, scale and inducing points from its rows. The bound counts all rows
-        seen so far, so call it with rows of all kinds each time, or many times over the data.
+        The first call (without ``fit``) takes level, scale and inducing points from its rows.
+
+        Args:
+            X: ``(n, d)``.
+            y: ``(n,)``.
+            n_samples: how many rows there are in all, which these stand for; None is the most that one call has had.
         """
         if not hasattr(self, "_q"):
             given, targets = self._begin(X, y)
             rng, covariance = self._rng(), self._sparse_covariance()
-            state, self.n_samples_seen_ = self._start(given.points, covariance, 1, rng), 0
-            self.bounds_ = []
+            state, self.n_samples_, self.bounds_ = self._start(given.points, covariance, 1, rng), 0, []
         else:
             given, y = self._check_again(X, y)
             targets = as_tensor(y, dtype=torch.float64, device=given.device)
             self._likelihood().check(targets)
             state, rng = self._state(), self._rng()
-        self.n_samples_seen_ += len(targets)
+        self.n_samples_ = n_samples or max(self.n_samples_, len(targets))
         self.bounds_ = [
-            *getattr(self, "bounds_", []),
-            *self._train(state, given.points, self._scaled(targets), rng, n=self.n_samples_seen_, max_epochs=1),
+            *self.bounds_,
+            *self._train(state, given.points, self._scaled(targets), rng, n=self.n_samples_, max_epochs=1),
         ]
         self.bound_, self.n_iter_ = self.bounds_[-1], len(self.bounds_)
         return self
