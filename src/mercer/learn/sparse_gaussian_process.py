@@ -51,7 +51,8 @@ class SparseGaussianProcessRegressor(RegressorMixin, SparseModel):
         batch_size: rows of a minibatch; None is the closed form where there is one, else 1024.
         max_epochs: passes over the rows.
         learning_rate: of Adam.
-        natural_rate: of the natural gradients, up to 1; None is 0.1 in minibatches and 1 with all rows.
+        natural_rate: of the natural gradients, up to 1; None is 0.1 in minibatches; with all rows 1 where the
+            likelihood is Gaussian, else 0.5.
         tol, n_iter_no_change: stop when the bound of an epoch has not grown by ``tol`` a row for so many epochs.
         random_state: of the inducing points and the order of rows.
 
@@ -253,6 +254,9 @@ class SparseGaussianProcessRegressor(RegressorMixin, SparseModel):
     def _likelihood(self) -> Likelihood:
         made = likelihood(self.likelihood, None, allowed=_ALLOWED)
         return type(made)(torch.tensor(self._log_parameters, dtype=torch.float64))
+
+    def _is_conjugate(self) -> bool:
+        return self.likelihood == "gaussian"
 
     def _scaled(self, targets: Tensor) -> Tensor:
         return Scale(*self._scale, is_count=self._likelihood().is_count).targets(targets)[0]
