@@ -189,7 +189,7 @@ class LaplaceEvidence:
         return mode.objective - 0.5 * float(found.logdet - diagonal.log().sum())
 
     def __call__(self, covariance: Covariance, theta: Array, *, with_prior: bool = False) -> tuple[float, Array]:
-        """Value and gradient at theta, up to 5000 rows; minus infinity where the matrix is not positive semi-definite."""
+        """Value and gradient at theta, up to 5000 rows; minus infinity where the matrix is not positive."""
         kernel_theta, likelihood = self.split(np.asarray(theta, dtype=np.float64))
         at = covariance.at(kernel_theta) if len(kernel_theta) else covariance
         slopes: Tensor | None = None
