@@ -19,6 +19,7 @@ TARGETS = {
     "negative_binomial": RNG.negative_binomial(3, 3 / (3 + np.exp(1.5 + F))).astype(float),
 }
 NAMES = list(TARGETS)
+TOLERANCE = {"student_t": 2e-5}  # its logarithm has a pole 0.6 from the real line, where quadrature converges slowly
 
 
 def made(name, **values):
@@ -108,7 +109,9 @@ def test_densities_are_scipys_and_slopes_finite_differences(name):
         np.testing.assert_allclose(at.log_density(y, f), stats.logistic.logcdf(y * f))
     h = 1e-5
     first, second, third = at.slopes(y, f)
-    np.testing.assert_allclose(first, (at.log_density(y, f + h) - at.log_density(y, f - h)) / (2 * h), atol=1e-8)
+    np.testing.assert_allclose(
+        first.detach(), (at.log_density(y, f + h) - at.log_density(y, f - h)) / (2 * h), atol=1e-8
+    )
     for value, lower in ((second, 0), (third, 1)):
         difference = (at.slopes(y, f + h)[lower] - at.slopes(y, f - h)[lower]) / (2 * h)
         np.testing.assert_allclose(value.detach(), difference.detach(), atol=1e-8)
@@ -116,7 +119,7 @@ def test_densities_are_scipys_and_slopes_finite_differences(name):
     nodes = torch.linspace(-9, 9, 4001, dtype=torch.float64)
     weights = torch.exp(-0.5 * nodes**2) * (nodes[1] - nodes[0]) / np.sqrt(2 * np.pi)
     by_sum = (at.log_density(y[:, None], mean[:, None] + variance.sqrt()[:, None] * nodes) * weights).sum(1)
-    np.testing.assert_allclose(at.expected_log_density(y, mean, variance), by_sum, atol=2e-6)
+    np.testing.assert_allclose(at.expected_log_density(y, mean, variance), by_sum, atol=TOLERANCE.get(name, 1e-9))
 
 
 @pytest.mark.parametrize(

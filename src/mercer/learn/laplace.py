@@ -77,7 +77,7 @@ def find_mode(
         the last one's answer.
     Source: Rasmussen & Williams (2006), algorithm 3.1.
     """
-    a = torch.zeros_like(y) if start is None else start
+    a = torch.zeros_like(y)
 
     def latent(weights: Tensor) -> Tensor:
         return torch.as_tensor(K @ weights) + noise * weights
@@ -86,8 +86,14 @@ def find_mode(
         with torch.no_grad():
             return float(likelihood.log_density(y, values + offset).sum() - 0.5 * weights @ values)
 
-    f = latent(a)
+    f = a
     best = objective(a, f)
+    if start is not None:
+        # The mode of another kernel may be far worse than nothing, and its density 0.
+        near = latent(start)
+        value = objective(start, near)
+        if value > best:
+            a, f, best = start, near, value
     n_iter, has_converged = 0, False
     solution: Tensor | None = None
     while n_iter < max_iter and not has_converged:
@@ -183,11 +189,7 @@ class LaplaceEvidence:
         return mode.objective - 0.5 * float(found.logdet - diagonal.log().sum())
 
     def __call__(self, covariance: Covariance, theta: Array, *, with_prior: bool = False) -> tuple[float, Array]:
-        """Value and gradient at theta; up to 5000 rows.
-
-        Raises:
-            numpy.linalg.LinAlgError: the kernel matrix is not positive semi-definite.
-        """
+        """Value and gradient at theta, up to 5000 rows; minus infinity where the matrix is not positive."""
         kernel_theta, likelihood = self.split(np.asarray(theta, dtype=np.float64))
         at = covariance.at(kernel_theta) if len(kernel_theta) else covariance
         slopes: Tensor | None = None
@@ -198,7 +200,10 @@ class LaplaceEvidence:
             K, noise = at.matrix(self.points)
             K, noise = _dense(K).detach(), noise.detach()
         start = self._last if self.warm_start else None
-        mode = find_mode(K, noise, likelihood, self.y, offset=self.offset, start=start, max_iter=self.max_iter)
+        try:
+            mode = find_mode(K, noise, likelihood, self.y, offset=self.offset, start=start, max_iter=self.max_iter)
+        except np.linalg.LinAlgError:
+            return -math.inf, np.zeros(len(theta))  # a bad place: a search turns back
         self._last = mode.weights
         value = self.value(at, likelihood, mode)
         G, of_parameters = _slopes(K, noise, likelihood, self.y, mode, self.offset)

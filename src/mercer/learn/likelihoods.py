@@ -123,6 +123,11 @@ class Gaussian(Likelihood):
         log_noise = self.log_parameters[0]
         return -0.5 * ((y - f).square() * (-log_noise).exp() + log_noise + math.log(2.0 * math.pi))
 
+    def slopes(self, y: Tensor, f: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """In closed form."""
+        precision = (-self.log_parameters[0]).exp()
+        return (y - f) * precision, -precision.expand(f.shape), torch.zeros_like(f)
+
     def expected_log_density(self, y: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         """In closed form."""
         return self.log_density(y, mean) - 0.5 * variance * (-self.log_parameters[0]).exp()

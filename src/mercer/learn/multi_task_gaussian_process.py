@@ -266,7 +266,8 @@ class MultiTaskGaussianProcess(MultiOutputMixin, RegressorMixin, KernelModel):
         found = torch.linalg.eigh(shared.cpu())
         order = found.eigenvalues.argsort(descending=True)[:rank]
         factor = found.eigenvectors[:, order] * found.eigenvalues[order].clamp(min=1e-2).sqrt()
-        defaults = {"task_factor": factor, "task_variance": torch.full((t,), 0.1), "noise": torch.full((t,), 0.1)}
+        tenth = torch.full((t,), 0.1, dtype=torch.float64)
+        defaults = {"task_factor": factor, "task_variance": tenth, "noise": tenth}
         values = []
         for name, default in defaults.items():
             given = getattr(self, name)

@@ -51,7 +51,8 @@ class SparseGaussianProcessRegressor(RegressorMixin, SparseModel):
         batch_size: rows of a minibatch; None is the closed form where there is one, else 1024.
         max_epochs: passes over the rows.
         learning_rate: of Adam.
-        natural_rate: of the natural gradients, up to 1; None is 0.1 in minibatches and 1 with all rows.
+        natural_rate: of the natural gradients, up to 1; None is 0.1 in minibatches; with all rows 1 where the
+            likelihood is Gaussian, else 0.5.
         tol, n_iter_no_change: stop when the bound of an epoch has not grown by ``tol`` a row for so many epochs.
         random_state: of the inducing points and the order of rows.
 
@@ -63,6 +64,7 @@ class SparseGaussianProcessRegressor(RegressorMixin, SparseModel):
             mean estimate of the last epoch.
         bounds_: of every epoch, in minibatches.
         n_iter_: epochs.
+        n_samples_: rows that the bound is of.
 
     Cost: ``n M^2`` multiply-adds an epoch.
     Source: Titsias (2009); Hensman, Fusi & Lawrence, Gaussian processes for big data (2013).
@@ -120,7 +122,7 @@ class SparseGaussianProcessRegressor(RegressorMixin, SparseModel):
         given, targets = self._begin(X, y)
         rng, covariance = self._rng(), self._sparse_covariance()
         values = self._scaled(targets)
-        self.n_samples_seen_ = len(values)
+        self.n_samples_ = len(values)
         if self.likelihood == "gaussian" and self.batch_size is None:
             self._fit_collapsed(given.points.to(torch.float64), values, covariance, rng)
             return self
@@ -129,26 +131,29 @@ class SparseGaussianProcessRegressor(RegressorMixin, SparseModel):
         self.bound_, self.n_iter_ = self.bounds_[-1], len(self.bounds_)
         return self
 
-    def partial_fit(self, X: Any, y: Any) -> Self:
+    def partial_fit(self, X: Any, y: Any, *, n_samples: int | None = None) -> Self:
         """Go on learning from more rows: one pass over them in minibatches.
 
-        The first call (without ``fit``) takes level, scale and inducing points from its rows. The bound counts all rows
-        seen so far, so call it with rows of all kinds each time, or many times over the data.
+        The first call (without ``fit``) takes level, scale and inducing points from its rows.
+
+        Args:
+            X: ``(n, d)``.
+            y: ``(n,)``.
+            n_samples: how many rows there are in all, which these stand for; None is the most that one call has had.
         """
         if not hasattr(self, "_q"):
             given, targets = self._begin(X, y)
             rng, covariance = self._rng(), self._sparse_covariance()
-            state, self.n_samples_seen_ = self._start(given.points, covariance, 1, rng), 0
-            self.bounds_ = []
+            state, self.n_samples_, self.bounds_ = self._start(given.points, covariance, 1, rng), 0, []
         else:
             given, y = self._check_again(X, y)
             targets = as_tensor(y, dtype=torch.float64, device=given.device)
             self._likelihood().check(targets)
             state, rng = self._state(), self._rng()
-        self.n_samples_seen_ += len(targets)
+        self.n_samples_ = n_samples or max(self.n_samples_, len(targets))
         self.bounds_ = [
-            *getattr(self, "bounds_", []),
-            *self._train(state, given.points, self._scaled(targets), rng, n=self.n_samples_seen_, max_epochs=1),
+            *self.bounds_,
+            *self._train(state, given.points, self._scaled(targets), rng, n=self.n_samples_, max_epochs=1),
         ]
         self.bound_, self.n_iter_ = self.bounds_[-1], len(self.bounds_)
         return self
@@ -249,6 +254,9 @@ class SparseGaussianProcessRegressor(RegressorMixin, SparseModel):
     def _likelihood(self) -> Likelihood:
         made = likelihood(self.likelihood, None, allowed=_ALLOWED)
         return type(made)(torch.tensor(self._log_parameters, dtype=torch.float64))
+
+    def _is_conjugate(self) -> bool:
+        return self.likelihood == "gaussian"
 
     def _scaled(self, targets: Tensor) -> Tensor:
         return Scale(*self._scale, is_count=self._likelihood().is_count).targets(targets)[0]

@@ -38,7 +38,7 @@ class SparseGaussianProcessClassifier(ClassifierMixin, SparseModel):
         classes_: the classes, sorted.
         kernel_: the kernel with learnt hyperparameters.
         inducing_points_: ``(M, d)``, float64.
-        bound_, bounds_, n_iter_: as in :class:`SparseGaussianProcessRegressor`.
+        bound_, bounds_, n_iter_, n_samples_: as in :class:`SparseGaussianProcessRegressor`.
 
     Cost: ``n M^2`` multiply-adds an epoch for each latent function.
     Source: Hensman, Matthews & Ghahramani, Scalable variational Gaussian process classification (2015).
@@ -92,35 +92,35 @@ class SparseGaussianProcessClassifier(ClassifierMixin, SparseModel):
         """
         given, codes = self._begin(X, y, None)
         rng = self._rng()
-        self.n_samples_seen_ = len(codes)
+        self.n_samples_ = len(codes)
         state = self._start(given.points, self._sparse_covariance(), self._n_latent(), rng)
         self.bounds_ = self._train(state, given.points, codes, rng, n=len(codes), max_epochs=self.max_epochs)
         self.bound_, self.n_iter_ = self.bounds_[-1], len(self.bounds_)
         return self
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, *, n_samples: int | None = None) -> Self:
         """Go on learning from more rows: one pass over them in minibatches.
 
         Args:
             X: ``(n, d)``.
             y: ``(n,)``.
             classes: all there will be; needed in the first call where its y lacks some.
+            n_samples: how many rows there are in all, which these stand for; None is the most that one call has had.
 
         Raises:
             ValueError: a class that was not there at the first call.
         """
         if not hasattr(self, "_q"):
             given, codes = self._begin(X, y, classes)
-            rng, self.n_samples_seen_ = self._rng(), 0
-            self.bounds_ = []
+            rng, self.n_samples_, self.bounds_ = self._rng(), 0, []
             state = self._start(given.points, self._sparse_covariance(), self._n_latent(), rng)
         else:
             given, y = check_data(self, X, y, reset=False)
             codes, rng, state = self._codes(y, given), self._rng(), self._state()
-        self.n_samples_seen_ += len(codes)
+        self.n_samples_ = n_samples or max(self.n_samples_, len(codes))
         self.bounds_ = [
             *self.bounds_,
-            *self._train(state, given.points, codes, rng, n=self.n_samples_seen_, max_epochs=1),
+            *self._train(state, given.points, codes, rng, n=self.n_samples_, max_epochs=1),
         ]
         self.bound_, self.n_iter_ = self.bounds_[-1], len(self.bounds_)
         return self

@@ -49,6 +49,9 @@ class SparseModel(KernelModel):
         """The expected log density of targets, a function of moments ``(b, c)``."""
         raise NotImplementedError
 
+    def _is_conjugate(self) -> bool:
+        return False
+
     def _default_kernel(self) -> Any:
         return ConstantKernel() * RBF()
 
@@ -107,7 +110,8 @@ class SparseModel(KernelModel):
         self, state: SparseState, X: Tensor, y: Tensor, rng: np.random.RandomState, *, n: int, max_epochs: int
     ) -> list[float]:
         size = min(len(y), _BATCH if self.batch_size is None else int(self.batch_size))
-        rate = self.natural_rate or (1.0 if size == n else 0.1)
+        # A step of 1 on all rows is the optimum where the likelihood is Gaussian, and may go too far elsewhere.
+        rate = self.natural_rate or (0.1 if size < n else 1.0 if self._is_conjugate() else 0.5)
         found = train(
             state,
             X,
