@@ -13,6 +13,7 @@ from mercer.kernels.matern import Matern
 from mercer.kernels.named import Pairwise, from_name
 from mercer.kernels.parameters import Gamma, Hyperparameter, LogNormal, Parameter
 from mercer.kernels.polynomial import Polynomial
+from mercer.kernels.power_exponential import PowerExponential
 from mercer.kernels.rational_quadratic import RationalQuadratic
 from mercer.kernels.rbf import RBF
 from mercer.kernels.sklearn_kernels import SklearnKernel
@@ -38,6 +39,7 @@ __all__ = [
     "Polynomial",
     "Power",
     "Product",
+    "PowerExponential",
     "RationalQuadratic",
     "Scaled",
     "SklearnKernel",

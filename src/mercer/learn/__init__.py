@@ -8,6 +8,8 @@ from mercer.learn.gaussian_process import GaussianProcessRegressor
 from mercer.learn.kernel_ridge import KernelRidge
 from mercer.learn.kernel_ridge_classifier import KernelRidgeClassifier
 from mercer.learn.kernel_ridge_cv import KernelRidgeCV
+from mercer.learn.recursive_feature_machine import RecursiveFeatureMachine
+from mercer.learn.recursive_feature_machine_classifier import RecursiveFeatureMachineClassifier
 from mercer.learn.ridge import RidgePath, ridge_path
 
 __all__ = [
@@ -16,6 +18,8 @@ __all__ = [
     "KernelRidge",
     "KernelRidgeCV",
     "KernelRidgeClassifier",
+    "RecursiveFeatureMachine",
+    "RecursiveFeatureMachineClassifier",
     "RidgePath",
     "SelfDistillation",
     "SplitConformal",

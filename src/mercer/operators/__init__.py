@@ -14,6 +14,7 @@ from mercer.operators.kronecker import KroneckerOperator, kronecker
 from mercer.operators.logdet import LogDeterminant, logdet
 from mercer.operators.operations import OPERATIONS
 from mercer.operators.planning import Plan
+from mercer.operators.point_gradients import point_gradients
 from mercer.operators.precondition import PivotedCholesky, pivoted_cholesky
 from mercer.operators.sample import Draws, sample
 from mercer.operators.solve import Solution, solve
@@ -48,6 +49,7 @@ __all__ = [
     "logdet_tensor",
     "pivoted_cholesky",
     "plan",
+    "point_gradients",
     "sample",
     "solve",
     "solve_tensor",
