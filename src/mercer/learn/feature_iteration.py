@@ -20,6 +20,8 @@ from mercer.learn.similarity import Similarity
 
 __all__ = ["FeatureLeaf", "FeatureSettings", "fit_leaf", "split_direction"]
 
+_QUICK_RESIDUAL = 1e-2
+_BLOCK_PAIRS = 2**23
 _WORSE = 1.1  # an iterate whose loss is so many times the best one ends the iteration, as in xRFM
 
 
@@ -70,7 +72,7 @@ class FeatureLeaf:
     errors: Tensor
     targets: Tensor
     weights: Tensor | None
-    found: Dual
+    found: Dual | None = None
 
 
 def fit_leaf(
@@ -106,33 +108,31 @@ def fit_leaf(
         lengthscale = settings.lengthscale
         if settings.relative:
             lengthscale *= median_distance(Z, norm=settings.norm, generator=generator(settings.random_state))
-        K = settings.kernel(lengthscale)(Z)
-        found = _solve(K, Y_part, weights_part, settings)
-        dual = found.coefficients
+        kernel = settings.kernel(lengthscale)
+        dual, factor = _quick_solve(kernel, Z, Y_part, weights_part, settings)
         if validation is None:
-            errors = dual / inverse_diagonal(K, alpha=settings.alpha, weights=weights_part)[:, None]
+            errors = dual / _inverse_diagonal(factor, kernel, Z, weights_part, settings)[:, None]
             targets, of_targets = Y_part, weights_part
         else:
-            similarity = Similarity(settings.kernel(lengthscale))
-            errors = validation[1] - similarity.times(columns.times(validation[0], root), Z, dual)
+            errors = validation[1] - _values(kernel, columns.times(validation[0], root), Z, dual)
             targets, of_targets = validation[1], None
         loss = _mean_square(errors, of_targets)
         losses.append(loss)
         advance()
         if best is None or loss < best.losses[best.best]:
-            best = FeatureLeaf(Z, root, matrix, lengthscale, dual, losses, i, errors, targets, of_targets, found)
+            best = FeatureLeaf(Z, root, matrix, lengthscale, dual, losses, i, errors, targets, of_targets)
         if i == settings.max_iter or loss > _WORSE * best.losses[best.best]:
             break
-        matrix = average_outer_product(K, dual, root, weights=weights_part, diagonal=settings.diagonal)
+        matrix = average_outer_product(kernel(Z), dual, root, weights=weights_part, diagonal=settings.diagonal)
         root = root_of(matrix, symmetric=settings.norm != 2.0).to(X.dtype)
     assert best is not None
-    if len(rows) == n:
-        return best
+    # Iterates are solved as quickly as choosing among them allows; the one that is kept, to the tolerance asked for.
     Z = columns.times(X, best.root)
-    found = _solve(settings.kernel(best.lengthscale)(Z), Y, weights, settings)
-    errors = best.errors  # of fewer rows than the coefficients: a little too large
+    kernel = settings.kernel(best.lengthscale)
+    found = _solve(kernel(Z), Y, weights, settings)
+    errors = best.errors  # of no more rows than the coefficients: if anything a little too large
     if validation is not None:
-        similarity = Similarity(settings.kernel(best.lengthscale))
+        similarity = Similarity(kernel)
         errors = validation[1] - similarity.times(columns.times(validation[0], best.root), Z, found.coefficients)
     return replace(best, points=Z, dual=found.coefficients, found=found, errors=errors)
 
@@ -145,11 +145,48 @@ def split_direction(
     lengthscale = settings.lengthscale
     if settings.relative:
         lengthscale *= median_distance(Z, norm=settings.norm, generator=generator(settings.random_state))
-    K = settings.kernel(lengthscale)(Z)
-    dual = _solve(K, Y, weights, settings).coefficients
-    M = average_outer_product(K, dual, None, weights=weights, diagonal=False)
+    kernel = settings.kernel(lengthscale)
+    dual, _ = _quick_solve(kernel, Z, Y, weights, settings)
+    M = average_outer_product(kernel(Z), dual, None, weights=weights, diagonal=False)
     top: Tensor = torch.linalg.eigh(M).eigenvectors[:, -1]
     return top * torch.sign(top[top.abs().argmax()])
+
+
+def _quick_solve(
+    kernel: PowerExponential, Z: Tensor, Y: Tensor, weights: Tensor | None, settings: FeatureSettings
+) -> tuple[Tensor, Tensor | None]:
+    """Coefficients ``(n, t)`` from one Cholesky factor in the type of Z, and the factor; None where that will not do.
+
+    An iterate gives a metric and is compared: two digits of its coefficients are enough for both.
+    """
+    K = kernel(Z).to_dense()
+    A = K.clone()
+    A.diagonal().add_(settings.alpha if weights is None else (settings.alpha / weights).to(K.dtype))
+    factor, failed = torch.linalg.cholesky_ex(A)
+    if not int(failed):
+        targets = Y.to(K.dtype)
+        dual = torch.cholesky_solve(targets, factor)
+        scale = torch.linalg.vector_norm(targets, dim=0).clamp(min=1e-30)
+        residual = torch.linalg.vector_norm(targets - A @ dual, dim=0) / scale
+        if bool((residual <= _QUICK_RESIDUAL).all()):
+            return dual.double(), factor
+    return _solve(kernel(Z), Y, weights, settings).coefficients, None
+
+
+def _inverse_diagonal(
+    factor: Tensor | None, kernel: PowerExponential, Z: Tensor, weights: Tensor | None, settings: FeatureSettings
+) -> Tensor:
+    """The diagonal of ``(K + alpha / s)^-1``, ``(n,)`` in float64."""
+    if factor is None:
+        return inverse_diagonal(kernel(Z), alpha=settings.alpha, weights=weights)
+    return torch.cholesky_inverse(factor).diagonal().double()
+
+
+def _values(kernel: PowerExponential, Z: Tensor, points: Tensor, dual: Tensor) -> Tensor:
+    """The iterate at Z, in its type; a block of rows at a time, without asking the planner for each."""
+    step = max(1, _BLOCK_PAIRS // len(points))
+    blocks = [kernel(rows, points).to_dense() @ dual.to(Z.dtype) for rows in Z.split(step)]
+    return torch.cat(blocks).double()
 
 
 def _solve(K: object, Y: Tensor, weights: Tensor | None, settings: FeatureSettings) -> Dual:

@@ -123,7 +123,7 @@ class FeatureMachine(Saved, BaseEstimator):
         self.losses_ = [leaf.losses for leaf in leaves]
         self.best_iter_ = [leaf.best for leaf in leaves]
         self.n_leaves_ = len(leaves)
-        self.residual_ = max(leaf.found.residual for leaf in leaves)
+        self.residual_ = max(leaf.found.residual for leaf in leaves if leaf.found is not None)
         self.n_iter_ = max(len(leaf.losses) for leaf in leaves)
         self._held_out = torch.cat([leaf.errors for leaf in leaves])
         return leaves
