@@ -1,6 +1,7 @@
 """Every check of scikit-learn for every estimator, except what scikit-learn's own twin fails at this version."""
 
 import pytest
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.gaussian_process import GaussianProcessRegressor as TwinProcess
 from sklearn.kernel_ridge import KernelRidge as TwinRidge
 from sklearn.linear_model import RidgeClassifier, RidgeCV
@@ -11,6 +12,8 @@ from mercer.learn import (
     KernelRidge,
     KernelRidgeClassifier,
     KernelRidgeCV,
+    RecursiveFeatureMachine,
+    RecursiveFeatureMachineClassifier,
     SplitConformal,
 )
 
@@ -21,6 +24,9 @@ PAIRS = [
     (KernelRidgeCV(), RidgeCV()),
     (KernelRidgeClassifier(), RidgeClassifier()),
     (SplitConformal(KernelRidge()), TwinRidge()),
+    # The twins' weights are no repeated rows either: an iterate is chosen by rows left out, and a copy gives one away.
+    (RecursiveFeatureMachine(max_iter=1), RandomForestRegressor(2)),
+    (RecursiveFeatureMachineClassifier(max_iter=1), RandomForestClassifier(2)),
     (GaussianProcessRegressor("RBF() + White(0.1)", optimizer=None), TwinProcess(optimizer=None)),
     pytest.param(
         GaussianProcessRegressor(),

@@ -37,7 +37,7 @@ class FeatureMachine(Saved, BaseEstimator):
         n_leaves_: how many leaves the rows were split into.
         losses_: for each leaf, the squared error of each iterate on rows that it has not seen.
         best_iter_: for each leaf, the iterate that was kept; 0 is kernel ridge on the columns as given.
-        residual_, n_iter_: the largest relative residual of a leaf's system; the most iterates that a leaf went through.
+        residual_, n_iter_: the largest relative residual of a leaf's system; the most iterates of a leaf.
     """
 
     alpha: float

@@ -107,7 +107,9 @@ class RecursiveFeatureMachineClassifier(ClassifierMixin, FeatureMachine):
             validation = points.points.to(given.points), Y_val - mean
         leaves = self._fit(given, Y - mean, weights, validation)
         targets = torch.cat([leaf.targets for leaf in leaves]) + mean
-        unseen = torch.cat([torch.ones_like(leaf.errors[:, 0]) if leaf.weights is None else leaf.weights for leaf in leaves])
+        unseen = torch.cat(
+            [torch.ones_like(leaf.errors[:, 0]) if leaf.weights is None else leaf.weights for leaf in leaves]
+        )
         truth = (targets[:, 0] > 0).long() if targets.shape[1] == 1 else targets.argmax(1)
         self._slope = Calibration.fit(targets - self._held_out, truth, unseen).slope
         return self
