@@ -170,7 +170,10 @@ def _quick_solve(
         residual = torch.linalg.vector_norm(targets - A @ dual, dim=0) / scale
         if bool((residual <= _QUICK_RESIDUAL).all()):
             return dual.double(), factor
-    return _solve(kernel(Z), Y, weights, settings).coefficients, None
+    with warnings.catch_warnings():
+        # An iterate of a singular system is still an iterate: what it is worth is measured on rows left out.
+        warnings.simplefilter("ignore", ApproximationWarning)
+        return _solve(kernel(Z), Y, weights, settings).coefficients, None
 
 
 def _inverse_diagonal(
@@ -190,12 +193,9 @@ def _values(kernel: PowerExponential, Z: Tensor, points: Tensor, dual: Tensor) -
 
 
 def _solve(K: object, Y: Tensor, weights: Tensor | None, settings: FeatureSettings) -> Dual:
-    with warnings.catch_warnings():
-        # An iterate on a singular system is still an iterate: what it is worth is measured on rows left out.
-        warnings.simplefilter("ignore", ApproximationWarning)
-        return solve_dual(
-            K, Y, alpha=settings.alpha, weights=weights, rtol=settings.rtol, random_state=settings.random_state
-        )
+    return solve_dual(
+        K, Y, alpha=settings.alpha, weights=weights, rtol=settings.rtol, random_state=settings.random_state
+    )
 
 
 def _mean_square(errors: Tensor, weights: Tensor | None) -> float:

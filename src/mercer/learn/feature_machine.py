@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from mercer.arrays import as_tensor
+from mercer.arrays import as_tensor, generator
 from mercer.errors import MissingExtra
+from mercer.kernels import PowerExponential
 from mercer.learn.feature_columns import FeatureColumns
 from mercer.learn.feature_iteration import FeatureLeaf, FeatureSettings, fit_leaf, split_direction
 from mercer.learn.feature_tree import FeatureTree, grow
@@ -65,10 +65,7 @@ class FeatureMachine(Saved, BaseEstimator):
             value = getattr(self, name)
             if not (value >= 0.0 and math.isfinite(value)):
                 raise ValueError(f"{name} must be a finite number >= 0, not {value!r}.")
-        if isinstance(self.random_state, int | np.integer):
-            seed = int(self.random_state)
-        else:
-            seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = int(torch.randint(2**31 - 1, (), generator=generator(self.random_state)))
         settings = FeatureSettings(
             alpha=float(self.alpha),
             lengthscale=float(self.lengthscale),
@@ -89,7 +86,7 @@ class FeatureMachine(Saved, BaseEstimator):
     ) -> list[FeatureLeaf]:
         """Learn from targets ``(n, t)`` about 0; a row of weight 0 takes no part."""
         settings = self._settings()
-        X = given.points
+        X = _working(given.points)
         if weights is not None and bool((weights == 0).any()):
             kept = (weights > 0).nonzero().squeeze(-1)
             X, Y, weights = X[kept], Y[kept], weights[kept]
@@ -116,7 +113,7 @@ class FeatureMachine(Saved, BaseEstimator):
                 leaf = fit_leaf(columns, X[rows], Y[rows], of_leaf, own, settings, progress.advance)
                 leaves.append(leaf)
         self._columns, self._tree = columns.state(), tree.state()
-        self._leaves = [_stored(leaf) for leaf in leaves]
+        self._leaves = [_stored(leaf, settings) for leaf in leaves]
         shares = [len(leaf.points) / len(X) for leaf in leaves]
         mean = sum((share * leaf.matrix for share, leaf in zip(shares, leaves, strict=True)), start=torch.zeros(()))
         self.M_ = given.coefficients(mean)
@@ -132,20 +129,15 @@ class FeatureMachine(Saved, BaseEstimator):
         """The checked points, and the model there without its intercept, ``(m, t)`` in float64."""
         check_is_fitted(self)
         given = check_data(self, X, reset=False)
+        points = _working(given.points)
         columns, tree = FeatureColumns.from_state(self._columns), FeatureTree.from_state(self._tree)
-        shares = tree.route(columns, given.points, float(self.temperature))
+        shares = tree.route(columns, points, float(self.temperature))
         total = torch.zeros(len(given), self._held_out.shape[1], dtype=torch.float64, device=given.device)
         for leaf, stored in enumerate(self._leaves):
             rows = shares[:, leaf].nonzero().squeeze(-1)
             if len(rows):
-                total[rows] += shares[rows, leaf, None] * self._of_leaf(stored, columns, given.points[rows])
+                total[rows] += shares[rows, leaf, None] * _of_leaf(stored, columns, points[rows])
         return given, total
-
-    def _of_leaf(self, stored: dict[str, Any], columns: FeatureColumns, X: Tensor) -> Tensor:
-        root = None if stored["root"] is None else as_tensor(stored["root"], dtype=X.dtype, device=X.device)
-        kernel = self._settings().kernel(stored["lengthscale"])
-        points, dual = (as_tensor(stored[name], device=X.device) for name in ("points", "dual"))
-        return Similarity(kernel).times(columns.times(X, root), points, dual)
 
     @property
     def feature_importances_(self) -> np.ndarray[Any, Any]:
@@ -183,11 +175,25 @@ class FeatureMachine(Saved, BaseEstimator):
         return axes
 
 
-def _stored(leaf: FeatureLeaf) -> dict[str, Any]:
+def _working(points: Tensor) -> Tensor:
+    """Half types in float32: their factorisations do not exist."""
+    return points if points.dtype == torch.float64 else points.float()
+
+
+def _of_leaf(stored: dict[str, Any], columns: FeatureColumns, X: Tensor) -> Tensor:
+    root = None if stored["root"] is None else as_tensor(stored["root"], dtype=X.dtype, device=X.device)
+    kernel = PowerExponential(stored["lengthscale"], stored["exponent"], stored["norm"])
+    points, dual = (as_tensor(stored[name], device=X.device) for name in ("points", "dual"))
+    return Similarity(kernel).times(columns.times(X, root), points, dual)
+
+
+def _stored(leaf: FeatureLeaf, settings: FeatureSettings) -> dict[str, Any]:
     """What predictions need, in a form that can be saved."""
     return {
         "points": leaf.points.cpu().numpy(),
         "root": None if leaf.root is None else leaf.root.cpu().numpy(),
         "lengthscale": leaf.lengthscale,
+        "exponent": settings.exponent,
+        "norm": settings.norm,
         "dual": leaf.dual.cpu().numpy(),
     }
