@@ -87,7 +87,7 @@ def grow(
             products = columns.times(X[rows], along.unsqueeze(1).to(X.dtype)).squeeze(1).double()
             low, middle, high = torch.quantile(_sample(products), products.new_tensor([0.25, 0.5, 0.75])).tolist()
             sides = products > middle
-            if not 0 < int(sides.sum()) < len(rows) - 1:
+            if not 0 < int(sides.sum()) < len(rows):
                 raise ValueError(
                     f"{len(rows)} rows cannot be split: most of them are alike. Give a leaf_size above {len(rows)}."
                 )
