@@ -36,6 +36,7 @@ from mercer.kernels import (
     Pairwise,
     Periodic,
     Polynomial,
+    PowerExponential,
     RationalQuadratic,
     SetKernel,
     Softmax,
@@ -292,6 +293,16 @@ CASES = [
         "laplacian_ard",
         lambda d: Laplacian(ard(d)),
         lambda X, Y: np.exp(-l1_distance(X, Y, ard(X.shape[1]))),
+    ),
+    Case(
+        "power_exponential",
+        lambda d: PowerExponential(1.3, 0.8),
+        lambda X, Y: np.exp(-(distance(X, Y, 1.3) ** 0.8)),
+    ),
+    Case(
+        "power_exponential_of_a_norm",
+        lambda d: PowerExponential(ard(d), 0.9, 1.4),
+        lambda X, Y: np.exp(-(((np.abs(X[:, None] - Y[None]) / ard(X.shape[1])) ** 1.4).sum(-1) ** (0.9 / 1.4))),
     ),
     Case("linear", lambda d: Linear(), lambda X, Y: X @ Y.T, centred=False, degree=2),
     Case(

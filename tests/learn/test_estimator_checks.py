@@ -1,6 +1,7 @@
 """Every check of scikit-learn for every estimator, except what scikit-learn's own twin fails at this version."""
 
 import pytest
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.gaussian_process import GaussianProcessClassifier as TwinClassifier
 from sklearn.gaussian_process import GaussianProcessRegressor as TwinProcess
 from sklearn.kernel_ridge import KernelRidge as TwinRidge
@@ -15,6 +16,8 @@ from mercer.learn import (
     KernelRidgeCV,
     LaplaceGaussianProcess,
     MultiTaskGaussianProcess,
+    RecursiveFeatureMachine,
+    RecursiveFeatureMachineClassifier,
     SparseGaussianProcessClassifier,
     SparseGaussianProcessRegressor,
     SplitConformal,
@@ -27,6 +30,9 @@ PAIRS = [
     (KernelRidgeCV(), RidgeCV()),
     (KernelRidgeClassifier(), RidgeClassifier()),
     (SplitConformal(KernelRidge()), TwinRidge()),
+    # The twins' weights are no repeated rows either: an iterate is chosen by rows left out, and a copy gives one away.
+    (RecursiveFeatureMachine(max_iter=1), RandomForestRegressor(2)),
+    (RecursiveFeatureMachineClassifier(max_iter=1), RandomForestClassifier(2)),
     (GaussianProcessRegressor("RBF() + White(0.1)", optimizer=None), TwinProcess(optimizer=None)),
     (GaussianProcessClassifier("2.0 * RBF()", optimizer=None), TwinClassifier(optimizer=None)),
     (LaplaceGaussianProcess("RBF()", optimizer=None), TwinProcess(optimizer=None)),

@@ -28,6 +28,7 @@ from mercer.kernels.named import Pairwise, from_name
 from mercer.kernels.parameters import Gamma, Hyperparameter, LogNormal, Parameter
 from mercer.kernels.periodic import Periodic
 from mercer.kernels.polynomial import Polynomial
+from mercer.kernels.power_exponential import PowerExponential
 from mercer.kernels.rational_quadratic import RationalQuadratic
 from mercer.kernels.rbf import RBF
 from mercer.kernels.sets import SetKernel, pack
@@ -72,6 +73,7 @@ __all__ = [
     "Periodic",
     "Polynomial",
     "Power",
+    "PowerExponential",
     "Product",
     "RationalQuadratic",
     "Scaled",

@@ -11,6 +11,8 @@ from mercer.learn.kernel_ridge_classifier import KernelRidgeClassifier
 from mercer.learn.kernel_ridge_cv import KernelRidgeCV
 from mercer.learn.laplace_gaussian_process import LaplaceGaussianProcess
 from mercer.learn.multi_task_gaussian_process import MultiTaskGaussianProcess
+from mercer.learn.recursive_feature_machine import RecursiveFeatureMachine
+from mercer.learn.recursive_feature_machine_classifier import RecursiveFeatureMachineClassifier
 from mercer.learn.ridge import RidgePath, ridge_path
 from mercer.learn.sparse_gaussian_process import SparseGaussianProcessRegressor
 from mercer.learn.sparse_gaussian_process_classifier import SparseGaussianProcessClassifier
@@ -24,6 +26,8 @@ __all__ = [
     "KernelRidgeClassifier",
     "LaplaceGaussianProcess",
     "MultiTaskGaussianProcess",
+    "RecursiveFeatureMachine",
+    "RecursiveFeatureMachineClassifier",
     "RidgePath",
     "SelfDistillation",
     "SparseGaussianProcessClassifier",

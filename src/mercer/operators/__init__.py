@@ -19,6 +19,7 @@ from mercer.operators.logdet import LogDeterminant, logdet
 from mercer.operators.nystrom import Nystrom, nystrom
 from mercer.operators.operations import OPERATIONS
 from mercer.operators.planning import Plan
+from mercer.operators.point_gradients import point_gradients
 from mercer.operators.precondition import PivotedCholesky, pivoted_cholesky
 from mercer.operators.reductions import logsumexp
 from mercer.operators.sample import Draws, sample
@@ -65,6 +66,7 @@ __all__ = [
     "nystrom",
     "pivoted_cholesky",
     "plan",
+    "point_gradients",
     "sample",
     "solve",
     "solve_tensor",

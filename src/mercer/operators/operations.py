@@ -85,6 +85,8 @@ def _simplify_maximum(x: Expression, y: Expression) -> Expression | None:
 
 def _power_rule(node: Expression, i: int) -> Expression:
     x, p = node.args
+    if p.number < 1.0:  # as with square roots: a coincident pair pulls in no direction
+        return p.number * make("pow", _call("reciprocal_or_zero", x), 1.0 - p.number)
     return p.number * make("pow", x, p.number - 1.0)
 
 

@@ -72,6 +72,13 @@ class Statistic:
         """
         raise NotImplementedError
 
+    def slopes(self, W: Tensor, V: Tensor, E: Tensor, F: Tensor, parameters: tuple[Tensor, ...] = ()) -> Tensor:
+        """sum_j W_ij V_jt dS_ij/dE_i of a tile for every column of V: ``(p, t, r)``."""
+        out = E.new_zeros(V.shape[1], *E.shape)
+        for v, into in zip(V.mT, out, strict=True):
+            self.pull(W * v, E, F, into, None, [(p, None) for p in parameters])
+        return out.movedim(0, 1)
+
     def flops(self, width: int) -> float:
         """Floating-point operations a pair, for an embedding of ``width`` columns."""
         return 2.0 * width
@@ -128,6 +135,13 @@ class SquaredDistance(Statistic):
             dE.add_(_product(W, F), alpha=-2.0).addcmul_(W.sum(1, keepdim=True), E, value=2.0)
         if dF is not None:
             dF.add_(_product(W.mT, E), alpha=-2.0).addcmul_(W.sum(0).unsqueeze(1), F, value=2.0)
+
+    def slopes(self, W: Tensor, V: Tensor, E: Tensor, F: Tensor, parameters: tuple[Tensor, ...] = ()) -> Tensor:
+        """One GEMM for all columns of V."""
+        right = torch.cat([V, (V.unsqueeze(2) * F.unsqueeze(1)).flatten(1)], 1)  # (q, t + t r)
+        sums = _product(W, right)
+        t = V.shape[1]
+        return 2.0 * (sums[:, :t, None] * E.unsqueeze(1) - sums[:, t:].reshape(len(E), t, -1))
 
     def flops(self, width: int) -> float:
         return 2.0 * (width + 2)
@@ -222,6 +236,10 @@ class L1Distance(Statistic):
                 dE[:, k] += signed.sum(1)
             if dF is not None:
                 dF[:, k] -= signed.sum(0)
+
+    def slopes(self, W: Tensor, V: Tensor, E: Tensor, F: Tensor, parameters: tuple[Tensor, ...] = ()) -> Tensor:
+        columns = [(E[:, k, None] - F[None, :, k]).sign_().mul_(W) @ V for k in range(E.shape[1])]
+        return torch.stack(columns, -1)
 
     def flops(self, width: int) -> float:
         return 24.0 * width  # elementwise passes run at about a twelfth of a GEMM's rate

@@ -1,0 +1,199 @@
+"""What the recursive feature machines for numbers and for classes share: leaves, routing, predictions, importances."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from mercer.arrays import as_tensor, generator
+from mercer.errors import MissingExtra
+from mercer.kernels import PowerExponential
+from mercer.learn.feature_columns import FeatureColumns
+from mercer.learn.feature_iteration import FeatureLeaf, FeatureSettings, fit_leaf, split_direction
+from mercer.learn.feature_tree import FeatureTree, grow
+from mercer.learn.inputs import Given, check_data
+from mercer.learn.saving import Saved
+from mercer.learn.similarity import Similarity
+from mercer.progress import track
+
+__all__ = ["FeatureMachine"]
+
+_NAMES_SHOWN = 20
+
+
+class FeatureMachine(Saved, BaseEstimator):
+    """Base of the recursive feature machines; a subclass's ``__init__`` stores the arguments read here.
+
+    Attributes:
+        M_: the learnt feature matrix, ``(width, width)``, or its diagonal; of several leaves the mean by rows.
+        feature_importances_: the diagonal of M a column of X, summing to 1.
+        n_leaves_: how many leaves the rows were split into.
+        losses_: for each leaf, the squared error of each iterate on rows that it has not seen.
+        best_iter_: for each leaf, the iterate that was kept; 0 is kernel ridge on the columns as given.
+        residual_, n_iter_: the largest relative residual of a leaf's system; the most iterates of a leaf.
+    """
+
+    alpha: float
+    lengthscale: float
+    relative: bool
+    exponent: float
+    norm: float
+    diagonal: bool
+    max_iter: int
+    n_feature_rows: int
+    leaf_size: int
+    temperature: float
+    categorical_features: Sequence[int] | None
+    rtol: float
+    random_state: Any
+    n_features_in_: int
+    intercept_: Any
+
+    def _settings(self) -> FeatureSettings:
+        for name, least in (("max_iter", 0), ("n_feature_rows", 1), ("leaf_size", 2)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or value != int(value) or value < least:
+                raise ValueError(f"{name} must be a whole number >= {least}, not {value!r}.")
+        for name in ("alpha", "temperature"):
+            value = getattr(self, name)
+            if not (value >= 0.0 and math.isfinite(value)):
+                raise ValueError(f"{name} must be a finite number >= 0, not {value!r}.")
+        seed = int(torch.randint(2**31 - 1, (), generator=generator(self.random_state)))
+        settings = FeatureSettings(
+            alpha=float(self.alpha),
+            lengthscale=float(self.lengthscale),
+            relative=bool(self.relative),
+            exponent=float(self.exponent),
+            norm=float(self.norm),
+            diagonal=bool(self.diagonal),
+            max_iter=int(self.max_iter),
+            n_feature_rows=int(self.n_feature_rows),
+            rtol=self.rtol,
+            random_state=seed,
+        )
+        settings.kernel(settings.lengthscale)  # raises for what is no kernel, before any work
+        return settings
+
+    def _fit(
+        self, given: Given, Y: Tensor, weights: Tensor | None, validation: tuple[Tensor, Tensor] | None
+    ) -> list[FeatureLeaf]:
+        """Learn from targets ``(n, t)`` about 0; a row of weight 0 takes no part."""
+        settings = self._settings()
+        X = _working(given.points)
+        if weights is not None and bool((weights == 0).any()):
+            kept = (weights > 0).nonzero().squeeze(-1)
+            X, Y, weights = X[kept], Y[kept], weights[kept]
+        columns = FeatureColumns.fit(X, self.categorical_features)
+
+        def direction(rows: Tensor) -> Tensor:
+            step = -(-len(rows) // settings.n_feature_rows)
+            part = rows[::step]
+            return split_direction(columns, X[part], Y[part], None if weights is None else weights[part], settings)
+
+        tree, groups = grow(columns, X, int(self.leaf_size), direction)
+        parts: list[Tensor | None] = [None] * len(groups)
+        if validation is not None:
+            owner = tree.route(columns, validation[0], 0.0).argmax(1)
+            parts = [(owner == leaf).nonzero().squeeze(-1) for leaf in range(len(groups))]
+        leaves = []
+        with track(None, total=len(groups) * (settings.max_iter + 1), description="recursive features") as progress:
+            for rows, part in zip(groups, parts, strict=True):
+                # A leaf without validation rows of its own leaves one row out.
+                own = None
+                if validation is not None and part is not None and len(part):
+                    own = validation[0][part], validation[1][part]
+                of_leaf = None if weights is None else weights[rows]
+                leaf = fit_leaf(columns, X[rows], Y[rows], of_leaf, own, settings, progress.advance)
+                leaves.append(leaf)
+        self._columns, self._tree = columns.state(), tree.state()
+        self._leaves = [_stored(leaf, settings) for leaf in leaves]
+        shares = [len(leaf.points) / len(X) for leaf in leaves]
+        mean = sum((share * leaf.matrix for share, leaf in zip(shares, leaves, strict=True)), start=torch.zeros(()))
+        self.M_ = given.coefficients(mean)
+        self.losses_ = [leaf.losses for leaf in leaves]
+        self.best_iter_ = [leaf.best for leaf in leaves]
+        self.n_leaves_ = len(leaves)
+        self.residual_ = max(leaf.found.residual for leaf in leaves if leaf.found is not None)
+        self.n_iter_ = max(len(leaf.losses) for leaf in leaves)
+        self._held_out = torch.cat([leaf.errors for leaf in leaves])
+        return leaves
+
+    def _evaluate(self, X: Any) -> tuple[Given, Tensor]:
+        """The checked points, and the model there without its intercept, ``(m, t)`` in float64."""
+        check_is_fitted(self)
+        given = check_data(self, X, reset=False)
+        points = _working(given.points)
+        columns, tree = FeatureColumns.from_state(self._columns), FeatureTree.from_state(self._tree)
+        shares = tree.route(columns, points, float(self.temperature))
+        total = torch.zeros(len(given), self._held_out.shape[1], dtype=torch.float64, device=given.device)
+        for leaf, stored in enumerate(self._leaves):
+            rows = shares[:, leaf].nonzero().squeeze(-1)
+            if len(rows):
+                total[rows] += shares[rows, leaf, None] * _of_leaf(stored, columns, points[rows])
+        return given, total
+
+    @property
+    def feature_importances_(self) -> np.ndarray[Any, Any]:
+        """The diagonal of M, summed over the categories of a column, as shares of 1; ``(d,)``.
+
+        How much the squared slope along a column contributes, in the column's units: give columns of one scale.
+        """
+        check_is_fitted(self)
+        M = as_tensor(self.M_).cpu()
+        diagonal = (M if M.dim() == 1 else M.diagonal()).numpy()
+        sources = FeatureColumns.from_state(self._columns).sources()
+        total = np.bincount(sources, weights=diagonal, minlength=self.n_features_in_)
+        return np.asarray(total / total.sum())
+
+    def plot_importances(self, *, axes: Any = None, n_columns: int = _NAMES_SHOWN) -> Any:
+        """Bars of :attr:`feature_importances_`, the largest first; the axes of matplotlib.
+
+        Args:
+            axes: to draw into; None makes a figure.
+            n_columns: how many at most.
+        """
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError:
+            raise MissingExtra("plot_importances needs matplotlib: pip install 'mercer[tables]'") from None
+        importances = self.feature_importances_
+        names = getattr(self, "feature_names_in_", [f"column {c}" for c in range(len(importances))])
+        order = np.argsort(-importances)[:n_columns]
+        if axes is None:
+            _, axes = plt.subplots(figsize=(5.6, 0.6 + 0.28 * len(order)), layout="constrained")
+        axes.barh(range(len(order)), importances[order], color="#1b6ca8")
+        axes.set_yticks(range(len(order)), [str(names[c]) for c in order])
+        axes.invert_yaxis()
+        axes.set(xlabel="share of the mean squared gradient")
+        return axes
+
+
+def _working(points: Tensor) -> Tensor:
+    """Half types in float32: their factorisations do not exist."""
+    return points if points.dtype == torch.float64 else points.float()
+
+
+def _of_leaf(stored: dict[str, Any], columns: FeatureColumns, X: Tensor) -> Tensor:
+    root = None if stored["root"] is None else as_tensor(stored["root"], dtype=X.dtype, device=X.device)
+    kernel = PowerExponential(stored["lengthscale"], stored["exponent"], stored["norm"])
+    points, dual = (as_tensor(stored[name], device=X.device) for name in ("points", "dual"))
+    return Similarity(kernel).times(columns.times(X, root), points, dual)
+
+
+def _stored(leaf: FeatureLeaf, settings: FeatureSettings) -> dict[str, Any]:
+    """What predictions need, in a form that can be saved."""
+    return {
+        "points": leaf.points.cpu().numpy(),
+        "root": None if leaf.root is None else leaf.root.cpu().numpy(),
+        "lengthscale": leaf.lengthscale,
+        "exponent": settings.exponent,
+        "norm": settings.norm,
+        "dual": leaf.dual.cpu().numpy(),
+    }
