@@ -5,6 +5,7 @@ from mercer.learn.distillation import SelfDistillation
 from mercer.learn.distillation_filters import distill_filter, distill_limit, joint_weights, optimal_weight
 from mercer.learn.distillation_path import DistillationPath
 from mercer.learn.gaussian_process import GaussianProcessRegressor
+from mercer.learn.kernel_density import KernelDensity
 from mercer.learn.kernel_ridge import KernelRidge
 from mercer.learn.kernel_ridge_classifier import KernelRidgeClassifier
 from mercer.learn.kernel_ridge_cv import KernelRidgeCV
@@ -13,6 +14,7 @@ from mercer.learn.ridge import RidgePath, ridge_path
 __all__ = [
     "DistillationPath",
     "GaussianProcessRegressor",
+    "KernelDensity",
     "KernelRidge",
     "KernelRidgeCV",
     "KernelRidgeClassifier",
