@@ -26,7 +26,9 @@ def branin(x, y):
     return (y - b * x * x + c * x - 6.0) ** 2 + 10.0 * (1.0 - t) * math.cos(x) + 10.0
 
 
-HARTMANN_A = np.array([[10, 3, 17, 3.5, 1.7, 8], [0.05, 10, 17, 0.1, 8, 14], [3, 3.5, 1.7, 10, 17, 8], [17, 8, 0.05, 10, 0.1, 14]])
+HARTMANN_A = np.array(
+    [[10, 3, 17, 3.5, 1.7, 8], [0.05, 10, 17, 0.1, 8, 14], [3, 3.5, 1.7, 10, 17, 8], [17, 8, 0.05, 10, 0.1, 14]]
+)
 HARTMANN_P = 1e-4 * np.array(
     [
         [1312, 1696, 5569, 124, 8283, 5886],
@@ -72,9 +74,7 @@ def test_the_surrogate_agrees_with_the_formulas_and_believes_itself():
     cross = kernel(Z, X).to_dense()
     mean, std = model.predict(Z)
     torch.testing.assert_close(mean, cross @ torch.linalg.solve(K, y), rtol=1e-6, atol=1e-8)
-    torch.testing.assert_close(
-        std**2, 1.3 - (cross @ torch.linalg.solve(K, cross.mT)).diagonal(), rtol=1e-6, atol=1e-8
-    )
+    torch.testing.assert_close(std**2, 1.3 - (cross @ torch.linalg.solve(K, cross.mT)).diagonal(), rtol=1e-6, atol=1e-8)
     more = model.believing(Z[:2])
     torch.testing.assert_close(more.predict(Z)[0], mean, rtol=1e-5, atol=1e-6)
     assert bool((more.predict(Z)[1] < std + 1e-9).all())
@@ -116,7 +116,12 @@ def test_a_loaded_search_asks_what_the_saved_one_asks(tmp_path):
 def test_damaged_and_newer_files_are_refused(tmp_path):
     told({"x": (0.0, 1.0)}, lambda x: x, 2).save(tmp_path / "search.json")
     text = (tmp_path / "search.json").read_text()
-    for broken in (text[: len(text) // 2], text.replace("BayesianOptimizer", "Other"), text.replace('"x"', '"y"', 1), "[]"):
+    for broken in (
+        text[: len(text) // 2],
+        text.replace("BayesianOptimizer", "Other"),
+        text.replace('"x"', '"y"', 1),
+        "[]",
+    ):
         (tmp_path / "broken.json").write_text(broken)
         with pytest.raises(FileFormatError, match="is not a saved BayesianOptimizer"):
             BayesianOptimizer.load(tmp_path / "broken.json")

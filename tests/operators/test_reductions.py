@@ -143,12 +143,16 @@ def test_weights_of_another_length_are_refused():
 
 
 @pytest.mark.parametrize("layout", ["one set", "a block"])
-@pytest.mark.parametrize("kernel", [RBF(lengthscale=0.7), Laplacian(lengthscale=0.6), RBF() + White(noise=0.3)], ids=repr)
+@pytest.mark.parametrize(
+    "kernel", [RBF(lengthscale=0.7), Laplacian(lengthscale=0.6), RBF() + White(noise=0.3)], ids=repr
+)
 @pytest.mark.usefixtures("_both_sizes")
 def test_a_point_can_be_left_out_of_its_own_sum(kernel, layout):
     X, layouts = matrices(kernel)
     K = layouts[layout]
-    rows, columns = (torch.arange(70), torch.arange(70)) if layout == "one set" else (torch.arange(40), torch.arange(11, 70))
+    rows, columns = (
+        (torch.arange(70), torch.arange(70)) if layout == "one set" else (torch.arange(40), torch.arange(11, 70))
+    )
     own = rows[:, None] == columns
     v = torch.randn(K.shape[-1], 2, dtype=torch.float64, requires_grad=True)
     c = torch.randn(K.shape[0], 2, dtype=torch.float64)

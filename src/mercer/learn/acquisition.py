@@ -86,7 +86,7 @@ class Surrogate:
         return cross @ self._weights + vectors @ (values.clamp(min=0.0).sqrt() * normal)  # type: ignore[attr-defined]
 
     def believing(self, Z: Tensor) -> Surrogate:
-        """The model after answers at Z that are just what it expects: their places become certain, nothing else moves."""
+        """The model after answers at Z that are what it expects: the mean stays, the deviation falls there."""
         with torch.no_grad():
             mean, _ = self.predict(Z)
         return Surrogate(self.kernel, self.noise, torch.cat([self.points, Z]), torch.cat([self.values, mean]))

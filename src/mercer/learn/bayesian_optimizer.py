@@ -59,9 +59,9 @@ class BayesianOptimizer:
         observations: what was told, a list of (point, value); NaN for failures.
         best_: the best point and value.
 
-    Batches: ``ask(n)`` chooses one after the other, each time as if the model's mean had been measured at the points that
-    are asked but not told (a sequential, greedy q-EI). Failures: tell NaN where a point gave no value; the model takes
-    the worst value so far in its place, and the region is avoided.
+    Batches: ``ask(n)`` chooses one after the other, each time as if the model's mean had been measured at the points
+    that are asked but not told (a sequential, greedy q-EI). Failures: tell NaN where a point gave no value; the model
+    takes the worst value so far in its place, and the region is avoided.
 
     Source: Jones, Schonlau & Welch, Efficient global optimization (1998); Ament et al., NeurIPS 2023.
 

@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["intervals_above", "weighted_quantile"]
+__all__ = ["intervals_above", "quantile"]
 
 _POINTS = 200_000  # of the grid on which crossings are looked for
 _HALVINGS = 40
 
 
-def weighted_quantile(values: Tensor, share: float) -> float:
+def quantile(values: Tensor, share: float) -> float:
     """The value below which the share lies, between order statistics."""
     return float(np.quantile(values.numpy(), share))
 

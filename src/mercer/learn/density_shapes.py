@@ -31,7 +31,7 @@ class Shape:
         kernel: the values, 1 at distance 0 or anything positive.
         log_integral: the logarithm of its integral over all differences.
         draw: differences with that density, ``(n, d)``; None where drawing is not known.
-        slow_decay: whether the spectrum has no end worth cutting (discontinuous kernels): no Fourier series of few terms.
+        slow_decay: whether the spectrum has no end worth cutting, so that no Fourier series of few terms exists.
     """
 
     kernel: Kernel

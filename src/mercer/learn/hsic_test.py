@@ -13,7 +13,6 @@ from torch import Tensor
 
 from mercer.arrays import check_finite
 from mercer.config import memory_budget
-from mercer.errors import ShapeError
 from mercer.kernels import Kernel
 from mercer.learn.inputs import as_targets, check_data
 from mercer.learn.permutation import Array, check_test_arguments, p_values, resolve_kernels
@@ -26,12 +25,12 @@ _TOGETHER = 2 * 10**6  # permuted entries handled at a time
 
 
 class HSICTest(Saved, BaseEstimator):
-    r"""Independence test by the Hilbert-Schmidt independence criterion, with p-values from permutations of one variable.
+    r"""Independence test by the Hilbert-Schmidt criterion, with p-values from permutations of one variable.
 
     .. math:: \mathrm{HSIC} = \frac{1}{n^2} \mathrm{tr}(K H L H), \quad H = I - \tfrac1n 1 1^T
 
-    K and L are the kernel matrices of the two variables. Zero, in the limit of many rows, only for independent variables
-    (RBF, Matern, Laplacian kernels), whatever the form of the dependence.
+    K and L are the kernel matrices of the two variables. Zero, in the limit of many rows, only for independent
+    variables (RBF, Matern, Laplacian kernels), whatever the form of the dependence.
 
     Args:
         kernel: of X: "median", "aggregate", a kernel, its text, or a list; as for :class:`MMDTest`.
@@ -96,7 +95,7 @@ class HSICTest(Saved, BaseEstimator):
         self.kernels_ = list(product(kernels, resolve_kernels(self.kernel_y, right, random_state=rng)))
         orders = [np.arange(len(left))] + [rng.permutation(len(left)) for _ in range(self.n_permutations)]
         permutations = torch.from_numpy(np.stack(orders)).to(left.device)
-        found = np.stack([self._statistics(k, l, left, right, permutations) for k, l in self.kernels_])
+        found = np.stack([self._statistics(*pair, left, right, permutations) for pair in self.kernels_])
         self.statistic_, self.null_ = found[:, 0], found[:, 1:]
         self.p_value_, self.kernel_p_values_ = p_values(found)
         self.rejected_ = bool(self.p_value_ <= self.level)
@@ -106,16 +105,16 @@ class HSICTest(Saved, BaseEstimator):
         """HSIC with y in every order, ``(1 + permutations,)``, from sums of K * L: centring needs row sums only."""
         K, L, n = kernel(X), other(Y), len(X)
         ones = X.new_ones(n)
-        k, l, own, others = K @ ones, L @ ones, K.diagonal(), L.diagonal()
+        left, right, own, other_own = K @ ones, L @ ones, K.diagonal(), L.diagonal()
         sums = _sums_of_products(kernel, other, X, Y, permutations)
         if self.statistic == "unbiased":
-            sums = sums - others[permutations] @ own
-            k, l = k - own, l - others
-            rows = l[permutations] @ k
-            centred = sums + k.sum() * l.sum() / ((n - 1) * (n - 2)) - 2.0 / (n - 2) * rows
-            return np.asarray((centred / (n * (n - 3))).cpu())
-        rows = l[permutations] @ k
-        return np.asarray(((sums - 2.0 / n * rows + k.sum() * l.sum() / n**2) / n**2).cpu())
+            sums = sums - other_own[permutations] @ own
+            left, right = left - own, right - other_own
+            ends, middle, scale = (n - 1) * (n - 2), n - 2, n * (n - 3)
+        else:
+            ends, middle, scale = n * n, n, n * n
+        centred = sums + left.sum() * right.sum() / ends - 2.0 / middle * (right[permutations] @ left)
+        return np.asarray((centred / scale).cpu())
 
 
 def _sums_of_products(kernel: Kernel, other: Kernel, X: Tensor, Y: Tensor, permutations: Tensor) -> Tensor:

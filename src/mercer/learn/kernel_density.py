@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mercer.arrays import as_tensor
 from mercer.errors import MissingExtra
-from mercer.learn.density_regions import intervals_above, weighted_quantile
+from mercer.learn.density_regions import intervals_above, quantile
 from mercer.learn.density_shapes import NAMES, Shape, shape_of
 from mercer.learn.inputs import as_weights, check_data
 from mercer.learn.intervals import check_level
@@ -138,14 +138,15 @@ class KernelDensity(Saved, BaseEstimator):
                 )
         if not (self.atol >= 0.0 and self.rtol >= 0.0):
             raise ValueError(f"atol={self.atol!r} and rtol={self.rtol!r} must be >= 0.")
-        if self.metric != "euclidean" and (self.algorithm in ("tiles", "fourier") or self.kernel not in NAMES):
-            raise ValueError(
-                f"metric={self.metric!r} goes to scikit-learn's trees, which have neither algorithm={self.algorithm!r} "
-                f"nor kernel={self.kernel!r} among theirs. Use metric='euclidean', or algorithm='auto' and a kernel name."
-                if self.algorithm in ("tiles", "fourier")
-                else f"metric={self.metric!r} goes to scikit-learn's trees, which know the kernels {', '.join(NAMES)}, "
-                f"not {self.kernel!r}."
-            )
+        if self.metric == "euclidean":
+            return
+        trees = f"metric={self.metric!r} goes to scikit-learn's trees, which"
+        if self.algorithm in ("tiles", "fourier"):
+            raise ValueError(f"{trees} have no algorithm={self.algorithm!r}. Use 'auto', or metric='euclidean'.")
+        if not isinstance(self.kernel, str) or self.kernel not in NAMES:
+            raise ValueError(f"{trees} know the kernels {', '.join(NAMES)}, not {self.kernel!r}.")
+        if isinstance(self.bandwidth, str) and self.bandwidth == "leave_one_out":
+            raise ValueError(f"bandwidth='leave_one_out' needs metric='euclidean', not {self.metric!r}.")
 
     @property
     def _d(self) -> int:
@@ -153,12 +154,9 @@ class KernelDensity(Saved, BaseEstimator):
 
     def _by_rule(self, n: int) -> Any:
         d = self._d
-        if self.bandwidth == "scott" if isinstance(self.bandwidth, str) else False:
-            return n ** (-1 / (d + 4))
         if isinstance(self.bandwidth, str):
-            if self.bandwidth == "leave_one_out":
-                raise ValueError(f"bandwidth='leave_one_out' needs metric='euclidean', not {self.metric!r}.")
-            return (n * (d + 2) / 4) ** (-1 / (d + 4))
+            per_row = 1.0 if self.bandwidth == "scott" else (d + 2) / 4
+            return (n * per_row) ** (-1 / (d + 4))
         h = as_tensor(self.bandwidth, dtype=torch.float64)
         if h.dim() == 0:
             return self.bandwidth
@@ -211,7 +209,7 @@ class KernelDensity(Saved, BaseEstimator):
         given = check_data(self, X, reset=False)
         if self.metric != "euclidean":
             points = given.points.double().cpu().numpy()
-            return given.answer(torch.from_numpy(self._tree().score_samples(points)))
+            return given.answer(torch.from_numpy(self._trees.score_samples(points)))
         return given.answer(self._log_density(given.points))
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -299,7 +297,7 @@ class KernelDensity(Saved, BaseEstimator):
         """
         check_is_fitted(self)
         if self.metric != "euclidean":
-            drawn = self._tree().sample(n_samples, random_state)
+            drawn = self._trees.sample(n_samples, random_state)
         else:
             drawn = self._draw(n_samples, check_random_state(random_state))
         return as_tensor(drawn).to(self.X_fit_) if isinstance(self.X_fit_, Tensor) else drawn
@@ -341,7 +339,7 @@ class KernelDensity(Saved, BaseEstimator):
         check_is_fitted(self)
         self._require_euclidean("highest_density")
         drawn = torch.from_numpy(self._draw(n_samples, check_random_state(random_state)))
-        return weighted_quantile(self._log_density(drawn).cpu(), 1.0 - level)
+        return quantile(self._log_density(drawn).cpu(), 1.0 - level)
 
     def highest_density_intervals(self, level: float = 0.9, *, n_samples: int = 10_000, random_state: Any = 0) -> Any:
         """The region of :meth:`highest_density` for one column, ``(k, 2)``: k intervals, from left to right.
@@ -380,9 +378,6 @@ class KernelDensity(Saved, BaseEstimator):
         )
         weights = None if self._weights is None else self._weights.cpu().numpy()
         self._trees = trees.fit(as_tensor(self.X_fit_).double().cpu().numpy(), sample_weight=weights)
-
-    def _tree(self) -> Trees:
-        return self._trees
 
     def _restore(self) -> None:
         if hasattr(self, "X_fit_") and self.metric != "euclidean":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -90,5 +91,5 @@ def check_test_arguments(statistic: Any, n_permutations: Any, level: Any) -> Non
         raise ValueError(f"level={level!r}: it must lie between 0 and 1, such as 0.05.")
     if isinstance(n_permutations, bool) or not isinstance(n_permutations, int) or (n_permutations + 1) * level < 1.0:
         raise ValueError(
-            f"n_permutations={n_permutations!r}: a p-value of {level:g} needs at least {round(1.0 / level) - 1} of them."
+            f"n_permutations={n_permutations!r}: a p-value of {level:g} needs at least {math.ceil(1.0 / level) - 1}."
         )

@@ -159,8 +159,8 @@ def sliced_wasserstein(X: Any, Y: Any, *, p: float = 2, n_projections: int = 100
 def floor(distance: Callable[..., Any], X: Any, *, n_splits: int = 20, random_state: Any = 0, **options: Any) -> float:
     """What a distance gives between two true samples of one distribution: the mean over random halves of X.
 
-    ``distance(X, Y)`` near ``floor(distance, X)`` is no sign of a difference. The halves are smaller than X, so the floor
-    of samples as large as X is lower: by about the root of 2 where the distance falls as ``n^(-1/2)``.
+    ``distance(X, Y)`` near ``floor(distance, X)`` is no sign of a difference. The halves are smaller than X, so the
+    floor of samples as large as X is lower: by about the root of 2 where the distance falls as ``n^(-1/2)``.
 
     Args:
         distance: any of this module, or another function of two samples that gives a number.

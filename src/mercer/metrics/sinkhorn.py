@@ -32,8 +32,8 @@ def sinkhorn_divergence(
     .. math:: S = OT_\varepsilon(a, b) - \tfrac12 OT_\varepsilon(a, a) - \tfrac12 OT_\varepsilon(b, b), \quad
         OT_\varepsilon(a, b) = \min_P \sum_{ij} P_{ij} c_{ij} + \varepsilon \, \mathrm{KL}(P \,|\, a b^T)
 
-    with ``c = |x - y|^2 / 2`` and epsilon = blur^2 for p = 2, so that S tends to ``W_2^2 / 2``; with ``c = |x - y|`` and
-    epsilon = blur for p = 1, so that S tends to ``W_1``. It is never negative, and 0 only for equal samples.
+    with ``c = |x - y|^2 / 2`` and epsilon = blur^2 for p = 2, so that S tends to ``W_2^2 / 2``; with ``c = |x - y|``
+    and epsilon = blur for p = 1, so that S tends to ``W_1``. It is never negative, and 0 only for equal samples.
 
     Potentials are logarithms of kernel sums, so nothing underflows however small the blur, and no cost is stored.
     Differentiable in the points of tensors, the potentials held at their optimum, which is exact there.

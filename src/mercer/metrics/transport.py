@@ -74,9 +74,7 @@ def coupling_of_quantiles(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]
     return i, j, levels - starts
 
 
-def _coupling(
-    X: Tensor, Y: Tensor, a: Tensor, b: Tensor, p: float, *, weighted: bool
-) -> tuple[Tensor, Tensor, Tensor]:
+def _coupling(X: Tensor, Y: Tensor, a: Tensor, b: Tensor, p: float, *, weighted: bool) -> tuple[Tensor, Tensor, Tensor]:
     """The optimal plan in several columns, as :func:`coupling_of_quantiles` gives it."""
     n, m = len(X), len(Y)
     require_memory(
