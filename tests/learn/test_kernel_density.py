@@ -5,10 +5,10 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from scipy import integrate, stats
+from scipy import stats
 from sklearn.neighbors import KernelDensity as Twin
 
-from mercer.kernels import RBF, Laplacian, Matern, RationalQuadratic, SpectralMixture, White
+from mercer.kernels import RBF, Cosine, Laplacian, Matern, RationalQuadratic, White
 from mercer.learn import KernelDensity
 from mercer.learn.density_shapes import NAMES, shape_of
 
@@ -21,7 +21,7 @@ KERNELS = [
     Matern(1.3, nu=2.5),
     Matern([0.5, 2.0], nu=0.5),
     Laplacian(0.8),
-    RationalQuadratic(2.0, 1.0),
+    RationalQuadratic(1.0, alpha=4.0),
 ]
 CLOSED = [*KERNELS, 2.0 * RBF(0.5) + Laplacian(0.5)]
 
@@ -43,13 +43,9 @@ def test_a_density_integrates_to_one(kernel, d):
     h = 0.7 if d == 1 else np.array([0.7, 1.4])
     model = KernelDensity(kernel=kernel, bandwidth=h).fit(np.zeros((1, d)))
     if d == 1:
-        total = (
-            2.0
-            * integrate.quad(
-                lambda r: np.exp(model.score_samples([[r]])[0]), 0.0, 60.0, points=[0.7], epsabs=1e-7, limit=100
-            )[0]
-        )
-        tolerance = 1e-4  # the tail of the rational quadratic kernel beyond 60
+        grid = np.linspace(-40.0, 40.0, 16_001)
+        total = np.exp(model.score_samples(grid[:, None])).sum() * (grid[1] - grid[0])
+        tolerance = 5e-3  # of the tophat's edges on the grid; cusps and tails less
     else:
         grid = np.linspace(-28.0, 28.0, 561)
         points = np.stack([g.ravel() for g in np.meshgrid(grid, grid)], 1)
@@ -166,7 +162,7 @@ def test_saved_densities_tables_and_tensors(kernel, tmp_path):
         ({"rtol": -1.0}, "must be >= 0"),
         ({"kernel": "gauss"}, "is none of gaussian, tophat"),
         ({"kernel": RationalQuadratic(alpha=1.0)}, "the density does not exist. A RationalQuadratic needs alpha > 1"),
-        ({"kernel": SpectralMixture(1, 2)}, "values may be negative"),
+        ({"kernel": Cosine()}, "values may be negative"),
         ({"kernel": RBF() + White(0.1)}, "values may be negative, or are not a function"),
         ({"kernel": RBF() * Matern()}, "has no known integral"),
         ({"metric": "manhattan", "algorithm": "fourier"}, "goes to scikit-learn's trees"),
