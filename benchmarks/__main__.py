@@ -1,4 +1,4 @@
-"""``python -m benchmarks [product] [solve] [convolution] [--sizes N ...]``: measure, print, write JSON and plots."""
+"""``python -m benchmarks [NAME ...] [--sizes N ...]``: measure, print, write, plot."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import convolution, plots, product, solve
+from benchmarks import convolution, fourier, planning, plots, product, solve, structure
 from mercer.store import write_atomic
 
 RESULTS = Path(__file__).parent / "results"
@@ -17,6 +17,9 @@ BENCHMARKS = {
     "product": (product, plots.plot_product),
     "solve": (solve, plots.plot_solve),
     "convolution": (convolution, plots.plot_convolution),
+    "fourier": (fourier, plots.plot_fourier),
+    "structure": (structure, plots.plot_turns),
+    "planning": (planning, plots.plot_planning),
 }
 
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-COLOURS = {"mercer": "#1b6ca8", "KeOps": "#c98a1a", "GPyTorch": "#7a5195", "scikit-learn": "#6b7280"}
+COLOURS = {
+    "mercer": "#1b6ca8",
+    "mercer, tiles": "#5fa8d3",
+    "KeOps": "#c98a1a",
+    "GPyTorch": "#7a5195",
+    "scikit-learn": "#6b7280",
+}
 
 
 def plot_product(rows: list[dict[str, Any]], path: Path) -> None:
@@ -68,6 +74,62 @@ def plot_convolution(rows: list[dict[str, Any]], path: Path) -> None:
     axes.set_xticks([row["length"] for row in cases], [f"{row['length']:,}" for row in cases])
     axes.set_title(f"causal convolution, float32, {rows[0]['channels']} channels", fontsize=11)
     axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=9)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def plot_fourier(rows: list[dict[str, Any]], path: Path) -> None:
+    """Seconds of a product against the dimension, one line a way to do it."""
+    import matplotlib.pyplot as plt
+
+    cases = [row for row in rows if row["case"] == "product"]
+    figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
+    dimensions = [row["d"] for row in cases]
+    for name in cases[0]["timings"]:
+        axes.plot(dimensions, [row["timings"][name]["seconds"] for row in cases], "o-", label=name)
+    axes.set(xlabel="dimension d", ylabel="seconds", ylim=(0, None))
+    axes.set_xticks(dimensions, [str(d) for d in dimensions])
+    axes.set_title(f"K(X, X) @ v by a Fourier series, float32, n = {cases[0]['n']:,}", fontsize=11)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=9)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def plot_planning(rows: list[dict[str, Any]], path: Path) -> None:
+    """Predicted against measured seconds, with the lines of twice and half."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(5.2, 4.6), layout="constrained")
+    for plan in dict.fromkeys(row["plan"] for row in rows):
+        chosen = [row for row in rows if row["plan"] == plan]
+        axes.plot([row["measured"] for row in chosen], [row["predicted"] for row in chosen], "o", label=plan, alpha=0.8)
+    ends = [min(row["measured"] for row in rows) / 2, max(row["measured"] for row in rows) * 2]
+    for factor, style in ((0.5, ":"), (1.0, "-"), (2.0, ":")):
+        axes.plot(ends, [factor * end for end in ends], f"k{style}", linewidth=1)
+    axes.set(xscale="log", yscale="log", xlabel="seconds measured", ylabel="seconds predicted")
+    axes.set_title("Products, predicted and measured", fontsize=11)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=9)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def plot_turns(rows: list[dict[str, Any]], path: Path) -> None:
+    """Seconds of every side of each case."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+    names = list(dict.fromkeys(side for row in rows for side in row["timings"]))
+    width = 0.8 / len(names)
+    for k, name in enumerate(names):
+        at = [i + k * width for i in range(len(rows))]
+        axes.bar(at, [row["timings"][name]["seconds"] for row in rows], width, label=name)
+    labels = [f"{row['plan']}\nn = {row['n']:,}" for row in rows]
+    axes.set_xticks([i + 0.4 - width / 2 for i in range(len(rows))], labels, fontsize=8)
+    axes.set(yscale="log", ylabel="seconds of a product")
+    axes.grid(axis="y", alpha=0.3)
     axes.legend(frameon=False, fontsize=9)
     figure.savefig(path, dpi=150)
     plt.close(figure)

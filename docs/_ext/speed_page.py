@@ -1,6 +1,7 @@
 """Writes docs/speed.md from what ``make bench`` measured last; no number on that page is typed by hand."""
 
 import json
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,12 @@ and the errors of all sides stand beside the times. A ratio is the median of the
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     parts = [INTRODUCTION]
-    for name, section in (("product", product_section), ("solve", solve_section)):
-        path = RESULTS / f"{name}.json"
-        if path.exists():
-            parts += section(json.loads(path.read_text()))
-            if (DOCS / "_static" / f"{name}.png").exists():
-                parts.append(f"![{name}](_static/{name}.png)\n")
+    for path in sorted(RESULTS.glob("*.json"), key=lambda path: (ORDER.get(path.stem, len(ORDER)), path.stem)):
+        found = json.loads(path.read_text())
+        rows = found["rows"] if isinstance(found, dict) else found
+        parts += SECTIONS.get(path.stem, plain_section)(path.stem, rows)
+        if (DOCS / "_static" / f"{path.stem}.png").exists():
+            parts.append(f"![{path.stem}](_static/{path.stem}.png)\n")
     if len(parts) == 1:
         parts.append("It has not been run in this copy of the repository.\n")
     page, text = DOCS / "speed.md", "\n".join(parts)
@@ -32,7 +33,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     return {"parallel_read_safe": True}
 
 
-def product_section(rows: list[dict[str, Any]]) -> list[str]:
+def product_section(name: str, rows: list[dict[str, Any]]) -> list[str]:
     """Pairs a second of every competitor, a row a dimension."""
     cases = [row for row in rows if row["case"] == "product"]
     names = list(cases[0]["timings"])
@@ -44,7 +45,7 @@ def product_section(rows: list[dict[str, Any]]) -> list[str]:
     return [title, *lines, "", machine_line(cases[0]["machine"])]
 
 
-def solve_section(rows: list[dict[str, Any]]) -> list[str]:
+def solve_section(name: str, rows: list[dict[str, Any]]) -> list[str]:
     """Seconds and residual of every solver, a row a case."""
     names = list(dict.fromkeys(name for row in rows for name in row["solvers"]))
     lines = ["| n | d | noise | " + " | ".join(names) + " |", "|---" * (len(names) + 3) + "|"]
@@ -55,8 +56,74 @@ def solve_section(rows: list[dict[str, Any]]) -> list[str]:
     return ["## Solve: seconds for `(K + noise I)⁻¹ y`, Gaussian\n", *lines, "", machine_line(rows[0]["machine"])]
 
 
+def timing_section(name: str, rows: list[dict[str, Any]]) -> list[str]:
+    """What took turns in each case: seconds, the spread and the error of every side."""
+    lines = [f"## {TITLES.get(name, name.replace('_', ' ').capitalize())}\n"]
+    for _, group in groupby(rows, key=lambda row: row["case"]):
+        cases = list(group)
+        timed = [row for row in cases if "timings" in row]
+        if len(timed) < len(cases):
+            lines += table([row for row in cases if "timings" not in row])
+        if not timed:
+            continue
+        facts = [key for key, value in timed[0].items() if key not in HIDDEN and not isinstance(value, list | dict)]
+        names = list(dict.fromkeys(side for row in timed for side in row["timings"]))
+        lines += [f"| {' | '.join([*facts, *names])} |", "|---" * (len(facts) + len(names)) + "|"]
+        for row in timed:
+            sides = [row["timings"].get(side) for side in names]
+            cells = [number(row.get(key)) for key in facts] + [timing(side) if side else "not run" for side in sides]
+            lines.append(f"| {' | '.join(cells)} |")
+        lines.append("")
+    return [*lines, machine_line(rows[0]["machine"]) if "machine" in rows[0] else ""]
+
+
+def plain_section(name: str, rows: list[dict[str, Any]]) -> list[str]:
+    """Every number of every row."""
+    if any("timings" in row for row in rows):
+        return timing_section(name, rows)
+    title = f"## {TITLES.get(name, name.replace('_', ' ').capitalize())}\n"
+    return [title, *table(rows), machine_line(rows[0]["machine"]) if "machine" in rows[0] else ""]
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """The plain facts of the rows, as far as they are numbers and words."""
+    keys = [key for key in rows[0] if key not in HIDDEN and not isinstance(rows[0][key], list | dict)]
+    lines = [f"| {' | '.join(keys)} |", "|---" * len(keys) + "|"]
+    return [*lines, *(f"| {' | '.join(number(row.get(key)) for key in keys)} |" for row in rows), ""]
+
+
+def number(value: Any) -> str:
+    """Three digits of a number, words as they are."""
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def timing(side: dict[str, Any]) -> str:
+    """Seconds, with the error where there is one."""
+    error = f" (error {side['error']:.0e})" if side.get("error") is not None else ""
+    return f"{side['seconds']:.3g} s{error}"
+
+
 def machine_line(machine: dict[str, Any]) -> str:
     """What the numbers have to be read with."""
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     threads = f"{machine['threads']} threads on {machine['cores']} cores"
     return f"Measured on {machine['processor']}, {threads}, Python {machine['python']}, {versions}.\n"
+
+
+HIDDEN = {"case", "clock", "work", "timings", "machine", "gradient", "points", "rectangular"}
+TITLES = {
+    "planning": "Predicted and measured: seconds of a product after `mercer.operators.calibrate()`",
+    "convolution": "Causal convolution of 128 channels, kernel spectrum kept on both sides",
+    "fourier": "Fourier: a million points",
+    "structure": "Products by structure; `tiles` are the seconds that all entries would take",
+    "gpu": "One GPU",
+}
+SECTIONS = {"product": product_section, "solve": solve_section}
+ORDER = {
+    name: i
+    for i, name in enumerate(
+        ("product", "solve", "fourier", "structure", "gaussian_process", "convolution", "planning")
+    )
+}

@@ -1,16 +1,22 @@
 """Every check of scikit-learn for every estimator, except what scikit-learn's own twin fails at this version."""
 
 import pytest
+from sklearn.gaussian_process import GaussianProcessClassifier as TwinClassifier
 from sklearn.gaussian_process import GaussianProcessRegressor as TwinProcess
 from sklearn.kernel_ridge import KernelRidge as TwinRidge
-from sklearn.linear_model import RidgeClassifier, RidgeCV
+from sklearn.linear_model import PoissonRegressor, RidgeClassifier, RidgeCV
 from sklearn.utils.estimator_checks import check_estimator
 
 from mercer.learn import (
+    GaussianProcessClassifier,
     GaussianProcessRegressor,
     KernelRidge,
     KernelRidgeClassifier,
     KernelRidgeCV,
+    LaplaceGaussianProcess,
+    MultiTaskGaussianProcess,
+    SparseGaussianProcessClassifier,
+    SparseGaussianProcessRegressor,
     SplitConformal,
 )
 
@@ -22,6 +28,12 @@ PAIRS = [
     (KernelRidgeClassifier(), RidgeClassifier()),
     (SplitConformal(KernelRidge()), TwinRidge()),
     (GaussianProcessRegressor("RBF() + White(0.1)", optimizer=None), TwinProcess(optimizer=None)),
+    (GaussianProcessClassifier("2.0 * RBF()", optimizer=None), TwinClassifier(optimizer=None)),
+    (LaplaceGaussianProcess("RBF()", optimizer=None), TwinProcess(optimizer=None)),
+    (LaplaceGaussianProcess("RBF()", likelihood="poisson", optimizer=None), PoissonRegressor()),
+    (SparseGaussianProcessRegressor("RBF()", optimizer=None, n_inducing=10), TwinProcess(optimizer=None)),
+    (SparseGaussianProcessClassifier("RBF()", max_epochs=5, n_inducing=10), TwinClassifier(optimizer=None)),
+    (MultiTaskGaussianProcess("RBF()", optimizer=None), TwinProcess(optimizer=None)),
     pytest.param(
         GaussianProcessRegressor(),
         TwinProcess(),

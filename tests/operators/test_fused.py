@@ -3,11 +3,18 @@
 import pytest
 import torch
 
+from mercer import kernels
+from mercer.operators.angle import Angle
 from mercer.operators.expression import OPERATIONS, leaf, make
-from mercer.operators.gpu import Fused, fused_product, fused_pull, runs_fused, why_not_fused
+from mercer.operators.gpu import Fused, runs_fused, why_not_fused
+from mercer.operators.gpu.fused import _Prepared
 from mercer.operators.gpu.module import load
 from mercer.operators.gpu.printer import FORMS, print_triton
+from mercer.operators.logarithm import log_spec
+from mercer.operators.min_sum import MinSum
 from mercer.operators.operands import Identity, Operands
+from mercer.operators.planning import Request
+from mercer.operators.plans.tiles import TilesPlan
 from mercer.operators.product import reference_rows
 from mercer.operators.spec import Spec
 from mercer.operators.statistics import DotProduct, L1Distance, SquaredDistance, Statistic
@@ -130,6 +137,74 @@ def test_near_duplicates_of_a_rough_kernel_keep_their_digits():
     assert (got - expected).abs().max() < 3e-7
 
 
+def nearly_parallel(d):
+    """Unit vectors, and others that are 1e-4 radians away from them or from their opposite; the first ones are 0."""
+    generator = torch.Generator().manual_seed(d)
+    E = torch.randn(8, d, dtype=DOUBLE, generator=generator)
+    F = E / E.norm(dim=1, keepdim=True) + 1e-4 * torch.randn(8, d, dtype=DOUBLE, generator=generator) / d**0.5
+    E, F = ((A / A.norm(dim=1, keepdim=True)).float() for A in (E, F))
+    F[::2] *= -1.0
+    E[0] = F[0] = 0.0
+    return E, F
+
+
+@pytest.mark.parametrize("d", [3, 9, 17])  # columns in registers, columns in a loop, a GEMM of halves
+def test_angles_keep_their_digits_near_0_and_pi(d):
+    E, F = nearly_parallel(d)
+    for k, exact in ((S0 + 0.0, False), (3.141592653589793 - S0, True)):
+        operands = Operands(Spec((Angle(),), (k,)), (E,), (F,), (), (), ((),), ())
+        got = Fused(operands).product(torch.eye(8))
+        expected = torch.pi - definition(operands) if exact else definition(operands)
+        got = torch.pi - got.double() if exact else got.double()
+        assert (got - expected).abs().max() < 5e-7
+    near = (
+        Fused(Operands(Spec((Angle(),), (S0 + 0.0,)), (E,), (F,), (), (), ((),), ())).product(torch.eye(8)).diagonal()
+    )
+    assert near[0] == 0.0
+    torch.testing.assert_close(
+        near[1::2].double(), Angle().pairs(E[1::2].double(), F[1::2].double()), rtol=2e-6, atol=0.0
+    )
+
+
+@pytest.mark.parametrize(("d", "error"), [(3, 2e-6), (9, 2e-6), (17, 2e-3)])  # a GEMM leaves eps / sin
+def test_angles_of_nearly_parallel_points_pull_in_the_right_direction(d, error):
+    E, F = (A[1:] for A in nearly_parallel(d))
+    operands = Operands(Spec((Angle(),), (S0 + 0.0,)), (E,), (F,), (), (), ((),), ())
+    left, right = (A.double().requires_grad_(True) for A in (E, F))
+    for i in range(len(E)):
+        e, f = operands.left[0][i : i + 1], operands.rights[0][i : i + 1]
+        got = Fused(Operands(operands.spec, (e,), (f,), (), (), ((),), ())).pull(
+            torch.ones(1, 1), torch.ones(1, 1), (True, True)
+        )
+        expected = torch.autograd.grad(Angle().pairs(left[i], right[i]), (left, right))
+        for mine, theirs in zip(got, expected, strict=True):
+            assert (mine.double() - theirs[i]).norm() <= error * theirs[i].norm()
+
+
+def test_both_sides_of_a_tie_share_the_gradient():
+    E, F = torch.tensor([[1.0, 2.0], [3.0, 0.0]]), torch.tensor([[1.0, 1.0], [4.0, 0.0], [3.0, 2.0]])
+    leaves = [A.double().requires_grad_(True) for A in (E, F)]
+    u, v = torch.tensor([[1.0], [0.5]]), torch.tensor([[0.3], [0.7], [-2.0]])
+    spec = Spec((MinSum(),), (S0 * S0,))
+    K = definition(Operands(spec, (leaves[0],), (leaves[1],), (), (), ((),), ()))
+    expected = torch.autograd.grad((u.double() * (K @ v.double())).sum(), leaves)
+    got = Fused(Operands(spec, (E,), (F,), (), (), ((),), ())).pull(u, v, (True, True))
+    for mine, theirs in zip(got, expected, strict=True):
+        torch.testing.assert_close(mine.double(), theirs, rtol=1e-6, atol=1e-6)
+
+
+def test_logarithms_of_a_matern_kernel_are_right_where_it_is_0():
+    spec = log_spec(Spec((SquaredDistance(),), (make("matern", S0, value=2.5),)))
+    E, F = 60.0 * torch.rand(7, 3), 60.0 * torch.rand(5, 3)
+    operands = Operands(spec, (E,), (F,), (), (), ((),), ())
+    require_product(operands, torch.ones(5, 1), Fused(operands).product(torch.ones(5, 1)), factor=4.0)
+    leaves = [A.double().requires_grad_(True) for A in (E, F)]
+    K = definition(Operands(spec, (leaves[0],), (leaves[1],), (), (), ((),), ()))
+    got = Fused(operands).pull(torch.ones(7, 1), torch.ones(5, 1), (True, True))
+    for mine, theirs in zip(got, torch.autograd.grad(K.sum(), leaves), strict=True):
+        torch.testing.assert_close(mine.double(), theirs, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("scale", [1e-15, 1e15])
 def test_halves_of_numbers_of_any_size_keep_their_digits(scale):
     E, F = torch.randn(5, 17) * scale, torch.randn(6, 17) * scale
@@ -172,10 +247,7 @@ def test_empty_matrices_give_empty_or_zero_results():
 
 
 def test_tensors_of_the_cpu_stay_with_plain_tiles():
-    operands = problem(3, 4, 3)
-    assert not runs_fused(operands)
-    assert fused_product(operands, None, torch.ones(4, 1)) is None
-    assert fused_pull(operands, None, torch.ones(3, 1), torch.ones(4, 1), (True,) * 7) is None
+    assert not runs_fused(problem(3, 4, 3))
 
 
 def test_reasons_against_fusion():
@@ -186,6 +258,62 @@ def test_reasons_against_fusion():
     assert "Statistic" in why_not_fused(Spec((Statistic(),), (S0 + 0.0,)), torch.float32)
 
 
+def test_reasons_against_fusion_on_a_device(monkeypatch):
+    spec, cuda = Spec((SquaredDistance(),), (torch.exp(-S0),)), torch.device("cuda", 0)
+    assert "not on cpu" in why_not_fused(spec, torch.float32, torch.device("cpu"))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    assert "cuda:0 has 7.5" in why_not_fused.__wrapped__(spec, torch.float32, cuda)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    assert why_not_fused.__wrapped__(spec, torch.float32, cuda) is None
+    monkeypatch.setattr(torch.version, "hip", "6.0")
+    assert "ROCm" in why_not_fused.__wrapped__(spec, torch.float32, cuda)
+
+
+@pytest.mark.parametrize(
+    ("device", "nu", "words"),
+    [
+        ("cpu", 1.5, "in cache, nothing is stored"),
+        ("cuda", 1.5, "in one fused kernel, nothing is stored"),
+        ("cuda", 1.2, "tile by tile, nothing is stored; the op 'matern' has no fused form"),
+    ],
+)
+def test_the_plan_says_whether_the_fused_kernel_runs(device, nu, words, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    spec = Spec((SquaredDistance(),), (make("matern", S0, value=nu),))
+    request = Request(spec, (3,), (100, 50), torch.float32, symmetric=False, device=device)
+    assert words in TilesPlan().predict(request).reason
+
+
+KERNEL = kernels.RBF(0.9) + 0.2 * kernels.Linear()
+
+
+@pytest.mark.parametrize("batch", [(2,), (3, 2)])
+@pytest.mark.parametrize("sides", [1, 2])
+@pytest.mark.parametrize("kernel", [KERNEL, KERNEL.derivative([1, 0], [0, 0])], ids=["sum", "slope"])
+def test_a_batch_is_one_launch_and_equals_the_loop(kernel, sides, batch, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    points = [torch.randn(*batch, n, 2, dtype=DOUBLE, generator=generator) for n in (5, 4)[:sides]]
+    v = torch.randn(*batch, points[-1].shape[-2], 2, dtype=DOUBLE, generator=generator)
+    launches = []
+
+    def run():
+        leaves = [t.clone().requires_grad_(True) for t in (*points, v)]
+        K = kernel(*leaves[:-1]).with_plan("tiles")
+        product = K @ leaves[-1]
+        return K.symmetric, product.detach(), torch.autograd.grad(product.square().sum(), leaves)
+
+    symmetric, expected, slopes = run()
+    for module in ("pull", "plans.tiles"):
+        monkeypatch.setattr(f"mercer.operators.{module}.runs_fused", lambda operands: True)
+    launch = _Prepared.launch
+    monkeypatch.setattr(_Prepared, "launch", lambda *args: (launches.append(1), launch(*args)))
+    _, got, gradients = run()
+    torch.testing.assert_close(got, expected)
+    for mine, theirs in zip(gradients, slopes, strict=True):
+        torch.testing.assert_close(mine, theirs)
+    assert len(launches) == (3 if symmetric else 4)  # K v, K' u, the rows' gradient, the columns'
+
+
 def test_without_triton_the_reason_names_the_extra(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     spec = Spec((L1Distance(),), (torch.exp(-3.7 * S0),))
@@ -193,7 +321,7 @@ def test_without_triton_the_reason_names_the_extra(monkeypatch):
 
 
 def test_every_op_can_be_printed():
-    lowered_away = {"exp", "angle", "matern"}
+    lowered_away = {"exp"} | {name for name, operation in OPERATIONS.items() if operation.expand}
     assert set(OPERATIONS) - lowered_away == set(FORMS) | {"clamp"}
 
 

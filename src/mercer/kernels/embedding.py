@@ -105,8 +105,8 @@ class MeanEmbedding:
         if unbiased:
             own = K.diagonal().double()
             parts = zip(within, (own[:n], own[n:]), (self.weights.double(), u.double()), strict=True)
-            return torch.stack([_without_own(*part) for part in parts]).sum() - between
-        return within.sum() - between
+            return torch.as_tensor(torch.stack([_without_own(*part) for part in parts]).sum() - between)
+        return torch.as_tensor(within.sum() - between)
 
     @staticmethod
     def _product(values: Tensor, weights: Tensor) -> Tensor:

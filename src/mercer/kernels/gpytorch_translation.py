@@ -21,6 +21,7 @@ from mercer.kernels.gpytorch_kernels import GPyTorchKernel
 from mercer.kernels.linear import Linear
 from mercer.kernels.matern import Matern
 from mercer.kernels.parameters import DEFAULT_BOUNDS, Gamma, LogNormal, Parameter, Prior
+from mercer.kernels.periodic import Periodic
 from mercer.kernels.polynomial import Polynomial
 from mercer.kernels.rational_quadratic import RationalQuadratic
 from mercer.kernels.rbf import RBF
@@ -94,6 +95,9 @@ TRANSLATIONS: dict[str, Callable[[Any], Kernel]] = {
     "RQKernel": lambda k: RationalQuadratic(_scale(k), _value(k, "alpha", squeeze=-1)),
     "LinearKernel": lambda k: Linear(_one(_value(k, "variance", squeeze=-2, change=lambda v: v**-0.5))),
     "PolynomialKernel": lambda k: Polynomial(int(k.power), _value(k, "offset", squeeze=-1), 1.0),
+    "PeriodicKernel": lambda k: Periodic(
+        _one(_value(k, "lengthscale", squeeze=-2, change=torch.sqrt)), _one(_value(k, "period_length", squeeze=-2))
+    ),
     "ConstantKernel": lambda k: Constant(_value(k, "constant", squeeze=-1)),
     "SpectralMixtureKernel": _mixture,
     # a ScaleKernel takes over the active_dims of what it scales

@@ -12,6 +12,8 @@ from torch import Tensor
 from mercer.kernels.base import POSITIVE_VECTOR, Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Value
+from mercer.kernels.spectra import one_a_column
+from mercer.kernels.waves import Harmonics
 from mercer.operators.embed import Columns, Embed
 from mercer.operators.expression import Expression
 from mercer.operators.statistics import SquaredDistance
@@ -68,6 +70,11 @@ class Periodic(Kernel):
     def __init__(self, lengthscale: Value = 1.0, period: Value = 1.0) -> None:
         self.lengthscale, self.period = lengthscale, period
         self.check()
+
+    def spectrum(self, d: int) -> Harmonics:
+        """Multiples of the fundamental frequency."""
+        scales = (self.hyperparameter(name) for name in ("lengthscale", "period"))
+        return Harmonics(*(one_a_column(scale, d) for scale in scales))
 
     def trace(self, binder: Binder) -> list[Expression]:
         """exp(-s / 2) of the points on circles."""

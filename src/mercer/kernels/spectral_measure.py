@@ -76,11 +76,10 @@ class Atom:
 
 
 @dataclass(frozen=True)
-class Multiple:
-    """The spectrum of scale * kernel."""
+class Derived:
+    """Base of the spectra that are made of one other, and draw with the numbers that it needs."""
 
     inner: SpectralMeasure
-    scale: Tensor
 
     @property
     def d(self) -> int:
@@ -96,6 +95,13 @@ class Multiple:
     def n_uniforms(self) -> int:
         """Columns of the uniform matrix."""
         return self.inner.n_uniforms
+
+
+@dataclass(frozen=True)
+class Multiple(Derived):
+    """The spectrum of scale * kernel."""
+
+    scale: Tensor
 
     def density(self, omega: Tensor) -> Tensor:
         """The scaled density."""
@@ -191,22 +197,16 @@ class Convolution:
 
 
 @dataclass(frozen=True)
-class OfColumns:
+class OfColumns(Derived):
     """The spectrum of a kernel of some columns only: frequency 0 along the others."""
 
-    inner: SpectralMeasure
     columns: tuple[int, ...]
-    d: int
+    n_columns: int
 
     @property
-    def widths(self) -> tuple[int, ...]:
-        """Columns of the normal matrices."""
-        return self.inner.widths
-
-    @property
-    def n_uniforms(self) -> int:
-        """Columns of the uniform matrix."""
-        return self.inner.n_uniforms
+    def d(self) -> int:
+        """Columns of the points."""
+        return self.n_columns
 
     def density(self, omega: Tensor) -> Tensor:
         """That of the inner kernel, where it sees every column once."""

@@ -11,13 +11,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mercer.kernels.spectral_measure import Frequencies, SpectralMeasure
+from mercer.kernels.spectral_measure import Derived, Frequencies
 
-__all__ = ["Modulated", "PlaneWave"]
+__all__ = ["Harmonics", "Modulated", "PlaneWave"]
 
 
 @dataclass(frozen=True)
-class Modulated:
+class Modulated(Derived):
     """A kernel times ``prod_j cos(2 pi mu_j (x_j - y_j))``: its spectrum, moved by plus or minus mu along each column.
 
     Args:
@@ -25,18 +25,7 @@ class Modulated:
         moves: mu, ``(d,)``, in cycles per unit of the columns.
     """
 
-    inner: SpectralMeasure
     moves: Tensor
-
-    @property
-    def d(self) -> int:
-        """Columns of the points."""
-        return self.inner.d
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Columns of the normal matrices."""
-        return self.inner.widths
 
     @property
     def n_uniforms(self) -> int:
@@ -78,3 +67,44 @@ class PlaneWave:
         """One of the two; a cosine of a difference does not see the sign."""
         n = len(uniforms)
         return Frequencies((2.0 * math.pi / self.period.to(uniforms)).expand(n, -1), uniforms.new_ones(n))
+
+
+@dataclass(frozen=True)
+class Harmonics:
+    """A periodic kernel: whole multiples of ``2 pi / p`` along each column, with weights ``e^-a I_k(a)``, a = 1 / l^2.
+
+    ``lengthscale`` and ``period`` are ``(d,)``. Source: Abramowitz & Stegun (1964), eq. 9.6.34.
+    """
+
+    lengthscale: Tensor
+    period: Tensor
+    widths: ClassVar[tuple[int, ...]] = ()
+
+    @property
+    def d(self) -> int:
+        """Columns of the points."""
+        return len(self.period)
+
+    @property
+    def n_uniforms(self) -> int:
+        """One a column: which multiple."""
+        return self.d
+
+    def density(self, omega: Tensor) -> Tensor:
+        """There is none."""
+        raise TypeError("A periodic kernel has all its energy at multiples of 2 pi / period: it has no density.")
+
+    def frequencies(self, normals: Sequence[Tensor], uniforms: Tensor) -> Frequencies:
+        """Multiples drawn by their weights; the sign of one along a column matters where there are others."""
+        from scipy.special import ive
+
+        columns = []
+        for j, scale in enumerate(self.lengthscale.detach().tolist()):
+            a = scale**-2
+            most = int(10.0 + 10.0 * math.sqrt(a) + 2.0 * a / (1.0 + a))  # beyond, the weights are below 1e-16
+            order = torch.arange(-most, most + 1)
+            weights = torch.from_numpy(ive(order.abs().numpy(), a)).to(uniforms)
+            drawn = torch.searchsorted(weights.cumsum(0) / weights.sum(), uniforms[:, j].contiguous())
+            columns.append(order.to(uniforms)[drawn.clamp(max=2 * most)])
+        omega = 2.0 * math.pi * torch.stack(columns, 1) / self.period.to(uniforms)
+        return Frequencies(omega, uniforms.new_ones(len(uniforms)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from linear_operator import to_linear_operator
 from linear_operator.operators import ConstantDiagLinearOperator, DiagLinearOperator, LinearOperator
 from torch import Tensor
 
@@ -39,7 +40,10 @@ class SumOperator(Operator):
         return sum((term._diagonal() for term in self.terms[1:]), self.terms[0]._diagonal())
 
     def _getitem(self, row_index: Any, col_index: Any, *batch_indices: Any) -> LinearOperator:
-        return SumOperator(*(term._getitem(row_index, col_index, *batch_indices) for term in self.terms))
+        terms = [term._getitem(row_index, col_index, *batch_indices) for term in self.terms]
+        if not terms[0].shape.numel():  # linear_operator divides by the size of some
+            return to_linear_operator(torch.zeros(terms[0].shape, dtype=self.dtype, device=self.device))
+        return SumOperator(*terms)
 
     def _get_indices(self, row_index: Tensor, col_index: Tensor, *batch_indices: Tensor) -> Tensor:
         entries = [term._get_indices(row_index, col_index, *batch_indices) for term in self.terms]

@@ -144,7 +144,7 @@ def _apply(
     traced = torch._C._functorch.maybe_current_level() is not None or forward_ad._current_level >= 0
     if not (recorded or traced):  # binding the arguments of a Function takes 0.1 ms
         return _compute(u, kernel, geometry, method, spectrum)
-    y: Tensor = _Convolve.apply(u, kernel, geometry, method, spectrum)
+    y: Tensor = _Convolve.apply(u, kernel, geometry, method, spectrum)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -172,9 +172,9 @@ class _Convolve(Function):
         if ctx.needs_input_grad[0]:
             adjoint = None if spectrum is None else spectrum.adjoint
             reverse = _reversed(kernel, d) if adjoint is None else adjoint.kernel
-            du = _Convolve.apply(g, reverse, geometry.for_signal, method, adjoint).sum_to_size(u.shape)
+            du = _Convolve.apply(g, reverse, geometry.for_signal, method, adjoint).sum_to_size(u.shape)  # type: ignore[no-untyped-call]
         if ctx.needs_input_grad[1] and spectrum is None:
-            every = _Convolve.apply(g, _reversed(u, d), geometry.for_kernel, method, None)
+            every = _Convolve.apply(g, _reversed(u, d), geometry.for_kernel, method, None)  # type: ignore[no-untyped-call]
             dk = every.sum_to_size(kernel.shape)
         return du, dk, None, None, None
 
@@ -183,9 +183,9 @@ class _Convolve(Function):
         u, kernel = ctx.saved_tensors
         y = None
         if du is not None:
-            y = _Convolve.apply(du, kernel, ctx.geometry, ctx.method, ctx.spectrum)
+            y = _Convolve.apply(du, kernel, ctx.geometry, ctx.method, ctx.spectrum)  # type: ignore[no-untyped-call]
         if dk is not None:
-            term = _Convolve.apply(u, dk, ctx.geometry, ctx.method, None)
+            term = _Convolve.apply(u, dk, ctx.geometry, ctx.method, None)  # type: ignore[no-untyped-call]
             y = term if y is None else y + term
         return y
 
@@ -202,7 +202,7 @@ class _Convolve(Function):
             for t, at, b in zip(fronts, in_dims[:2], batches, strict=True)
         ]
         kept = spectrum if in_dims[1] is None else None
-        return _Convolve.apply(*padded, geometry, method, kept), 0
+        return _Convolve.apply(*padded, geometry, method, kept), 0  # type: ignore[no-untyped-call]
 
 
 def _compute(
@@ -258,7 +258,9 @@ def _by_torch(u: Tensor, kernel: Tensor, geometry: Geometry) -> Tensor:
     else:
         y = torch.fft.irfftn(torch.fft.rfftn(u, n, axes) * torch.fft.rfftn(kernel, n, axes), n, axes)
     into = [slice(w.start - s, w.stop - s) for w, s in zip(geometry.support, geometry.start, strict=True)]
-    out[(..., *into)] = y[(..., *geometry.support)]
+    window: tuple[Any, ...] = (..., *geometry.support)
+    place: tuple[Any, ...] = (..., *into)
+    out[place] = y[window]
     return out
 
 

@@ -152,8 +152,8 @@ def _load(part: Array, X: Array, plan: ConvolutionPlan) -> None:
     inner = part.shape[part.ndim - len(plan.transform) :]
     for axis, n in enumerate(inner[:-1]):  # what is padded along one axis is zero along the next ones too
         before = tuple(slice(0, k) for k in inner[:axis])
-        X[(..., *before, slice(n, None), *(slice(None),) * (len(inner) - axis - 1))] = 0
-    filled = X[(..., *(slice(0, n) for n in inner[:-1]), slice(None))]
+        X[_index(*before, slice(n, None), *(slice(None),) * (len(inner) - axis - 1))] = 0
+    filled = X[_index(*(slice(0, n) for n in inner[:-1]), slice(None))]
     n, m = inner[-1], X.shape[-1]
     if plan.is_complex:
         filled[..., :n] = part
@@ -174,14 +174,14 @@ def _forward(X: Array, filled: tuple[int, ...]) -> None:
     """Transform in place; rows that hold only padding are skipped."""
     d = len(filled)
     for axis in reversed(range(d)):
-        _fft(X[(..., *(slice(0, n) for n in filled[:axis]), *(slice(None),) * (d - axis))], axis - d, True)
+        _fft(X[_index(*(slice(0, n) for n in filled[:axis]), *(slice(None),) * (d - axis))], axis - d, True)
 
 
 def _backward(X: Array, geometry: Geometry) -> None:
     """Transform back in place, unscaled; rows outside the window are skipped."""
     d = len(geometry.signal)
     for axis in range(d):
-        _fft(X[(..., *geometry.support[:axis], *(slice(None),) * (d - axis))], axis - d, False)
+        _fft(X[_index(*geometry.support[:axis], *(slice(None),) * (d - axis))], axis - d, False)
 
 
 def _fft(X: Array, axis: int, forward: bool) -> None:
@@ -199,10 +199,9 @@ def _store(Z: Array, first: int, written: int, geometry: Geometry, plan: Convolu
     """Add block ``first:`` of the result to ``out``; positions from ``written`` on are new. Returns the next one."""
     m = plan.complex_shape[-1]
     outer = geometry.support[:-1]
-    Z = Z[(..., *outer, slice(None))]
-    out = out[
-        (..., *(slice(a.start - s, a.stop - s) for a, s in zip(outer, geometry.start, strict=False)), slice(None))
-    ]
+    Z = Z[_index(*outer, slice(None))]
+    shifted = (slice(a.start - s, a.stop - s) for a, s in zip(outer, geometry.start, strict=False))
+    out = out[_index(*shifted, slice(None))]
     halves = [(Z, first)]
     if not plan.is_complex:
         Z *= _twist(m, plan.complex_dtype)[1]
@@ -220,7 +219,12 @@ def _add(values: Array, at: int, written: int, geometry: Geometry, out: Array) -
         out[..., low - start : old - start] += values[..., low - at : old - at]
     if high > old:
         out[..., old - start : high - start] = values[..., old - at : high - at]
-    return max(written, high)
+    return int(max(written, high))
+
+
+def _index(*parts: Any) -> Any:
+    """An index of the last axes."""
+    return (..., *parts)
 
 
 def _direct(u: Array, kernel: Array, geometry: Geometry, out: Array) -> None:
@@ -233,10 +237,10 @@ def _direct(u: Array, kernel: Array, geometry: Geometry, out: Array) -> None:
             low, high = max(0, j - start), min(length, n + j - start)
             into.append(slice(low, max(low, high)))
             source.append(slice(low + start - j, max(low, high) + start - j))
-        k = kernel[(slice(None), *shift)][(..., *(None,) * len(shift))]
-        term = T[(..., *into)]
-        np.multiply(u[(..., *source)], k, out=term)
-        out[(..., *into)] += term
+        k = kernel[_index(*shift)][_index(*(None,) * len(shift))]
+        term = T[_index(*into)]
+        np.multiply(u[_index(*source)], k, out=term)
+        out[_index(*into)] += term
 
 
 def _row_blocks(P: int, Q: int, rows: int) -> Iterator[tuple[slice, slice]]:

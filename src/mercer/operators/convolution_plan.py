@@ -196,7 +196,7 @@ def convolution_plan(
     Raises:
         ValueError: a method that is unknown or does not apply.
 
-    >>> convolution_plan(65_536, 65_536, rows=128).name
+    >>> convolution_plan(4_096, 4_096, rows=128).name
     'whole'
     >>> convolution_plan(65_536, 3, rows=128).name
     'direct'

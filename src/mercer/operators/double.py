@@ -15,7 +15,10 @@ def in_double(A: Any) -> Any:
     if not getattr(A, "is_structured", False):
         return A.double()
     for tolerance in (_CLOSE, A.plan.error):
-        copy = A.double().with_plan(A.forced, tolerance=min(tolerance, 0.1))
+        try:
+            copy = A.double().with_plan(A.forced, tolerance=min(tolerance, 0.1))
+        except ValueError:  # the plan asked for does not reach it
+            continue
         if copy.is_structured:
             return copy
     return A.double()

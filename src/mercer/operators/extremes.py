@@ -76,8 +76,8 @@ def topk(K: KernelOperator, k: int, dim: int = -1, *, largest: bool = True, excl
     memory = 16 * n * k * parallel.n_workers()
     config.require_memory(memory, asked=f"K.topk({k}) of {n} x {m}", instead="Give a smaller k.")
     places = itertools.product(*(range(size) for size in K.batch_shape))
-    found = [_search(K._like(*(t[b] for t in K._args)), k, largest, exclude_self) for b in places]
-    values, indices = (torch.stack(parts).reshape(*K.batch_shape, n, k) for parts in zip(*found, strict=True))
+    each = [_search(K._like(*(t[b] for t in K._args)), k, largest, exclude_self) for b in places]
+    values, indices = (torch.stack(parts).reshape(*K.batch_shape, n, k) for parts in zip(*each, strict=True))
     return Extremes(values, indices)
 
 

@@ -247,8 +247,10 @@ def coding_rate(K_or_Z: Matrix, eps: float | None = None, noise: float | None = 
     if isinstance(K_or_Z, LinearOperator) or n == d:
         if noise is None:
             raise ValueError(f"coding_rate: for a kernel matrix ({n} x {d}) give noise; eps needs features (n, d).")
-        return 0.5 * (logdet_tensor(K_or_Z, noise=noise) - n * math.log(noise))
+        of_matrix: Tensor = 0.5 * (logdet_tensor(K_or_Z, noise=noise) - n * math.log(noise))
+        return of_matrix
     variance = n * eps**2 / d if eps is not None else given
     small = K_or_Z @ K_or_Z.mT if n < d else K_or_Z.mT @ K_or_Z
     eye = torch.eye(min(n, d), dtype=small.dtype, device=small.device)
-    return torch.linalg.cholesky(eye + small / variance).diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    root: Tensor = torch.linalg.cholesky(eye + small / variance)
+    return root.diagonal(dim1=-2, dim2=-1).log().sum(-1)

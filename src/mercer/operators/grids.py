@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Grid", "Lattice", "find_grid", "find_lattice"]
+from mercer.operators.remember import remembered
+
+__all__ = ["Grid", "Lattice", "find_grid", "find_lattice", "gather", "spread"]
 
 
 SAMPLE = 4096
@@ -37,6 +39,25 @@ class Grid:
         return len(self.places) == self.size == len(self.places.unique())
 
 
+def spread(v: Tensor, places: Tensor, size: int) -> Tensor:
+    """Values of points ``(n, t)`` at their places of a grid, ``(size, t)``; those of one place add up."""
+    if _in_order(places, size):
+        return v
+    return v.new_zeros(size, v.shape[1]).index_add(0, places, v)
+
+
+def gather(values: Tensor, places: Tensor) -> Tensor:
+    """Values of a grid ``(size, t)`` at points, ``(n, t)``."""
+    return values if _in_order(places, len(values)) else values[places]
+
+
+def _in_order(places: Tensor, size: int) -> bool:
+    """Whether the points are the grid in its own order; moving values takes longer than a small product."""
+    if len(places) != size:
+        return False
+    return remembered("in order", places, places, lambda: bool((places.diff() == 1).all()))
+
+
 @dataclass(frozen=True)
 class Lattice:
     """A grid of even steps that holds two sets of points.
@@ -63,6 +84,8 @@ def find_grid(X: Tensor, *, most: float = 2.0) -> Grid | None:
 
     Values must be equal to the last bit where they are meant to be equal, as those of a meshgrid are.
     """
+    if not len(X):
+        return None
     sample = _sample(X)
     if math.prod(len(column.unique()) for column in sample.unbind(-1)) > max(1.0, most * len(X)):
         return None  # seen on a few points, without sorting all
@@ -83,6 +106,8 @@ def find_lattice(X: Tensor, Y: Tensor, *, most: float = 8.0) -> Lattice | None:
     It may have gaps, up to ``most`` places a point. Round-off is 2 eps of the largest coordinate, counted from the
     middle: as much as a distance between such points is known to.
     """
+    if not len(X) or not len(Y):
+        return None
     both = torch.cat([X, Y]).to(torch.float64)
     both = both - (both.amax(0) + both.amin(0)) / 2.0
     eps = torch.finfo(X.dtype).eps

@@ -60,4 +60,5 @@ def run(work: Callable[[int, Callable[[], None]], Result], workers: int) -> list
 
 def _own_core() -> None:
     _inside.worker = True
+    torch.get_num_threads()  # torch sets the number of a new thread at its first question, over what was set before
     torch.set_num_threads(1)  # of this thread only

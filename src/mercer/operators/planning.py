@@ -101,8 +101,8 @@ class Request:
 
     @property
     def allowed_error(self) -> float:
-        """What a plan may leave out: the tolerance asked for, else round-off."""
-        return self.round_off() if self.tolerance is None else self.tolerance
+        """What a plan may leave out: the tolerance asked for, else round-off (1e-2 where that is everything)."""
+        return min(self.round_off(), 1e-2) if self.tolerance is None else self.tolerance
 
     def of_terms(self, terms: tuple[int, ...]) -> Request:
         """The same for some of the kernel's terms only."""

@@ -18,7 +18,7 @@ from torch.autograd import Function
 
 from mercer.operators.expression import Expression, evaluate, leaf
 from mercer.operators.operands import Identity, Operands, Structure
-from mercer.operators.pull import Cotangent, DenseCotangent, OuterCotangent, pull
+from mercer.operators.pull import DenseCotangent, OuterCotangent, pull
 from mercer.operators.tiles import Tiles
 
 BLOCK_ELEMENTS = 1 << 20  # pairs held at once by the twice differentiable path, in each of its few temporaries
@@ -27,8 +27,21 @@ BLOCK_ELEMENTS = 1 << 20  # pairs held at once by the twice differentiable path,
 class Forward(Protocol):
     """How a plan multiplies; see ``mercer.operators.plans``."""
 
+    def takes_batches(self, operands: Operands) -> bool:
+        """Whether ``product`` and ``pull`` take a batch, in one leading dimension of all tensors."""
+
     def product(self, operands: Operands, identity: Identity | None, v: Tensor, memory: dict[Any, Any]) -> Tensor:
         """K @ v for unbatched operands and v ``(m, t)``; ``memory`` lives as long as the operator."""
+
+    def pull(
+        self,
+        operands: Operands,
+        identity: Identity | None,
+        cotangent: OuterCotangent,
+        wanted: tuple[bool, ...],
+        memory: dict[Any, Any],
+    ) -> tuple[Tensor | None, ...]:
+        """The gradient of ``sum(u * (K v))`` in each of ``operands.flat()``; None where unwanted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,12 +92,14 @@ class KernelProduct(Function):
         assert call.forward is not None
         if not batch:
             return call.forward.product(operands.select(0), call.identity, flat_v[0], call.memory)
+        n, t = operands.shape[0], v.shape[-1]
+        if call.forward.takes_batches(operands):
+            return call.forward.product(operands, call.identity, flat_v, call.memory).reshape(*batch, n, t)
         results = [
             call.forward.product(operands.select(b), call.identity, flat_v[b], call.memory.setdefault(b, {}))
             for b in range(len(flat_v))
         ]
-        n = operands.shape[0]
-        return torch.stack(results).reshape(*batch, n, v.shape[-1]) if results else v.new_zeros(*batch, n, v.shape[-1])
+        return torch.stack(results).reshape(*batch, n, t) if results else v.new_zeros(*batch, n, t)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -159,12 +174,19 @@ class KernelGradient(Function):
         dims = tensors[0].dim() - 2
         flat, batch = _flatten_batch(tensors, [t.dim() - dims for t in tensors])
         cotangents, operands = flat[:count], call.structure.build(flat[count:])
+        if batch and count == 2 and call.forward is not None and call.forward.takes_batches(operands):
+            outer = OuterCotangent(cotangents[0], cotangents[1])
+            grads = call.forward.pull(operands, call.identity, outer, wanted, call.memory)
+            return tuple(g.reshape(batch + g.shape[1:]) for g in grads if g is not None)
         stacked: list[list[Tensor]] = []
         for b in range(batch.numel()):
-            cotangent: Cotangent = (
-                OuterCotangent(cotangents[0][b], cotangents[1][b]) if count == 2 else DenseCotangent(cotangents[0][b])
-            )
-            grads = pull(operands.select(b), cotangent, wanted, call.identity)
+            matrix = operands.select(b)
+            if count == 2 and call.forward is not None:
+                memory = call.memory.setdefault(b, {}) if len(batch) else call.memory
+                outer = OuterCotangent(cotangents[0][b], cotangents[1][b])
+                grads = call.forward.pull(matrix, call.identity, outer, wanted, memory)
+            else:
+                grads = pull(matrix, DenseCotangent(cotangents[0][b]), wanted, call.identity)
             stacked.append([g for g in grads if g is not None])
         return tuple(torch.stack(g).reshape(batch + g[0].shape) for g in zip(*stacked, strict=True))
 

@@ -128,7 +128,7 @@ class _LogSumExp(torch.autograd.Function):
         return result
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:
         v, result, *tensors = ctx.saved_tensors
         wanted = tuple(ctx.needs_input_grad[4:])

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from mercer.operators import parallel
 from mercer.operators.expression import Expression
-from mercer.operators.gpu import Fused, runs_fused
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.program import Program
 from mercer.operators.statistics import Panels
@@ -78,7 +77,6 @@ class Tiles:
         ]
         beside = sum(spec.statistics[g].bytes_per_pair for g in self.program.used)
         self.rows, self.columns = tile or tile_shape(self.program.n_buffers, operands.like, beside)
-        self._fused = Fused(operands, identity) if runs_fused(operands) and roots == (spec.total,) else None
         self._coincident = identity.pairs() if identity is not None and self._exact else None
 
     @property
@@ -125,8 +123,6 @@ class Tiles:
 
     def product(self, v: Tensor) -> Tensor:
         """K @ v for v ``(m, t)``, without ``delta``."""
-        if self._fused is not None:
-            return self._fused.product(v)
         workers, symmetric = self.workers, self.operands.symmetric
 
         # Right-hand sides lie in rows: a GEMM with 2 to 15 columns is 3 to 6 times slower than with as many rows.

@@ -45,14 +45,11 @@ def _products(subject: KernelSubject, case: Case, *, exact_plans_only: bool) -> 
         if greatest * (case.n + case.m) > 0.01 * torch.finfo(case.dtype).max:
             raise NotApplicable(f"the values pass the largest {case.dtype}")
         v = subject.rhs(case, K.shape[1])
-        stated = K.with_plan("tiles").plan.error
-        for plan in _EXACT if exact_plans_only else subject.plans(K):
-            chosen = K.with_plan(plan)
-            # a plan that approximates says so in its error
-            allowed = max(compare.bound, chosen.plan.error) if chosen.plan.error > 1.01 * stated else compare.bound
+        by_plans = ((p, K.with_plan(p), 0.0) for p in _EXACT) if exact_plans_only else subject.by_plans(K)
+        for plan, chosen, tolerance in by_plans:
             result = chosen @ v
             yield claim(f"{name} @ v by plan {plan!r} is {case.dtype}, not {result.dtype}", result.dtype == v.dtype)
-            yield compare(f"{name} @ v by plan {plan!r}", result, v, allowed)
+            yield compare(f"{name} @ v by plan {plan!r}", result, v, compare.bound + tolerance)
         if not exact_plans_only:
             yield compare(f"{name}.to_dense()", K.to_dense(), torch.eye(K.shape[1], dtype=case.dtype))
 

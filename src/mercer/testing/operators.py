@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -96,7 +97,7 @@ class OperatorSubject:
 
 def tolerance(dtype: torch.dtype, m: int) -> float:
     """Round-off of a sum of ``m`` products."""
-    return 16.0 * torch.finfo(dtype).eps * float(max(1, m)) ** 0.5
+    return 16.0 * torch.finfo(dtype).eps * math.sqrt(max(1, m))
 
 
 def _product(what: str, actual: Tensor, A: Tensor, v: Tensor) -> Finding:

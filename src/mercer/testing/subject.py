@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mercer.arrays import as_tensor
-from mercer.errors import ShapeError
+from mercer.errors import MissingExtra, ShapeError
 from mercer.kernels import Kernel, to_text
 from mercer.kernels.binder import Ones
 from mercer.operators import KernelOperator
@@ -25,6 +25,8 @@ Array = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int, int], Any]
 TRIED_DIMS = (1, 2, 3, 5, 17)  # odd on purpose: no size fills a vector register
 SHOWN = 12  # numbers up to which a reproducer prints the points
+TOLERANCE = 1e-3
+ENOUGH = 1000  # entries
 PAIRS = 2000  # entries that are computed one by one where there is no definition
 ROUND_OFF = 1e-12  # of float64 GEMMs on a few points, in units of the largest entry
 NEGLIGIBLE = 1e-30  # exponents end at -80, so what should be smaller may be as large as this
@@ -138,16 +140,20 @@ class KernelSubject:
         """k(X) or k(X, Y)."""
         return self.kernel(X.shape[-1])(X, Y, plan=plan)
 
-    def plans(self, K: KernelOperator) -> list[str]:
-        """The names of the plans that apply to K."""
-        found = []
-        for name in PLANS:
-            try:
-                K.with_plan(name)
-                found.append(name)
-            except ValueError:
+    def by_plans(self, K: KernelOperator) -> Iterator[tuple[str, KernelOperator, float]]:
+        """K by every plan that applies: its name, the matrix, and the error that was asked for (0: round-off).
+
+        Plans that approximate are asked for :data:`TOLERANCE`, where there are entries enough to tell it from luck.
+        """
+        for name, algorithm in PLANS.items():
+            if algorithm.approximates and K.shape.numel() < ENOUGH:
                 continue
-        return found
+            tolerance = TOLERANCE if algorithm.approximates else None
+            try:
+                chosen = K.with_plan(name, tolerance=tolerance)
+            except (ValueError, MissingExtra):
+                continue
+            yield name, chosen, tolerance or 0.0
 
     def exact(self, X: Tensor, Y: Tensor | None = None, rows: Tensor | None = None) -> Array:
         """Some rows (None: all) of k(X) or k(X, Y) by the definition, in float64."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mercer.operators.gpu.accumulator import Accumulator
 from mercer.operators.gpu.forward import LARGEST_CHUNK, UNROLLED, UNROLLED_DOUBLE
-from mercer.operators.gpu.panels import Accumulator
 from mercer.operators.gpu.source import Tile, kernel_source
 
 

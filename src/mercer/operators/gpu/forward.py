@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mercer.operators.gpu.panels import Accumulator
+from mercer.operators.gpu.accumulator import Accumulator
 from mercer.operators.gpu.source import Tile, kernel_source
 
 # A column of v costs a multiply-add a pair; 16 of them as three TF32 products cost about as much as 5.

@@ -14,11 +14,13 @@ from torch import Tensor
 
 from mercer.operators.expression import Expression, derivatives, leaf, substitute
 from mercer.operators.gpu.backward import Targets, backward_source, padded_to
+from mercer.operators.gpu.column_panel import FORMS
 from mercer.operators.gpu.forward import chunk_of, forward_source
 from mercer.operators.gpu.module import load
-from mercer.operators.gpu.panels import Panel, SplitPanel, make_panel, unsupported
+from mercer.operators.gpu.panels import Panel, make_panel, unsupported
 from mercer.operators.gpu.printer import print_triton, unprintable
 from mercer.operators.gpu.source import BLOCK, SYMMETRIC, Tile
+from mercer.operators.gpu.split_panel import SplitPanel
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.spec import Spec
 
@@ -26,8 +28,13 @@ DTYPES = {torch.float32: "tl.float32", torch.float64: "tl.float64"}
 
 
 @lru_cache(maxsize=256)
-def why_not_fused(spec: Spec, dtype: torch.dtype) -> str | None:
-    """None if a kernel has a fused form, else the reason; the device is not asked."""
+def why_not_fused(spec: Spec, dtype: torch.dtype, device: torch.device | None = None) -> str | None:
+    """None if a kernel has a fused form, and it runs on ``device`` if one is given; else the reason.
+
+    Fused kernels run on CUDA from compute capability 8.0 on.
+    """
+    if device is not None and device.type != "cuda":
+        return f"fused kernels run on CUDA, not on {device.type}"
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed: pip install 'mercer[gpu]'"
     if dtype not in DTYPES:
@@ -36,15 +43,21 @@ def why_not_fused(spec: Spec, dtype: torch.dtype) -> str | None:
     if name is not None:
         return f"the statistic {name} has no fused form, so tiles are plain torch"
     op = unprintable((spec.total,))
-    return None if op is None else f"the op {op!r} has no fused form, so tiles are plain torch"
+    if op is not None:
+        return f"the op {op!r} has no fused form, so tiles are plain torch"
+    if device is None:
+        return None
+    if torch.version.hip is not None:
+        return "fused kernels have not been tried on ROCm, so tiles are plain torch"
+    major, minor = torch.cuda.get_device_capability(device)
+    if major >= 8:
+        return None
+    return f"fused kernels need compute capability 8.0, and {device} has {major}.{minor}, so tiles are plain torch"
 
 
 def runs_fused(operands: Operands) -> bool:
-    """Whether products with these operands go through a fused kernel: on CUDA from compute capability 8.0 on."""
-    like = operands.like
-    if like.device.type != "cuda" or torch.version.hip is not None:
-        return False
-    return torch.cuda.get_device_capability(like.device) >= (8, 0) and why_not_fused(operands.spec, like.dtype) is None
+    """Whether products with these operands go through a fused kernel."""
+    return why_not_fused(operands.spec, operands.like.dtype, operands.like.device) is None
 
 
 class Fused:
@@ -138,18 +151,6 @@ class Fused:
             thetas[k].copy_(total)  # type: ignore[union-attr]
 
 
-def fused_product(operands: Operands, identity: Identity | None, v: Tensor) -> Tensor | None:
-    """K @ v by a fused kernel, for operands and v of any common batch shape; None where it does not run fused."""
-    return Fused(operands, identity).product(v) if runs_fused(operands) else None
-
-
-def fused_pull(
-    operands: Operands, identity: Identity | None, u: Tensor, v: Tensor, wanted: Sequence[bool]
-) -> tuple[Tensor | None, ...] | None:
-    """The gradient of sum(u * (K @ v)) in ``operands.flat()``, of any batch; None where it does not run fused."""
-    return Fused(operands, identity).pull(u, v, wanted) if runs_fused(operands) else None
-
-
 @dataclass(frozen=True)
 class _Prepared:
     """A tile's source and the tensors of its arguments."""
@@ -221,7 +222,7 @@ def _in_rows(v: Tensor, length: int, multiple: int) -> Tensor:
 
 
 def tile_shape(panels: Sequence[Panel], dtype: str, *, pulled: bool) -> tuple[int, int]:
-    """Rows and columns of a tile: the largest that ptxas 12.9 compiles for compute capability 9.0 without spilling."""
+    """Rows and columns of a tile: the largest tried with which a float32 Gaussian spills nothing on an H100."""
     if dtype == "tl.float64":
         return 32, 32
     if any(isinstance(panel, SplitPanel) for panel in panels):
@@ -230,7 +231,10 @@ def tile_shape(panels: Sequence[Panel], dtype: str, *, pulled: bool) -> tuple[in
 
 
 def _exchange_sides(spec: Spec) -> Expression:
-    """The kernel with x and y exchanged."""
+    """The kernel with x and y exchanged, for :meth:`Operands.transposed`, which turns the sign of ``side`` around."""
     count = range(len(spec.row_values))
     swap = {leaf("row", g): leaf("column", g) for g in count} | {leaf("column", g): leaf("row", g) for g in count}
-    return substitute((spec.total,), swap)[0]
+    odd = [leaf("statistic", g) for g, statistic in enumerate(spec.statistics) if FORMS[type(statistic)].odd]
+    if spec.side is not None:
+        odd.append(leaf("theta", spec.side))
+    return substitute((spec.total,), swap | {x: -x for x in odd})[0]

@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import indent
 
-from mercer.operators.gpu.panels import Accumulator, Panel, SplitPanel
+from mercer.operators.gpu.accumulator import Accumulator
+from mercer.operators.gpu.panels import Panel
 from mercer.operators.gpu.printer import Printed
+from mercer.operators.gpu.split_panel import SplitPanel
 
 TILES_A_SUM = 64
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mercer.operators.planning import Plan, Request
 from mercer.operators.plans.algorithm import Algorithm
 from mercer.operators.plans.dense import DensePlan
+from mercer.operators.plans.fourier import FourierPlan
 from mercer.operators.plans.kronecker import KroneckerPlan
 from mercer.operators.plans.lowrank import LowRankPlan
 from mercer.operators.plans.mixed import MixedPlan
@@ -15,11 +16,19 @@ from mercer.operators.plans.toeplitz import ToeplitzPlan
 __all__ = ["PLANS", "Algorithm", "choose"]
 
 PLANS: dict[str, Algorithm] = {
-    plan.name: plan for plan in (DensePlan(), TilesPlan(), LowRankPlan(), KroneckerPlan(), ToeplitzPlan(), SparsePlan())
+    plan.name: plan
+    for plan in (
+        DensePlan(),
+        TilesPlan(),
+        LowRankPlan(),
+        KroneckerPlan(),
+        ToeplitzPlan(),
+        SparsePlan(),
+        FourierPlan(),
+    )
 }
 PLANS["mixed"] = MixedPlan(PLANS)
 
-SMALL = 1 << 20  # entries up to which a look for structure costs more than the product
 LITTLE = 64 * 10**6  # bytes that a product may take without being asked
 DEAR = 4.0  # times faster than tiles a store of more has to be: entries that cost a lot, as Bessel functions do
 
@@ -29,22 +38,20 @@ def choose(request: Request, forced: str | None = None) -> tuple[Algorithm, Plan
 
     Raises:
         ValueError: an unknown name, or a plan that does not apply here, with the reason.
+        MissingExtra: the plan asked for needs a package that is not installed.
     """
     if forced is not None:
         if forced not in PLANS:
             raise ValueError(f"There is no plan {forced!r}. Choose one of: {', '.join(PLANS)}.")
+        PLANS[forced].require()
         why_not = PLANS[forced].applies(request)
         if why_not is not None:
             raise ValueError(f"plan={forced!r} does not apply: {why_not}")
         plan = PLANS[forced].predict(request)
         return PLANS[forced], Plan(plan.name, f"asked for; {plan.reason}", plan.seconds, plan.memory, plan.error)
     stored = request.entries * request.itemsize
-    small = request.entries <= SMALL
-    able = [
-        algorithm
-        for algorithm in PLANS.values()
-        if not (small and algorithm.structured) and algorithm.applies(request) is None
-    ]
+    large = [algorithm for algorithm in PLANS.values() if request.entries >= algorithm.least_entries]
+    able = [algorithm for algorithm in large if algorithm.applies(request) is None]
     plans = {algorithm.name: (algorithm, algorithm.predict(request)) for algorithm in able}
     if "dense" in plans and stored > LITTLE and plans["tiles"][1].seconds < DEAR * plans["dense"][1].seconds:
         del plans["dense"]

@@ -9,6 +9,7 @@ from torch import Tensor
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.planning import Plan, Request
 from mercer.operators.product import Call, KernelProduct
+from mercer.operators.pull import OuterCotangent, pull
 
 if TYPE_CHECKING:
     from mercer.operators.direct_solution import DirectSolution
@@ -23,10 +24,17 @@ class Algorithm:
     Attributes:
         name: what users write, ``plan="tiles"``.
         structured: whether it uses more than the entries (grids, spectra, ranks), so that its cost is not ``n * m``.
+        approximates: whether its error depends on the tolerance asked for.
+        least_entries: below, the planner does not consider it: looking for its structure costs more than the product.
     """
 
     name: ClassVar[str]
     structured: ClassVar[bool] = True
+    approximates: ClassVar[bool] = False
+    least_entries: ClassVar[int] = (1 << 20) + 1
+
+    def require(self) -> None:
+        """Raise MissingExtra where it needs a package that is not installed."""
 
     def applies(self, request: Request) -> str | None:
         """None if it can do what is asked, else why not, as a sentence with what to do."""
@@ -54,10 +62,26 @@ class EntryAlgorithm(Algorithm):
     """A plan that works with the entries of K: detached operands in, recomputed gradients by tiles out."""
 
     structured = False
+    least_entries = 0
+
+    def takes_batches(self, operands: Operands) -> bool:
+        """Whether ``product`` and ``pull`` take a batch, in one leading dimension of all tensors."""
+        return False
 
     def product(self, operands: Operands, identity: Identity | None, v: Tensor, memory: dict[Any, Any]) -> Tensor:
         """K @ v for unbatched, detached operands and v ``(m, t)``."""
         raise NotImplementedError
+
+    def pull(
+        self,
+        operands: Operands,
+        identity: Identity | None,
+        cotangent: OuterCotangent,
+        wanted: tuple[bool, ...],
+        memory: dict[Any, Any],
+    ) -> tuple[Tensor | None, ...]:
+        """The gradient of a product in each of ``operands.flat()``, recomputed by tiles."""
+        return pull(operands, cotangent, wanted, identity)
 
     def multiply(self, K: KernelOperator, operands: Operands, v: Tensor, memory: dict[Any, Any]) -> Tensor:
         """The product as an autograd function whose gradient is recomputed, never remembered."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mercer.operators.factors import number_value
-from mercer.operators.grids import Grid, find_grid
+from mercer.operators.grids import Grid, find_grid, gather, spread
 from mercer.operators.kronecker import multiply_modes
 from mercer.operators.kronecker_solution import KroneckerSolution
 from mercer.operators.operands import Operands
@@ -77,8 +77,8 @@ class KroneckerPlan(Algorithm):
     def multiply(self, K: KernelOperator, operands: Operands, v: Tensor, memory: dict[Any, Any]) -> Tensor:
         """Scatter to the grid, one product an axis, gather."""
         grids, factors = prepare(K.to(v.dtype), memory)
-        on_grid = v.new_zeros(grids.others.size, v.shape[1]).index_add(0, grids.others.places, v)
-        return multiply_modes(factors, on_grid)[grids.rows.places] * number_value(operands)
+        product = multiply_modes(factors, spread(v, grids.others.places, grids.others.size))
+        return gather(product, grids.rows.places) * number_value(operands)
 
     def direct(self, K: KernelOperator, memory: dict[Any, Any]) -> KroneckerSolution | None:
         """By the factors' eigenvalues, where the grid is full."""

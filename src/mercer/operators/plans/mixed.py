@@ -69,12 +69,15 @@ class MixedPlan(Algorithm):
         # every group may use up its share of the error
         allowed = replace(request, tolerance=request.allowed_error / len(request.spec.terms))
         entries = [a for a in self._plans.values() if not a.structured and a.applies(request) is None]
+        # asked for by name, it looks even where that costs more than the product, but not where it costs a second
+        reach = max(request.entries, Algorithm.least_entries)
+        structured = [a for a in self._plans.values() if a.structured and a is not self and a.least_entries <= reach]
         chosen: dict[str, list[int]] = {}
         for i, term in enumerate(request.spec.smooth_terms):
             if term.is_constant and term.number == 0.0:
                 continue
             alone = allowed.of_terms((i,))
-            able = [a for a in self._plans.values() if a.structured and a is not self and a.applies(alone) is None]
+            able = [a for a in structured if a.applies(alone) is None]
             best = min(able, key=lambda a: a.predict(alone).seconds, default=None)
             slow = min(a.predict(alone).seconds for a in entries)
             pays = best is not None and best.predict(alone).seconds < slow + WORTH_SECONDS

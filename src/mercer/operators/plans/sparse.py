@@ -32,7 +32,7 @@ class SparsePlan(Algorithm):
         K = request.operator
         if K is None or request.batch != 1 or len(K.batch_shape):
             return "it works for one matrix with its points, not for a batch. Use plan='tiles'."
-        if find_support(K.spec, K.operands().numbers()) is None:
+        if not K.X.shape[-1] or find_support(K.spec, K.operands().numbers()) is None:
             return "the kernel is nowhere exactly 0: every term needs a factor Wendland(...), all of the same columns."
         count = _count(K)
         if count * BYTES > config.memory_budget():

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mercer.operators.expression import postorder
+from mercer.operators.gpu import Fused, runs_fused, why_not_fused
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.planning import Plan, Request
 from mercer.operators.plans.algorithm import EntryAlgorithm
@@ -41,16 +43,31 @@ class TilesPlan(EntryAlgorithm):
         memory = (1 << 22) + sum(request.shape) * (sum(request.widths) + request.columns) * request.itemsize
         return Plan(
             self.name,
-            "entries are recomputed in cache, nothing is stored",
+            _reason(request),
             per_product * request.products,
             memory,
             request.round_off(),
         )
 
+    def takes_batches(self, operands: Operands) -> bool:
+        """A fused kernel does a batch in one launch."""
+        return runs_fused(operands)
+
     def product(self, operands: Operands, identity: Identity | None, v: Tensor, memory: dict[Any, Any]) -> Tensor:
-        """One pass over the tiles; panels and program are kept for the next product."""
-        tiles = memory.get("tiles")
+        """One pass over the tiles; what was prepared for it is kept for the next product."""
+        tiles: Fused | Tiles | None = memory.get("tiles")
         if tiles is None:
-            tiles = memory["tiles"] = Tiles(operands, identity=identity)
-        result: Tensor = tiles.product(v)
-        return result
+            tiles = Fused(operands, identity) if runs_fused(operands) else Tiles(operands, identity=identity)
+            memory["tiles"] = tiles
+        return tiles.product(v)
+
+
+def _reason(request: Request) -> str:
+    """Where the entries are recomputed; on CUDA, whether by the fused kernel, and if not why."""
+    device = torch.device(request.device)
+    if device.type != "cuda":
+        return "entries are recomputed in cache, nothing is stored"
+    why_not = why_not_fused(request.spec, request.dtype, device)
+    if why_not is None:
+        return "entries are recomputed in one fused kernel, nothing is stored"
+    return f"entries are recomputed tile by tile, nothing is stored; {why_not}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mercer.operators.grids import Lattice, find_lattice
+from mercer.operators.grids import Lattice, find_lattice, gather, spread
 from mercer.operators.operands import Operands
 from mercer.operators.planning import Plan, Request
 from mercer.operators.plans.algorithm import Algorithm
@@ -67,9 +67,8 @@ class ToeplitzPlan(Algorithm):
         if "toeplitz" not in memory:
             table = kernel_table(K, lattice).to(v.dtype)
             memory["toeplitz"] = ToeplitzOperator(table, rows=lattice.shape, columns=lattice.shape)
-        spread = v.new_zeros(lattice.size, v.shape[1]).index_add(0, lattice.columns, v)
-        product: Tensor = memory["toeplitz"] @ spread
-        return product[lattice.rows]
+        product: Tensor = memory["toeplitz"] @ spread(v, lattice.columns, lattice.size)
+        return gather(product, lattice.rows)
 
 
 def kernel_table(K: KernelOperator, lattice: Lattice) -> Tensor:

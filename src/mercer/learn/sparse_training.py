@@ -1,0 +1,119 @@
+"""The training loop of a sparse Gaussian process: natural gradients for q, Adam for everything else, in minibatches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mercer.kernels import Kernel
+from mercer.learn.covariance import MercerCovariance, log_prior
+from mercer.learn.variational import Expected, Variational, whiten
+from mercer.progress import track
+
+__all__ = ["SparseState", "train"]
+
+
+@dataclass
+class SparseState:
+    """All that a sparse Gaussian process has learnt, and where its optimiser stands.
+
+    Attributes:
+        covariance: the kernel's structure; its values are those of ``log_values``.
+        log_values: of the kernel, ``(p,)``.
+        log_parameters: of the likelihood.
+        Z: inducing points, ``(M, d)``.
+        q: over inducing values.
+        expected: makes the expected log density of given rows from the likelihood's logarithms.
+        adam: None where only q is learnt.
+    """
+
+    covariance: MercerCovariance
+    log_values: Tensor
+    log_parameters: Tensor
+    Z: Tensor
+    q: Variational
+    expected: Callable[[Tensor, Tensor], Expected]
+    adam: torch.optim.Adam | None = None
+    bounds: tuple[Tensor, Tensor] = field(default_factory=lambda: (torch.empty(0), torch.empty(0)))
+
+    def kernel(self) -> Kernel:
+        """At the current values, with their graph."""
+        return self.covariance.with_tensor(self.log_values) if len(self.log_values) else self.covariance.own
+
+    def bound(self, X: Tensor, y: Tensor, n: int) -> Tensor:
+        """The evidence lower bound for n rows, estimated from these; differentiable."""
+        A, left = whiten(self.kernel(), self.Z, X)
+        mean, variance = self.q.moments(A, left)
+        return n / len(y) * self.expected(y, self.log_parameters)(mean, variance).sum() - self.q.divergence()
+
+    def step(self, X: Tensor, y: Tensor, n: int, rate: float) -> float:
+        """One minibatch; the estimate of the bound."""
+        kernel = self.kernel()
+        A, left = whiten(kernel, self.Z, X)
+        expected = self.expected(y, self.log_parameters)
+        with torch.no_grad():
+            self.q = self.q.step(A, left, self.expected(y, self.log_parameters.detach()), weight=n / len(y), rate=rate)
+        mean, variance = self.q.moments(A, left)
+        value = n / len(y) * expected(mean, variance).sum() - self.q.divergence()
+        if self.adam is not None:
+            prior = log_prior(kernel)
+            loss = -(value if prior is None else value + prior.to(value.device)) / n
+            self.adam.zero_grad()
+            loss.backward()
+            self.adam.step()
+            low, high = self.bounds
+            with torch.no_grad():
+                self.log_values.clamp_(low, high)
+        return float(value.detach())
+
+
+def train(
+    state: SparseState,
+    X: Tensor,
+    y: Tensor,
+    *,
+    n: int,
+    batch_size: int,
+    max_epochs: int,
+    rate: float,
+    tol: float,
+    patience: int,
+    rng: np.random.RandomState,
+) -> list[float]:
+    """Passes over the rows in random order, until the bound of an epoch has not grown for ``patience`` of them.
+
+    Args:
+        state: changed in place.
+        n: rows that the data stand for.
+        tol: the growth that counts, per row.
+
+    Returns:
+        The mean estimate of the bound of each epoch.
+    """
+    bounds: list[float] = []
+    best, waited = -np.inf, 0
+    steps = max_epochs * -(-len(y) // batch_size)
+    with track(steps, description="sparse GP") as progress:
+        for _ in range(max_epochs):
+            values = []
+            for rows in _batches(len(y), batch_size, rng):
+                index = torch.from_numpy(rows).to(X.device)
+                values.append(state.step(X[index].to(torch.float64), y[index], n, rate))
+                progress.advance(note=f"bound {values[-1]:.4g}")
+            bounds.append(float(np.mean(values)))
+            waited = 0 if bounds[-1] > best + tol * n else waited + 1
+            best = max(best, bounds[-1])
+            if waited >= patience:
+                break
+    return bounds
+
+
+def _batches(n: int, size: int, rng: np.random.RandomState) -> Iterator[Any]:
+    order = rng.permutation(n)
+    for start in range(0, n, size):
+        yield order[start : start + size]
