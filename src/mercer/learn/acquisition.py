@@ -12,7 +12,7 @@ from mercer.kernels import Kernel
 
 __all__ = ["Surrogate", "log_expected_improvement"]
 
-_FAR = -1.0 / math.sqrt(torch.finfo(torch.float64).eps)  # below, the expansion at infinity is exact to round-off
+_FAR = -1e3  # on both sides the error is below 1e-9: 2e-16 z^2 above, 15 / z^4 of the expansion at infinity below
 
 
 def log_expected_improvement(mean: Tensor, std: Tensor, best: float) -> Tensor:
@@ -42,7 +42,7 @@ def log_expected_improvement(mean: Tensor, std: Tensor, best: float) -> Tensor:
     ratio = torch.special.erfcx(-b / math.sqrt(2.0)) * b.abs() * math.sqrt(0.5 * math.pi)
     tail = -0.5 * b * b - half_log + torch.log1p(-ratio)
     c = torch.where(near | middle, -1e9, z)
-    farthest = -0.5 * c * c - half_log - 2.0 * torch.log(-c)
+    farthest = -0.5 * c * c - half_log - 2.0 * torch.log(-c) + torch.log1p(-3.0 / (c * c))
     return torch.where(near, direct, torch.where(middle, tail, farthest)) + std.log()
 
 

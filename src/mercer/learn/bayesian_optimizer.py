@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import torch
 from scipy.optimize import minimize
+from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from mercer.errors import FileFormatError
@@ -179,8 +181,10 @@ class BayesianOptimizer:
             known = None if self.noise is None else max(self.noise / self._scale**2, 1e-8)
             noise = Parameter(1e-4 if known is None else known, bounds=(1e-8, 1.0), frozen=known is not None)
             kernel = Matern(lengthscale, nu=2.5) * Parameter(1.0, bounds=(0.05, 50.0)) + White(noise)
-            model = GaussianProcessRegressor(kernel, random_state=0)
-            learnt = model.fit(X, values).kernel_
+            with warnings.catch_warnings():
+                # Noise at its lower bound is what a function without noise looks like.
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                learnt = GaussianProcessRegressor(kernel, random_state=0).fit(X, values).kernel_
             self._fitted = (
                 len(self.observations),
                 Surrogate(learnt.left, float(learnt.right.hyperparameter("noise")), X, values),
@@ -197,7 +201,7 @@ class BayesianOptimizer:
                 model = model.believing(self.space.embed(torch.tensor(waiting, dtype=torch.float64)))
         candidates = self._candidates(_JOINT if self.acquisition == "thompson" else _CANDIDATES)
         if self.acquisition == "thompson":
-            normal = torch.special.ndtri(self._rng().random(len(candidates)).clip(1e-12, 1 - 1e-12))
+            normal = torch.from_numpy(self._rng().standard_normal(len(candidates)))
             with torch.no_grad():
                 return candidates[model.sample(self.space.embed(candidates), normal).argmin()]
 

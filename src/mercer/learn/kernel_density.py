@@ -68,8 +68,8 @@ class KernelDensity(Saved, BaseEstimator):
 
     >>> X = np.random.default_rng(0).normal(size=(1000, 1))
     >>> model = KernelDensity(bandwidth="leave_one_out").fit(X)
-    >>> model.score_samples([[0.0], [50.0]]).round(1)  # of a normal density: -0.9 at 0
-    array([  -1. , -8...])
+    >>> abs(model.score_samples([[0.0]]) + 0.92) < 0.1  # log of a normal density at 0
+    array([ True])
     """
 
     def __init__(
