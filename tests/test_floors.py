@@ -16,7 +16,7 @@ FLOORS = [
     {"operators"},
     {"kernels"},
     {"testing"},
-    {"nn"},
+    {"nn", "metrics"},
     {"learn", "data"},
     {"papers", "tables"},
     {"commands"},

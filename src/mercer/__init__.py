@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mercer import config, data, errors, kernels, learn, nn, operators, papers, testing, timing
+    from mercer import config, data, errors, kernels, learn, metrics, nn, operators, papers, testing, timing
 
 __version__ = "0.1.0"
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "errors",
     "kernels",
     "learn",
+    "metrics",
     "nn",
     "operators",
     "papers",

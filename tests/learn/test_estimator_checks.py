@@ -6,11 +6,13 @@ from sklearn.gaussian_process import GaussianProcessClassifier as TwinClassifier
 from sklearn.gaussian_process import GaussianProcessRegressor as TwinProcess
 from sklearn.kernel_ridge import KernelRidge as TwinRidge
 from sklearn.linear_model import PoissonRegressor, RidgeClassifier, RidgeCV
+from sklearn.neighbors import KernelDensity as TwinDensity
 from sklearn.utils.estimator_checks import check_estimator
 
 from mercer.learn import (
     GaussianProcessClassifier,
     GaussianProcessRegressor,
+    KernelDensity,
     KernelRidge,
     KernelRidgeClassifier,
     KernelRidgeCV,
@@ -24,6 +26,8 @@ from mercer.learn import (
 )
 
 PAIRS = [
+    (KernelDensity(), TwinDensity()),
+    (KernelDensity(bandwidth="scott", kernel="RBF(0.7)"), TwinDensity()),
     (KernelRidge(), TwinRidge()),
     (KernelRidge(kernel="RBF()"), TwinRidge(kernel="rbf")),
     (KernelRidge(kernel="precomputed"), TwinRidge(kernel="precomputed")),

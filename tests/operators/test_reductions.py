@@ -140,3 +140,38 @@ def test_kernel_without_a_logarithm_gives_that_of_the_product():
 def test_weights_of_another_length_are_refused():
     with pytest.raises(ShapeError, match=r"K is 3 x 4, so v needs 4 rows, but has shape \(3,\)"):
         RBF()(torch.zeros(3, 1), torch.zeros(4, 1)).logsumexp(torch.zeros(3))
+
+
+@pytest.mark.parametrize("layout", ["one set", "a block"])
+@pytest.mark.parametrize(
+    "kernel", [RBF(lengthscale=0.7), Laplacian(lengthscale=0.6), RBF() + White(noise=0.3)], ids=repr
+)
+@pytest.mark.usefixtures("_both_sizes")
+def test_a_point_can_be_left_out_of_its_own_sum(kernel, layout):
+    X, layouts = matrices(kernel)
+    K = layouts[layout]
+    rows, columns = (
+        (torch.arange(70), torch.arange(70)) if layout == "one set" else (torch.arange(40), torch.arange(11, 70))
+    )
+    own = rows[:, None] == columns
+    v = torch.randn(K.shape[-1], 2, dtype=torch.float64, requires_grad=True)
+    c = torch.randn(K.shape[0], 2, dtype=torch.float64)
+    expected = torch.log(K.to_dense().masked_fill(own, 0.0) @ v.exp())
+    found = K.logsumexp(v, exclude_self=True)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    ours, theirs = (torch.autograd.grad((value * c).sum(), (X, v)) for value in (found, expected))
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_a_lone_point_keeps_its_digits_without_its_own_entry():
+    X = torch.tensor([[0.0], [100.0]], dtype=torch.float64)
+    assert RBF()(X).logsumexp(exclude_self=True).tolist() == [-5000.0, -5000.0]
+    assert RBF()(X[:1]).logsumexp(exclude_self=True).tolist() == [-math.inf]
+
+
+def test_leaving_out_needs_one_set_of_points_and_a_logarithm():
+    X = torch.randn(4, 1)
+    with pytest.raises(ValueError, match="exclude_self needs rows and columns of one set"):
+        RBF()(X, X).logsumexp(exclude_self=True)
+    with pytest.raises(ValueError, match="needs a kernel with a logarithm"):
+        Linear()(X).logsumexp(exclude_self=True)

@@ -1,33 +1,45 @@
 """Kernel models with scikit-learn's interface."""
 
+from mercer.learn.bayesian_optimizer import BayesianOptimizer
 from mercer.learn.conformal import SplitConformal
 from mercer.learn.distillation import SelfDistillation
 from mercer.learn.distillation_filters import distill_filter, distill_limit, joint_weights, optimal_weight
 from mercer.learn.distillation_path import DistillationPath
 from mercer.learn.gaussian_process import GaussianProcessRegressor
 from mercer.learn.gaussian_process_classifier import GaussianProcessClassifier
+from mercer.learn.hsic_test import HSICTest
+from mercer.learn.kernel_density import KernelDensity
 from mercer.learn.kernel_ridge import KernelRidge
 from mercer.learn.kernel_ridge_classifier import KernelRidgeClassifier
 from mercer.learn.kernel_ridge_cv import KernelRidgeCV
 from mercer.learn.laplace_gaussian_process import LaplaceGaussianProcess
+from mercer.learn.mmd_test import MMDTest
 from mercer.learn.multi_task_gaussian_process import MultiTaskGaussianProcess
 from mercer.learn.recursive_feature_machine import RecursiveFeatureMachine
 from mercer.learn.recursive_feature_machine_classifier import RecursiveFeatureMachineClassifier
 from mercer.learn.ridge import RidgePath, ridge_path
+from mercer.learn.search_space import Categorical, Integer, Real
 from mercer.learn.sparse_gaussian_process import SparseGaussianProcessRegressor
 from mercer.learn.sparse_gaussian_process_classifier import SparseGaussianProcessClassifier
 
 __all__ = [
+    "BayesianOptimizer",
+    "Categorical",
     "DistillationPath",
     "GaussianProcessClassifier",
     "GaussianProcessRegressor",
+    "HSICTest",
+    "Integer",
+    "KernelDensity",
     "KernelRidge",
     "KernelRidgeCV",
     "KernelRidgeClassifier",
     "LaplaceGaussianProcess",
+    "MMDTest",
     "MultiTaskGaussianProcess",
     "RecursiveFeatureMachine",
     "RecursiveFeatureMachineClassifier",
+    "Real",
     "RidgePath",
     "SelfDistillation",
     "SparseGaussianProcessClassifier",

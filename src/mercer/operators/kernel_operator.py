@@ -280,9 +280,9 @@ class KernelOperator(Operator):
 
     # reductions beside the sum
 
-    def logsumexp(self, v: Tensor | None = None) -> Tensor:
+    def logsumexp(self, v: Tensor | None = None, *, exclude_self: bool = False) -> Tensor:
         """``log sum_j exp(v_j) K_ij`` without underflow; see :func:`mercer.operators.logsumexp`."""
-        return logsumexp(self, v)
+        return logsumexp(self, v, exclude_self=exclude_self)
 
     def topk(self, k: int, dim: int = -1, *, largest: bool = True, exclude_self: bool = False) -> Extremes:
         """The ``k`` largest entries along ``dim`` and where they are; see :func:`mercer.operators.topk`."""

@@ -21,7 +21,7 @@ from mercer.operators.logarithm import log_spec
 from mercer.operators.operands import Identity, Operands, Structure, with_spec
 from mercer.operators.pull import Gradients
 from mercer.operators.rates import exp2_is_faster
-from mercer.operators.tiles import Block, Tiles
+from mercer.operators.tiles import Block, Tiles, meetings
 
 if TYPE_CHECKING:
     from mercer.operators.kernel_operator import KernelOperator
@@ -32,7 +32,7 @@ _LOWEST = -80.0  # e^-80 is as good as 0, and below -87 exp gives denormals, whi
 _LOG2_E = math.log2(math.e)
 
 
-def logsumexp(K: KernelOperator, v: Tensor | None = None) -> Tensor:
+def logsumexp(K: KernelOperator, v: Tensor | None = None, *, exclude_self: bool = False) -> Tensor:
     """``log sum_j exp(v_j) K_ij``: the logarithm of a kernel sum with weights given as logarithms.
 
     Where the kernel has a logarithm (:func:`log_of`: RBF, Matern, Laplacian, rational quadratic, Hamming; their
@@ -43,6 +43,8 @@ def logsumexp(K: KernelOperator, v: Tensor | None = None) -> Tensor:
     Args:
         K: ``(*batch, n, m)``.
         v: log weights, ``(m,)`` or ``(*batch, m, t)``; zeros by default. -inf leaves a column out.
+        exclude_self: leave out the entry of a point with itself, where rows and columns are the same points: sums over
+            the others, as leave-one-out densities are.
 
     Returns:
         ``(*batch, n)`` or ``(*batch, n, t)``. Its absolute error is the round-off of the logarithms, eps times the
@@ -50,6 +52,7 @@ def logsumexp(K: KernelOperator, v: Tensor | None = None) -> Tensor:
 
     Raises:
         ShapeError: v does not fit K.
+        ValueError: ``exclude_self`` of two different sets of points, or of a kernel without a logarithm.
 
     Cost: that of a product, and t exponentials a pair (2 t for symmetric K). Source: the running maximum of Milakov &
     Gimelshein, Online normalizer calculation for softmax (2018).
@@ -61,10 +64,16 @@ def logsumexp(K: KernelOperator, v: Tensor | None = None) -> Tensor:
     n, m = K.shape[-2:]
     if v is not None and v.shape[0 if v.dim() == 1 else -2] != m:
         raise ShapeError(f"K.logsumexp(v): K is {n} x {m}, so v needs {m} rows, but has shape {tuple(v.shape)}.")
+    if exclude_self and not K.same:
+        raise ValueError(
+            "K.logsumexp: exclude_self needs rows and columns of one set of points: kernel(X) or a part of it."
+        )
     columns = torch.zeros(m, 1, dtype=K.dtype, device=K.device) if v is None else v
     columns = columns.unsqueeze(-1) if columns.dim() == 1 else columns
     batch = torch.broadcast_shapes(K.batch_shape, columns.shape[:-2])
     spec = log_spec(K.spec)
+    if spec is None and exclude_self:
+        raise ValueError(f"K.logsumexp: exclude_self needs a kernel with a logarithm, which {K.spec.name} has not.")
     if spec is None:
         shift = columns.detach().amax(-2, keepdim=True).nan_to_num(neginf=0.0)
         result = torch.log(K @ (columns - shift).exp()) + shift
@@ -75,7 +84,7 @@ def logsumexp(K: KernelOperator, v: Tensor | None = None) -> Tensor:
         structure, weights = logs.structure, columns.expand(*batch, *columns.shape[-2:]).to(logs.like.dtype)
         flat = [t.reshape(batch.numel(), *t.shape[len(batch) :]) for t in (weights, *logs.flat())]
         parts = [
-            _LogSumExp.apply(structure, K.identity, *(t[b] for t in flat))  # type: ignore[no-untyped-call]
+            _LogSumExp.apply(structure, K.identity, exclude_self, *(t[b] for t in flat))  # type: ignore[no-untyped-call]
             for b in range(batch.numel())
         ]
         result = (
@@ -83,7 +92,7 @@ def logsumexp(K: KernelOperator, v: Tensor | None = None) -> Tensor:
             if parts
             else weights.new_zeros(*batch, n, columns.shape[-1])
         )
-        if K.spec.has_delta and K.same:
+        if K.spec.has_delta and K.same and not exclude_self:
             result = _with_delta(operator, operands, weights, result)
     result = result.to(K.dtype)
     return result.squeeze(-1) if v is None or v.dim() == 1 else result
@@ -107,12 +116,14 @@ def _with_delta(K: KernelOperator, operands: Operands, v: Tensor, result: Tensor
 
 
 class _LogSumExp(torch.autograd.Function):
-    """(structure of log k, identity, v, *operands.flat()) -> ``(n, t)``, unbatched and without ``delta``."""
+    """(structure of log k, identity, exclude_self, v, *operands.flat()) -> ``(n, t)``, unbatched, without ``delta``."""
 
     @staticmethod
-    def forward(ctx: Any, structure: Structure, identity: Identity | None, v: Tensor, *tensors: Tensor) -> Tensor:
-        result = _reduce(Tiles(structure.build(tensors), identity=identity), v)
-        ctx.structure, ctx.identity = structure, identity
+    def forward(
+        ctx: Any, structure: Structure, identity: Identity | None, exclude_self: bool, v: Tensor, *tensors: Tensor
+    ) -> Tensor:
+        result = _reduce(Tiles(structure.build(tensors), identity=identity), v, _Own(identity, exclude_self))
+        ctx.structure, ctx.identity, ctx.exclude_self = structure, identity, exclude_self
         ctx.save_for_backward(v, result, *tensors)
         return result
 
@@ -120,12 +131,25 @@ class _LogSumExp(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:
         v, result, *tensors = ctx.saved_tensors
-        wanted = tuple(ctx.needs_input_grad[3:])
-        dv, *gradients = _pull(ctx.structure.build(tensors), ctx.identity, v, u, result, wanted)
-        return None, None, dv if ctx.needs_input_grad[2] else None, *gradients
+        wanted = tuple(ctx.needs_input_grad[4:])
+        own = _Own(ctx.identity, ctx.exclude_self)
+        dv, *gradients = _pull(ctx.structure.build(tensors), ctx.identity, v, u, result, wanted, own)
+        return None, None, None, dv if ctx.needs_input_grad[3] else None, *gradients
 
 
-def _reduce(tiles: Tiles, v: Tensor) -> Tensor:
+class _Own:
+    """Leaves out, where asked, the logarithms of points with themselves: they become -inf."""
+
+    def __init__(self, identity: Identity | None, exclude: bool) -> None:
+        self.exclude, self.pairs = exclude, identity.pairs() if exclude and identity is not None else None
+
+    def leave_out(self, block: Block, logs: Tensor) -> None:
+        """In place."""
+        if self.exclude:
+            logs[meetings(block, self.pairs, logs.device)] = -torch.inf
+
+
+def _reduce(tiles: Tiles, v: Tensor, own: _Own) -> Tensor:
     """``log sum_j exp(L_ij + v_jt)``, ``(n, t)``, from tiles of logarithms L."""
     workers, symmetric = tiles.workers, tiles.operands.symmetric
     V = v.mT.contiguous()
@@ -134,6 +158,7 @@ def _reduce(tiles: Tiles, v: Tensor) -> Tensor:
         top, total = v.new_full((v.shape[1], tiles.n), -torch.inf), v.new_zeros(v.shape[1], tiles.n)
         space = v.new_empty(min(tiles.rows, tiles.n) * min(tiles.columns, tiles.m))
         for block, (logs,) in tiles.walk(worker, workers, check):
+            own.leave_out(block, logs)
             rows, columns, below = _slices(block)
             for t in range(len(V)):
                 scratch = space[: logs.numel()].view_as(logs)
@@ -209,7 +234,13 @@ class _Softmax:
 
 
 def _pull(
-    operands: Operands, identity: Identity | None, v: Tensor, u: Tensor, result: Tensor, wanted: tuple[bool, ...]
+    operands: Operands,
+    identity: Identity | None,
+    v: Tensor,
+    u: Tensor,
+    result: Tensor,
+    wanted: tuple[bool, ...],
+    own: _Own,
 ) -> tuple[Tensor | None, ...]:
     """Gradients in v and in each of ``operands.flat()``, None where unwanted."""
     total = operands.spec.total
@@ -220,6 +251,7 @@ def _pull(
     def work(worker: int, check: Callable[[], None]) -> tuple[Tensor | None, ...]:
         into, softmax = Gradients(operands, wanted), _Softmax(u, v, result)
         for block, (logs, *slopes) in tiles.walk(worker, workers, check):
+            own.leave_out(block, logs)
             softmax.look(block, logs, symmetric=symmetric)
             into.add(block, slopes, softmax)
         return (softmax.dv, *into.flat)
