@@ -169,6 +169,10 @@ class FourierForward:
     def __init__(self, tolerance: float) -> None:
         self.tolerance = tolerance
 
+    def takes_batches(self, operands: Operands) -> bool:
+        """One matrix at a time."""
+        return False
+
     def product(self, operands: Operands, identity: Identity | None, v: Tensor, memory: dict[Any, Any]) -> Tensor:
         """K @ v for unbatched, detached operands and v ``(m, t)``."""
         return self._prepare(operands, memory)[1].product(v)
