@@ -168,17 +168,13 @@ def test_angles_keep_their_digits_near_0_and_pi(d):
 
 @pytest.mark.parametrize(("d", "error"), [(3, 2e-6), (9, 2e-6), (17, 2e-3)])  # a GEMM leaves eps / sin
 def test_angles_of_nearly_parallel_points_pull_in_the_right_direction(d, error):
-    E, F = (A[1:] for A in nearly_parallel(d))
-    operands = Operands(Spec((Angle(),), (S0 + 0.0,)), (E,), (F,), (), (), ((),), ())
+    E, F = (A[1:, None] for A in nearly_parallel(d))  # a batch of pairs
     left, right = (A.double().requires_grad_(True) for A in (E, F))
-    for i in range(len(E)):
-        e, f = operands.left[0][i : i + 1], operands.rights[0][i : i + 1]
-        got = Fused(Operands(operands.spec, (e,), (f,), (), (), ((),), ())).pull(
-            torch.ones(1, 1), torch.ones(1, 1), (True, True)
-        )
-        expected = torch.autograd.grad(Angle().pairs(left[i], right[i]), (left, right))
-        for mine, theirs in zip(got, expected, strict=True):
-            assert (mine.double() - theirs[i]).norm() <= error * theirs[i].norm()
+    ones = torch.ones(len(E), 1, 1)
+    got = Fused(Operands(Spec((Angle(),), (S0 + 0.0,)), (E,), (F,), (), (), ((),), ())).pull(ones, ones, (True, True))
+    expected = torch.autograd.grad(Angle().pairs(left, right).sum(), (left, right))
+    for mine, theirs in zip(got, expected, strict=True):
+        assert ((mine.double() - theirs).norm(dim=-1) <= error * theirs.norm(dim=-1)).all()
 
 
 def test_both_sides_of_a_tie_share_the_gradient():
