@@ -81,7 +81,7 @@ class Spec:
     def of_terms(self, terms: tuple[int, ...]) -> Spec:
         """Some of the terms only; statistics, row values and hyperparameters keep their numbers."""
         chosen = tuple(self.terms[i] for i in terms)
-        return Spec(self.statistics, chosen, self.event_dims, self.row_values, self.name)
+        return Spec(self.statistics, chosen, self.event_dims, self.row_values, self.name, self.side)
 
     def scaled(self, slot: int) -> Spec:
         """The kernel times the scalar hyperparameter ``theta[slot]``, a new one."""

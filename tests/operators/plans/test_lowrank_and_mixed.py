@@ -85,3 +85,9 @@ def test_a_mixed_matrix_is_solved_to_its_true_residual():
     found = solve(K, y, noise=0.1)
     M = K.double().with_plan("tiles").to_dense() + 0.1 * torch.eye(300, dtype=torch.float64)
     assert (M @ found.x - y).norm() <= 1e-6 * y.norm()
+
+
+def test_terms_keep_their_side():
+    K = (RBF(1.3) + RBF(0.7)).derivative([1, 0, 0], [0, 0, 0])(points(20))
+    part = K.of_terms((0,))
+    torch.testing.assert_close(part.mT @ torch.ones(20, dtype=torch.float64), part.to_dense().sum(0))
