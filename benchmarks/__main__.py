@@ -1,4 +1,4 @@
-"""``python -m benchmarks [product] [solve] [convolution] [fourier] [--sizes N ...]``: measure, print, write, plot."""
+"""``python -m benchmarks [product] [solve] [convolution] [fourier] [gaussian_process] [--sizes N ...]``: measure, print, write, plot."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import convolution, fourier, plots, product, solve
+from benchmarks import convolution, fourier, gaussian_process, plots, product, solve
 from mercer.store import write_atomic
 
 RESULTS = Path(__file__).parent / "results"
@@ -18,6 +18,7 @@ BENCHMARKS = {
     "solve": (solve, plots.plot_solve),
     "convolution": (convolution, plots.plot_convolution),
     "fourier": (fourier, plots.plot_fourier),
+    "gaussian_process": (gaussian_process, plots.plot_gaussian_process),
 }
 
 
