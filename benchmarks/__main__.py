@@ -1,4 +1,4 @@
-"""``python -m benchmarks [product] [solve] [convolution] [fourier] [gaussian_process] [--sizes N ...]``: measure, print, write, plot."""
+"""``python -m benchmarks [product] [solve] [...] [gaussian_process] [--sizes N ...]``: measure, print, write, plot."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def measure(name: str, predict: Callable[[], tuple[Prediction, dict[str, Any]]],
 
 
 def coverage(first_seed: int) -> dict[str, Any]:
-    """The share of new values inside 95 % intervals, over data sets drawn from the prior; known hyperparameters, learnt."""
+    """The share of new values inside 95 % intervals, over data sets drawn from the prior."""
     row: dict[str, Any] = {"case": "coverage", "first_seed": first_seed, "data_sets": DATA_SETS}
     kernel = 2.0 * RBF(0.7)
     for name, optimizer in (("known", None), ("learnt", "fmin_l_bfgs_b")):

@@ -1,4 +1,4 @@
-"""Gaussian processes through the plans: Fourier series, weight space, grids; further rows; what they say of themselves."""
+"""Gaussian processes through the plans: Fourier series, weight space, grids; further rows; intervals."""
 
 import numpy as np
 import pytest

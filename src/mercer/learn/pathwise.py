@@ -102,10 +102,10 @@ def draw_functions(
             values = values + draw(X)
         return values.reshape(len(X), t, n_samples)
 
-    deviation = posterior._noise().sqrt()
+    deviation = posterior.total_noise().sqrt()
     noise = torch.randn(n, t, n_samples, dtype=torch.float64, generator=source).to(points.device)
     noise = noise * (deviation[:, None, None] if deviation.dim() else deviation)
-    missing = Y[:, :, None] - _by_rows(of_prior, points, n_samples * t * n_features) - noise
+    missing = Y[:, :, None] - _by_rows(of_prior, points, n_features + n_samples * t) - noise
     weights = posterior.solve(missing.reshape(n, t * n_samples))
     covariance = posterior.covariance
 
@@ -142,15 +142,18 @@ def _prior(kernel: Kernel, d: int, count: int, n_features: int, source: torch.Ge
         case Sum():
             parts = (kernel.left, kernel.right)
             return [draw for part in parts for draw in _prior(part, d, count, n_features, source)]
-        case Scaled() if isinstance(kernel.kernel, Sum):
-            inner = kernel.kernel
-            parts = (Scaled(inner.left, kernel.scale), Scaled(inner.right, kernel.scale))
-            return [draw for part in parts for draw in _prior(part, d, count, n_features, source)]
+        case Scaled():
+            root = kernel.hyperparameter("scale").detach().sqrt()
+            return [_times(draw, root) for draw in _prior(kernel.kernel, d, count, n_features, source)]
     try:
         kernel.spectrum(d)
     except TypeError:
         return [_of_features(kernel, d, count, source)]
     return [_of_waves(kernel, d, count, n_features, source)]
+
+
+def _times(draw: Evaluate, root: Tensor) -> Evaluate:
+    return lambda X: draw(X) * root.to(X.device)
 
 
 def _of_features(kernel: Kernel, d: int, count: int, source: torch.Generator) -> Evaluate:

@@ -138,7 +138,7 @@ class Posterior:
         known = self.covariance.diagonal(points, with_noise=with_noise).clone()
         direct = self._structure()
         if direct is not None:
-            return (known - direct.inv_quad_of(self._cross(points), self._noise())).clamp_(min=0.0)
+            return (known - direct.inv_quad_of(self._cross(points), self.total_noise())).clamp_(min=0.0)
         if not self._fits() and len(known) > _MOST_SOLVED:
             raise ValueError(
                 f"Deviations at {len(known)} points take as many solutions with {len(self.weights)} rows, and no "
@@ -195,11 +195,11 @@ class Posterior:
         if len(self.weights) <= EXACT:
             return None
         if self._direct is None:
-            self._direct = (structure_of(self._matrix()[0], self._noise()),)
+            self._direct = (structure_of(self._matrix()[0], self.total_noise()),)
         return self._direct[0]
 
-    def _noise(self) -> Tensor:
-        """All of it: what is known, and the kernel's own."""
+    def total_noise(self) -> Tensor:
+        """Of every row, ``()`` or ``(n,)``: what is known, and the kernel's own."""
         return self.noise + self._matrix()[1]
 
     def _matrix(self) -> tuple[Any, Tensor]:
