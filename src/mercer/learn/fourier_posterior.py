@@ -11,6 +11,7 @@ from torch import Tensor
 from mercer import config
 from mercer.learn.covariance import MercerCovariance
 from mercer.learn.gaussian_process_plan import GaussianProcessPlan
+from mercer.operators.cholesky import NotPositiveDefinite
 from mercer.operators.fourier_features import FourierFeatures, mode_sums
 from mercer.operators.fourier_series import NoFourierSeries
 from mercer.operators.fourier_solution import FourierModes, FourierSolution, difference_map
@@ -85,7 +86,12 @@ class FourierPosterior:
         else:  # the optimiser has had the sums over the points already
             gram = modes.gram(None) / (noise + own)
             projection = _features(modes, modes.points).transposed(Y / (noise + own))
-        return cls(covariance, modes, gram, projection, (points, Y, noise))
+        made = cls(covariance, modes, gram, projection, (points, Y, noise))
+        try:
+            made._weights()
+        except NotPositiveDefinite as error:
+            raise NoFourierSeries("the noise is below the round-off of sums over the rows") from error
+        return made
 
     @property
     def plan(self) -> GaussianProcessPlan:

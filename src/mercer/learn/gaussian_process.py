@@ -138,9 +138,7 @@ class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcess
                 f"The number of targets seen in `y` is {Y.shape[1]}, but n_targets={self.n_targets}. Leave n_targets "
                 f"out, or give as many."
             )
-        mean, scale = (
-            _location_and_scale(Y) if self.normalize_y else (torch.zeros_like(Y[0]), torch.ones_like(Y[0]))
-        )
+        mean, scale = _location_and_scale(Y) if self.normalize_y else (torch.zeros_like(Y[0]), torch.ones_like(Y[0]))
         self._y_train_mean, self._y_train_std = given.coefficients(mean), given.coefficients(scale)
         Y = (Y - mean) / scale
         self._diagonal = self._noise_of_rows(len(Y), scale)

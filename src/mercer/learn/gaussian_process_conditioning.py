@@ -54,6 +54,8 @@ class GaussianProcessConditioning(GaussianProcessPredictions):
         series of M weights.
         """
         if not hasattr(self, "_posterior"):
+            if noise is not None:
+                raise ValueError("partial_fit before fit is a fit: give noise to the estimator.")
             return self.fit(X, y)
         if hasattr(self, "gradients_train_"):
             raise ValueError("partial_fit adds values, but this model has gradients too: fit again with all of them.")
@@ -64,15 +66,17 @@ class GaussianProcessConditioning(GaussianProcessPredictions):
         if Y.shape[1] != old.shape[1]:
             raise ValueError(f"The model has {old.shape[1]} targets, the new y has {Y.shape[1]}.")
         Y = torch.cat([old, (Y - location) / scale])
-        self._diagonal = self._extended_noise(len(old), len(Y), noise, scale)
+        diagonal = self._extended_noise(len(old), len(Y), noise, scale)
         known, new = self._points(), given.points
         both = torch.cat([known, new.to(known.device)]) if isinstance(known, Tensor) else np.concatenate([known, new])
+        posterior = self._posterior.extended(both, Y, diagonal)  # before anything is changed: it may raise
         tensors = isinstance(self.X_train_, Tensor)
+        self._diagonal = diagonal
         self.X_train_ = both.numpy() if isinstance(both, Tensor) and not tensors else both
         self.y_train_ = as_given(Y.squeeze(-1) if is_vector else Y, tensors)
         self.__dict__.pop("alpha_", None)
         self.__dict__.pop("_fourier_terms", None)
-        self._set_posterior(self._posterior.extended(both, Y, self._diagonal))
+        self._set_posterior(posterior)
         return self
 
     def _start_fourier(self, covariance: Covariance) -> None:
@@ -89,7 +93,11 @@ class GaussianProcessConditioning(GaussianProcessPredictions):
         )
         if self._why_not is None:
             FourierPlan().require()
-            self._try_fourier(lambda: self._likelihood()(covariance, covariance.theta))
+            self._try_fourier(lambda: self._first_likelihood(covariance))
+
+    def _first_likelihood(self, covariance: Covariance) -> None:
+        if np.isneginf(self._likelihood()(covariance, covariance.theta)[0]):
+            raise NoFourierSeries("the noise is below the round-off of sums over the rows")
 
     def _try_fourier(self, attempt: Callable[[], Any]) -> Any:
         """What is computed by the series; None where that takes too many modes, which is said once in a warning."""

@@ -12,6 +12,7 @@ from mercer.kernels import Kernel
 from mercer.kernels.gradients import GradientKernel
 from mercer.learn.covariance import Covariance, MercerCovariance, split_noise
 from mercer.learn.posterior import Posterior
+from mercer.operators.blocks import BlockOperator
 
 __all__ = ["GradientPosterior", "matrix_with_gradients", "stack_gradients"]
 
@@ -30,10 +31,12 @@ class GradientPosterior(Posterior):
         return matrix_with_gradients(_kernel(self.covariance), self.points.to(torch.float64))
 
     def _cross(self, points: Any) -> Any:
-        """Values at new points with values and gradients: the first rows of the matrix."""
-        kernel = _observed(_kernel(self.covariance))
-        whole = kernel(points.to(torch.float64), self.points.to(torch.float64))
-        return whole[: len(points), :]
+        """Values at new points with values and gradients."""
+        kernel, d = _observed(_kernel(self.covariance)).kernel, points.shape[1]
+        points, known = points.to(torch.float64), self.points.to(torch.float64)
+        orders = [tuple(int(j == i) for j in range(d)) for i in range(-1, d)]
+        blocks = [kernel.derivative((0,) * d, order)(points, known) for order in orders]
+        return BlockOperator.grid([blocks], interleaved=False)
 
 
 def matrix_with_gradients(kernel: Kernel, points: Tensor) -> tuple[Any, Tensor]:
