@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mercer.operators.expression import Expression, leaf, leaves, substitute
-from mercer.operators.factors import Factors, factor, side_values
+from mercer.operators.factors import Factors, factor, side_values, theta_values
 from mercer.operators.low_rank_solution import LowRankSolution
 from mercer.operators.operands import Operands
 from mercer.operators.planning import Plan, Request
@@ -102,18 +102,22 @@ def low_rank_features(operands: Operands) -> tuple[Tensor, Tensor]:
 def low_rank_root(operands: Operands, side: str) -> Tensor | None:
     """Z of one side, ``(n, r)``, with ``K = Z Z'`` where rows and columns are the same points; differentiable.
 
-    None where K is not of this form: the two sides of a term differ, a number is negative, or it is 0 and a gradient,
-    which the root does not have there, is wanted.
+    None where K is not of this form: the two sides of a term differ, a number is negative, or a hyperparameter in it is 0
+    and its gradient, which the root does not have there, is wanted.
     """
     found = low_rank_terms(operands.spec)
     if not found or any(_as_column(parts.row) != parts.column for parts in found):
         return None
+    values = theta_values(operands)
     scaled = []
     for parts in found:
         number = torch.as_tensor(side_values(parts.number, operands, side), dtype=operands.like.dtype)
-        if bool((number < 0.0).any()) or (number.requires_grad and bool((number == 0.0).any())):
+        inside = [values[theta] for theta in leaves([parts.number], "theta")]
+        if bool((number < 0.0).any()) or any(t.requires_grad and bool((t == 0.0).any()) for t in inside):
             return None
-        scaled.append(_side(parts, operands, side) * number.sqrt())
+        positive = number > 0.0
+        root = torch.where(positive, torch.where(positive, number, 1.0).sqrt(), 0.0)  # no slope at 0 is infinite
+        scaled.append(_side(parts, operands, side) * root)
     return torch.cat(scaled, -1)
 
 
