@@ -102,8 +102,8 @@ def low_rank_features(operands: Operands) -> tuple[Tensor, Tensor]:
 def low_rank_root(operands: Operands, side: str) -> Tensor | None:
     """Z of one side, ``(n, r)``, with ``K = Z Z'`` where rows and columns are the same points; differentiable.
 
-    None where K is not of this form: the two sides of a term differ, a number is negative, or a hyperparameter in it is 0
-    and its gradient, which the root does not have there, is wanted.
+    None where K is not of this form: the two sides of a term differ, a number is negative, or a hyperparameter in it is
+    0 and its gradient, which the root does not have there, is wanted.
     """
     found = low_rank_terms(operands.spec)
     if not found or any(_as_column(parts.row) != parts.column for parts in found):
