@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import convolution, fourier, planning, plots, product, solve, structure
+from benchmarks import convolution, fourier, gaussian_process, planning, plots, product, solve, structure
 from mercer.store import write_atomic
 
 RESULTS = Path(__file__).parent / "results"
@@ -20,6 +20,7 @@ BENCHMARKS = {
     "fourier": (fourier, plots.plot_fourier),
     "structure": (structure, plots.plot_turns),
     "planning": (planning, plots.plot_planning),
+    "gaussian_process": (gaussian_process, plots.plot_gaussian_process),
 }
 
 

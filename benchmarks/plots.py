@@ -133,3 +133,19 @@ def plot_turns(rows: list[dict[str, Any]], path: Path) -> None:
     axes.legend(frameon=False, fontsize=9)
     figure.savefig(path, dpi=150)
     plt.close(figure)
+
+
+def plot_gaussian_process(rows: list[dict[str, Any]], path: Path) -> None:
+    """Error of the mean against processor seconds, one point a method and size."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
+    for row in (row for row in rows if row["case"] == "regression"):
+        label = f"{row['name']}, n = {row['n']:,}"
+        axes.loglog(row["processor_seconds"], row["rmse"], "o", ms=9, label=label)
+    axes.set(xlabel="processor seconds: learn 3 hyperparameters, predict 10,000", ylabel="root mean square error")
+    axes.set_title("Gaussian process regression in the plane", fontsize=11)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=9)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

@@ -1,4 +1,4 @@
-"""Draws docs/_static/first-minute.png and features.png. Run it by hand when they should change."""
+"""Draws docs/_static/first-minute.png, features.png and functions.png. Run it by hand when they should change."""
 
 from pathlib import Path
 
@@ -23,6 +23,10 @@ def main() -> None:
     draw_densities(left)
     draw_errors(right)
     figure.savefig(Path(__file__).parent / "_static" / "features.png", dpi=144)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2), sharey=True, layout="constrained")
+    draw_functions(left)
+    draw_gradients(right)
+    figure.savefig(Path(__file__).parent / "_static" / "functions.png", dpi=144)
 
 
 def draw_fit(axes: Axes) -> None:
@@ -61,6 +65,34 @@ def draw_samples(axes: Axes) -> None:
         axes.text(10.2, -6.5 * row, name, family="monospace", va="center", fontsize=8)
     axes.set_title("functions drawn from four kernels", loc="left", fontsize=9)
     axes.set_axis_off()
+
+
+def draw_functions(axes: Axes) -> None:
+    """Functions drawn given 9 measurements, also far from them."""
+    x = torch.tensor([0.3, 0.9, 1.6, 2.0, 2.7, 5.2, 5.9, 6.4, 7.0], dtype=torch.float64)[:, None]
+    y = torch.sin(1.7 * x[:, 0]) + 0.05 * torch.randn(9)
+    grid = torch.linspace(-1.0, 9.0, 500, dtype=torch.float64)[:, None]
+    model = mc.learn.GaussianProcessRegressor("RBF(0.8) + White(0.0025)", optimizer=None).fit(x, y)
+    functions = model.sample_functions(12, random_state=1)
+    axes.plot(grid[:, 0], functions(grid), color=BLUE, lw=1.0, alpha=0.7)
+    axes.plot(x[:, 0], y, "o", color=ORANGE, ms=5, zorder=3)
+    axes.set_title("model.sample_functions(12)(grid)", loc="left", family="monospace", fontsize=9)
+
+
+def draw_gradients(axes: Axes) -> None:
+    """Four values, without and with their slopes."""
+    x = torch.tensor([0.0, 2.7, 5.4, 8.0], dtype=torch.float64)[:, None]
+    y, slope = torch.sin(1.7 * x[:, 0]), 1.7 * torch.cos(1.7 * x)
+    grid = torch.linspace(-1.0, 9.0, 500, dtype=torch.float64)[:, None]
+    axes.plot(grid[:, 0], torch.sin(1.7 * grid[:, 0]), color="black", lw=1, ls=":", label="truth")
+    for gradients, color, label in ((None, GREY, "fit(x, y)"), (slope, BLUE, "fit(x, y, gradients)")):
+        model = mc.learn.GaussianProcessRegressor("RBF(0.8)", alpha=1e-6, optimizer=None).fit(x, y, gradients)
+        mean, std = model.predict(grid, return_std=True)
+        axes.fill_between(grid[:, 0], mean - 1.96 * std, mean + 1.96 * std, color=color, alpha=0.18, lw=0)
+        axes.plot(grid[:, 0], mean, color=color, lw=2, label=label)
+    axes.plot(x[:, 0], y, "o", color=ORANGE, ms=5, zorder=3)
+    axes.set_title("four values, without and with their slopes", loc="left", fontsize=9)
+    axes.legend(frameon=False, ncols=3, loc="upper center")
 
 
 def draw_densities(axes: Axes) -> None:

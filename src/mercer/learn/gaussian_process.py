@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -12,25 +15,31 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from mercer.arrays import as_tensor
-from mercer.errors import NotConverged
-from mercer.learn.covariance import Array, Covariance, as_covariance
-from mercer.learn.gaussian_process_predictions import GaussianProcessPredictions
+from mercer.errors import ApproximationWarning, NotConverged
+from mercer.learn.covariance import Array, Covariance, as_covariance, matrix_and_noise
+from mercer.learn.fourier_posterior import FourierPosterior
+from mercer.learn.gaussian_process_conditioning import GaussianProcessConditioning, as_given
+from mercer.learn.gaussian_process_plan import GaussianProcessPlan
+from mercer.learn.gradient_observations import GradientPosterior, matrix_with_gradients
 from mercer.learn.inputs import as_targets, estimator_columns
-from mercer.learn.marginal_likelihood import MarginalLikelihood
+from mercer.learn.marginal_likelihood import EXACT, MarginalLikelihood
 from mercer.learn.optimise import maximise, warn_at_bounds
 from mercer.learn.posterior import Posterior
 from mercer.learn.saving import Saved
+from mercer.operators.fourier_series import NoFourierSeries
 
 __all__ = ["GaussianProcessRegressor"]
 
 
-class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcessPredictions, Saved, BaseEstimator):
-    r"""Gaussian process regression, exact: ``f ~ GP(0, k)``, ``y = f(x) + noise``.
+class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcessConditioning, Saved, BaseEstimator):
+    r"""Gaussian process regression: ``f ~ GP(0, k)``, ``y = f(x) + noise``.
 
     Hyperparameters maximise the log marginal likelihood plus the log density of their priors. Up to 5000 rows it is
-    exact and its gradient analytic; beyond, the log-determinant and its gradient are estimated from ten probes at a
-    fixed seed, or give ``subset``. Predictions are exact for any number of rows. Several targets share the kernel and
-    are independent.
+    exact and its gradient analytic, and so it is for any number of rows on a full grid or with a kernel of few
+    features; else the log-determinant and its gradient are estimated from ten probes at a fixed seed, or give
+    ``subset``. Predictions are exact for any number of rows. For a stationary kernel of up to three columns
+    ``tolerance`` allows a stated error, and a million rows take a minute. ``plan_`` says what was done, and why.
+    Several targets share the kernel and are independent.
 
     Stands in for ``sklearn.gaussian_process.GaussianProcessRegressor``: arguments before ``noise`` are the same.
 
@@ -48,12 +57,17 @@ class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcess
         noise: known variance of y in units of y squared, one or one a row, beside ``alpha`` and a ``White`` kernel.
         subset: learn the hyperparameters on so many rows, drawn without replacement (``subset_indices_``); all rows are
             used for predictions.
+        tolerance: the error allowed of entries of the kernel matrix, as a share of k(0), such as 1e-6; then a Fourier
+            series stands for a stationary kernel of up to three columns (needs ``pip install 'mercer[fourier]'``).
+            None: nothing but round-off.
 
     Attributes:
         kernel_: the kernel with learnt hyperparameters, in the library it came from.
         theta_: logarithms of the learnt hyperparameters, ``(p,)``.
-        X_train_, y_train_: the data; y normalised.
-        alpha_: ``(K + noise)^-1 y_train_``, float64.
+        plan_: how the model is computed, why, and with what error.
+        X_train_, y_train_: the data; y normalised. With gradients, ``gradients_train_`` too.
+        alpha_: ``(K + noise)^-1 y_train_``, float64; with a Fourier series computed when it is first asked for. With
+            gradients, ``(n (d + 1),)``: first of the values, then of the derivatives by each column.
         L_: the lower Cholesky factor of K + noise ``(n, n)``; computed when it is first asked for.
         log_marginal_likelihood_value_: at ``theta_``, of the rows that hyperparameters were learnt on.
         subset_indices_: those rows; only with ``subset``.
@@ -67,7 +81,8 @@ class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcess
     True
     """
 
-    _not_saved = ("_posterior",)
+    _not_saved = ("_posterior", "_fourier_terms", "_why_not")
+    _posterior: Posterior | FourierPosterior
 
     def __init__(
         self,
@@ -82,6 +97,7 @@ class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcess
         random_state: Any = None,
         noise: Any = None,
         subset: int | None = None,
+        tolerance: float | None = None,
     ) -> None:
         self.kernel = kernel
         self.alpha = alpha
@@ -93,13 +109,18 @@ class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcess
         self.random_state = random_state
         self.noise = noise
         self.subset = subset
+        self.tolerance = tolerance
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, gradients: Any = None, *, gradient_noise: float = 0.0) -> Self:
         """Learn the hyperparameters and condition on all rows.
 
         Args:
             X: ``(n, d)``; objects of another kind where the (scikit-learn) kernel takes them.
             y: ``(n,)`` or ``(n, t)``.
+            gradients: the gradient of y at each row too, ``(n, d)`` or ``(n, d, t)``: the model is that of both, of
+                ``n (d + 1)`` observations. The kernel's samples must have a derivative (RBF, Matern from nu = 1.5 on).
+            gradient_noise: the variance of their error, in units of y squared over X squared; ``alpha`` is added. A
+                ``White`` kernel and ``noise`` are noise of y alone.
 
         Raises:
             ValueError: sizes that do not fit, NaN or infinity, a negative noise.
@@ -123,17 +144,18 @@ class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcess
         self._diagonal = self._noise_of_rows(len(Y), scale)
         self.X_train_ = given.keep(copy=self.copy_X_train)
         self.y_train_ = given.coefficients(Y.squeeze(-1) if is_vector else Y)
-        self.__dict__.pop("subset_indices_", None)
+        for name in ("subset_indices_", "gradients_train_", "alpha_", "_fourier_terms", "_why_not"):
+            self.__dict__.pop(name, None)
+        if gradients is not None:
+            self._observe_gradients(given, gradients, scale, covariance, gradient_noise)
         if self.subset is not None:
             self.subset_indices_ = np.sort(rng.choice(len(Y), size=min(int(self.subset), len(Y)), replace=False))
+        self._start_fourier(covariance)
         if self.optimizer is not None and len(covariance.theta):
             covariance = covariance.at(self._learn(covariance, rng))
             warn_at_bounds(covariance)
         self.kernel_ = covariance.kernel
-        self._posterior = Posterior.of(covariance, given.points, Y, self._diagonal)
-        weights = self._posterior.weights
-        self.alpha_ = given.coefficients(weights.squeeze(-1) if is_vector else weights)
-        self._likelihood_value: float | None = None
+        self._set_posterior(self._condition(covariance))
         return self
 
     def log_marginal_likelihood(
@@ -176,17 +198,47 @@ class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcess
     def L_(self) -> Any:
         """The lower Cholesky factor of K + noise, ``(n, n)``; computed when it is first asked for."""
         check_is_fitted(self)
+        if isinstance(self._posterior, FourierPosterior):
+            raise AttributeError(f"There is no L_ with plan {self.plan_.name!r}: no matrix of all rows was factorised.")
         lower = self._posterior.factor().buffer.tril()
-        return lower if isinstance(self.alpha_, Tensor) else lower.cpu().numpy()
+        return as_given(lower, isinstance(self.alpha_, Tensor))
+
+    @cached_property
+    def alpha_(self) -> Any:
+        """``(K + noise)^-1 y_train_``, where it was not needed before."""
+        check_is_fitted(self)
+        weights = self._posterior.solve(self._observations())
+        is_vector = len(np.shape(self.y_train_)) == 1
+        return as_given(weights.squeeze(-1) if is_vector else weights, isinstance(self.X_train_, Tensor))
+
+    @property
+    def plan_(self) -> GaussianProcessPlan:
+        """How the model is computed, why, and with what error."""
+        check_is_fitted(self)
+        plan = self._posterior.plan
+        why_not = getattr(self, "_why_not", None)
+        return plan if why_not is None else replace(plan, reason=f"{plan.reason} (no Fourier series: {why_not})")
 
     def _learn(self, covariance: Covariance, rng: np.random.RandomState) -> Array:
         likelihood = self._likelihood()
+        seen: list[float] = []
+        refused: list[NoFourierSeries] = []
+        # A search within bounds takes its first step along the gradient as it is, which must not grow with the rows:
+        # it would end at lengthscales that no series serves. Where few rows are exact, the steps are scikit-learn's.
+        is_exact = len(likelihood.Y) <= EXACT and likelihood.fourier is None
+        share = 1.0 if is_exact else 1.0 / len(likelihood.Y)
 
         def objective(theta: Array) -> tuple[float, Array]:
             try:
-                return likelihood(covariance, theta, with_prior=True)
+                value, gradient = likelihood(covariance, theta, with_prior=True)
             except NotConverged:
                 return -np.inf, np.zeros_like(theta)  # a bad place: the search turns back
+            except NoFourierSeries as error:
+                refused.append(error)
+                first = seen[0] if seen else 0.0  # finite, so that the line search can interpolate
+                return first - 10.0 * (1.0 + abs(first)), np.zeros_like(theta)
+            seen.append(share * value)
+            return share * value, share * gradient
 
         theta, _ = maximise(
             objective,
@@ -196,15 +248,24 @@ class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcess
             n_restarts=self.n_restarts_optimizer,
             rng=rng,
         )
+        if refused:
+            warnings.warn(
+                f"The search turned back at {len(refused)} places, the last time since {refused[-1]}. The best "
+                f"hyperparameters may lie beyond: give a larger tolerance, or none.",
+                ApproximationWarning,
+                stacklevel=3,
+            )
         return theta
 
     def _likelihood(self) -> MarginalLikelihood:
-        points, Y, noise = self._points(), as_targets(self.y_train_, self._diagonal.device)[0], self._diagonal
+        points, Y, noise = self._points(), self._observations(), self._diagonal
         rows = getattr(self, "subset_indices_", None)
         if rows is not None:
-            points, Y, noise = points[rows], Y[rows], noise[rows] if noise.dim() else noise
+            stacked = np.concatenate([rows + start for start in range(0, len(Y), len(points))])
+            points, Y, noise = points[rows], Y[stacked], noise[stacked] if noise.dim() else noise
         seed = self.random_state if isinstance(self.random_state, int) else 0
-        return MarginalLikelihood(points, Y, noise, seed)
+        observed = matrix_with_gradients if hasattr(self, "gradients_train_") else matrix_and_noise
+        return MarginalLikelihood(points, Y, noise, seed, self._fourier(points, Y), observed)
 
     def _noise_of_rows(self, n: int, scale: Tensor) -> Tensor:
         """alpha and noise together, in units of the normalised y squared: ``()`` or ``(n,)``."""
@@ -226,9 +287,18 @@ class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcess
         return total.reshape(n) if n > 1 and total.numel() == n else total.reshape(())
 
     def _restore(self) -> None:
-        if hasattr(self, "X_train_"):
+        if "tolerance" not in self.__dict__:  # a file of the time before there was one
+            self.tolerance = None
+        if not hasattr(self, "X_train_"):
+            return
+        covariance, points = self._covariance(), self._points()
+        self._start_fourier(covariance)
+        if self._uses_fourier():
+            self._posterior = self._condition(covariance)
+        else:
             weights = as_targets(self.alpha_, self._diagonal.device)[0]
-            self._posterior = Posterior(self._covariance(), self._points(), self._diagonal, weights)
+            kind = GradientPosterior if hasattr(self, "gradients_train_") else Posterior
+            self._posterior = kind(covariance, points, self._diagonal, weights)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

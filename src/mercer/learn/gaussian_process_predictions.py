@@ -15,8 +15,10 @@ from torch import Tensor
 
 from mercer.arrays import as_tensor
 from mercer.learn.covariance import Covariance, as_covariance
-from mercer.learn.inputs import Given, check_data, estimator_columns
+from mercer.learn.fourier_posterior import FourierPosterior
+from mercer.learn.inputs import Given, as_targets, check_data, estimator_columns
 from mercer.learn.intervals import around, check_level
+from mercer.learn.pathwise import PosteriorFunctions, draw_functions
 from mercer.learn.posterior import Posterior, Prior
 
 __all__ = ["GaussianProcessPredictions"]
@@ -30,7 +32,8 @@ class GaussianProcessPredictions:
     noise: Any
     n_targets: int | None
     X_train_: Any
-    _posterior: Posterior
+    y_train_: Any
+    _posterior: Posterior | FourierPosterior
     _diagonal: Tensor
     _y_train_mean: Any
     _y_train_std: Any
@@ -116,6 +119,52 @@ class GaussianProcessPredictions:
         samples = samples.movedim(0, -1).movedim(0, 1)  # (m, t, n_samples)
         return given.answer(samples.squeeze(1) if len(scale) == 1 else samples)
 
+    def sample_functions(
+        self, n_samples: int = 1, random_state: Any = 0, *, n_features: int = 1024, within: Any = None
+    ) -> PosteriorFunctions:
+        """Draws of f given the data as functions: evaluate them anywhere, again and again, and differentiate them.
+
+        Args:
+            n_samples: how many.
+            random_state: int, Generator or None.
+            n_features: random Fourier features of each draw of a stationary kernel's prior. Covariances over many
+                draws are right whatever the number; a single draw looks Gaussian where it is large.
+            within: points that will be asked about, where the model has a Fourier series (``tolerance``): its draws
+                live in the box of the data and of these.
+
+        Returns:
+            A function of X ``(m, d)``: ``(m, n_samples)`` or ``(m, t, n_samples)``, without noise.
+
+        Raises:
+            TypeError: the kernel has neither a spectrum nor finitely many features; :meth:`sample_y` takes any.
+            ValueError: before ``fit``, or after one with gradients.
+
+        Cost: ``n_samples`` solutions with K, and then for each point ``n_samples (n_features + n)`` multiply-adds; with
+        a Fourier series of M weights ``M`` for each, whatever n.
+
+        >>> import torch
+        >>> from mercer.learn import GaussianProcessRegressor
+        >>> x = torch.linspace(0.0, 6.0, 20, dtype=torch.float64)[:, None]
+        >>> model = GaussianProcessRegressor("RBF() + White(0.01)", optimizer=None).fit(x, x[:, 0].sin())
+        >>> functions = model.sample_functions(3)
+        >>> here = torch.tensor([[1.5]], dtype=torch.float64, requires_grad=True)
+        >>> slope, = torch.autograd.grad(functions(here)[0, 0], here)
+        >>> bool(abs(slope - here.cos()) < 0.5)
+        True
+        """
+        if not hasattr(self, "_posterior"):
+            raise ValueError("sample_functions draws given the data: fit first. sample_y draws from the prior too.")
+        if hasattr(self, "gradients_train_"):
+            raise ValueError("sample_functions is for models of values alone; sample_y takes those with gradients.")
+        Y = as_targets(self.y_train_, self._diagonal.device)[0]
+        if within is not None and isinstance(self._posterior, FourierPosterior):
+            self._posterior.cover(self._check_points(within).points)
+        evaluate = draw_functions(
+            self._posterior, Y, n_samples=n_samples, n_features=n_features, random_state=random_state
+        )
+        location, scale = self._location_and_scale(self._posterior)
+        return PosteriorFunctions(evaluate, location, scale, n_samples, self.X_train_.shape[1])
+
     def _kernel(self) -> Any:
         """A copy of the argument, or scikit-learn's default."""
         if self.kernel is None:
@@ -134,12 +183,12 @@ class GaussianProcessPredictions:
             return given
         return Given(np.asarray(validate_data(self, X, reset=False, ensure_2d=False, dtype=None)), X)
 
-    def _check_training(self, X: Any, y: Any) -> tuple[Given, Any]:
+    def _check_training(self, X: Any, y: Any, *, reset: bool = True) -> tuple[Given, Any]:
         if self._takes_vectors():
-            checked: tuple[Given, Any] = check_data(self, X, y, reset=True, multi_output=True, y_numeric=True)
+            checked: tuple[Given, Any] = check_data(self, X, y, reset=reset, multi_output=True, y_numeric=True)
             return checked
         points, y = validate_data(
-            self, X, y, reset=True, ensure_2d=False, dtype=None, multi_output=True, y_numeric=True
+            self, X, y, reset=reset, ensure_2d=False, dtype=None, multi_output=True, y_numeric=True
         )
         return Given(np.asarray(points), X), y
 
@@ -153,12 +202,12 @@ class GaussianProcessPredictions:
     def _on_device(self, points: Any) -> Any:
         return points.to(self._diagonal.device) if hasattr(self, "_diagonal") and isinstance(points, Tensor) else points
 
-    def _model(self) -> Posterior | Prior:
+    def _model(self) -> Posterior | FourierPosterior | Prior:
         if hasattr(self, "_posterior"):
             return self._posterior
         return Prior(as_covariance(self._kernel(), estimator_columns(self)), self.n_targets or 1)
 
-    def _location_and_scale(self, model: Posterior | Prior) -> tuple[Tensor, Tensor]:
+    def _location_and_scale(self, model: Posterior | FourierPosterior | Prior) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of y, ``(t,)``."""
         if isinstance(model, Prior):
             ones = torch.ones(model.n_targets, dtype=torch.float64)

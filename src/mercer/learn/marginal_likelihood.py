@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,16 +11,58 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mercer.kernels import Kernel
 from mercer.learn.covariance import Array, Covariance, MercerCovariance, log_prior, matrix_and_noise
 from mercer.learn.sklearn_covariance import SklearnCovariance
 from mercer.operators import NotPositiveDefinite
+from mercer.operators.fourier_series import NoFourierSeries
+from mercer.operators.fourier_solution import FourierLikelihood, FourierModes, FourierSolution
 from mercer.operators.inv_quad_logdet import inv_quad_logdet
+from mercer.operators.kernel_operator import KernelOperator
+from mercer.operators.structured import structure_of
 
-__all__ = ["EXACT", "MarginalLikelihood"]
+__all__ = ["EXACT", "FourierTerms", "MarginalLikelihood"]
 
 EXACT = (
     5000  # rows up to which the likelihood is exact (Cholesky); beyond, its log-determinant is estimated from probes
 )
+
+
+class FourierTerms:
+    """``y' M^-1 y`` and ``log det M`` by a Fourier series of the kernel; its modes and sums are kept between calls.
+
+    Args:
+        Y: ``(n, t)``.
+        tolerance: of entries of the kernel matrix, as a share of k(0).
+        box: points for which the series is to be right beside the data.
+    """
+
+    def __init__(self, Y: Tensor, *, tolerance: float, box: Tensor) -> None:
+        self.Y, self.tolerance, self.box = Y, tolerance, box
+        self._likelihood = FourierLikelihood(Y, tolerance=tolerance, box=box)
+        self._modes: FourierModes | None = None
+
+    @property
+    def modes(self) -> FourierModes | None:
+        """Those of the last call."""
+        return self._modes or self._likelihood.modes
+
+    def __call__(self, K: KernelOperator, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Differentiable; noise ``()`` or ``(n,)``.
+
+        Raises:
+            ValueError: too many modes, or a noise that is not positive.
+        """
+        if not noise.dim():
+            return self._likelihood(K, noise)
+        if self._modes is None or not self._modes.serves(K):
+            self._modes = FourierModes(K, tolerance=self.tolerance, box=self.box)
+        solution = FourierSolution(K, tolerance=self.tolerance, modes=self._modes)
+        why_not = solution.applies(noise.detach())
+        if why_not is not None:
+            raise NoFourierSeries(why_not)
+        quad, logdet, _, _ = solution.inv_quad_logdet(self.Y, noise)
+        return quad, logdet
 
 
 @dataclass(frozen=True)
@@ -30,7 +73,9 @@ class MarginalLikelihood:
         points: the rows, in float32 or float64, or objects that the kernel knows.
         Y: ``(n, t)``, float64.
         noise: beside the kernel's own, ``()`` or ``(n,)``.
-        random_state: of the probes, beyond 5000 rows.
+        random_state: of the probes, beyond 5000 rows where the matrix has no structure.
+        fourier: what computes it by a Fourier series, where that is wanted.
+        observed: what the rows are of: :func:`matrix_and_noise`, or the like for values and gradients.
 
     Source: Rasmussen & Williams (2006), eq. 2.30 and 5.9.
     """
@@ -39,6 +84,8 @@ class MarginalLikelihood:
     Y: Tensor
     noise: Tensor
     random_state: int = 0
+    fourier: FourierTerms | None = None
+    observed: Callable[[Kernel, Tensor], tuple[Any, Tensor]] = matrix_and_noise
 
     def __call__(self, covariance: Covariance, theta: Array, *, with_prior: bool = False) -> tuple[float, Array]:
         """Value and gradient at theta; minus infinity where the matrix is not positive definite.
@@ -50,6 +97,7 @@ class MarginalLikelihood:
 
         Raises:
             NotConverged: beyond 5000 rows, when the solver does not get there.
+            ValueError: the Fourier series takes too many modes.
         """
         theta = np.asarray(theta, dtype=np.float64)
         try:
@@ -64,17 +112,24 @@ class MarginalLikelihood:
         n, t = self.Y.shape
         is_exact = n <= EXACT
         log_values = torch.tensor(theta, dtype=torch.float64, requires_grad=True)
-        points = self.points.to(torch.float64) if is_exact else self.points
         kernel = covariance.with_tensor(log_values)
-        K, own_noise = matrix_and_noise(kernel, points)
-        found = inv_quad_logdet(
-            K,
-            self.Y,
-            noise=self.noise + own_noise,
-            method="cholesky" if is_exact else "lanczos",
-            random_state=self.random_state,
-        )
-        value = -0.5 * (found.inv_quad.sum() + t * found.logdet + n * t * math.log(2.0 * math.pi))
+        if self.fourier is not None:
+            K, own_noise = self.observed(kernel, self.points)
+            quad, logdet = self.fourier(K, self.noise + own_noise)
+        else:
+            points = self.points.to(torch.float64) if is_exact else self.points
+            K, own_noise = self.observed(kernel, points)
+            noise = self.noise + own_noise
+            structured = not is_exact and structure_of(K.double(), noise.detach()) is not None
+            found = inv_quad_logdet(
+                K.double() if structured else K,
+                self.Y,
+                noise=noise,
+                method="cholesky" if is_exact else None if structured else "lanczos",
+                random_state=self.random_state,
+            )
+            quad, logdet = found.inv_quad, found.logdet
+        value = -0.5 * (quad.sum() + t * logdet + n * t * math.log(2.0 * math.pi))
         prior = log_prior(kernel) if with_prior else None
         if prior is not None:
             value = value + prior.to(value.device)

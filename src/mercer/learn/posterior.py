@@ -11,14 +11,19 @@ from torch import Tensor
 
 from mercer import config
 from mercer.learn.covariance import Covariance
+from mercer.learn.gaussian_process_plan import GaussianProcessPlan
 from mercer.learn.marginal_likelihood import EXACT
 from mercer.operators import NotPositiveDefinite, solve
 from mercer.operators.cholesky import CholeskyFactor, cholesky, cholesky_bytes
+from mercer.operators.direct_solution import DirectSolution
+from mercer.operators.structured import structure_of
 from mercer.operators.system import System
+from mercer.progress import track
 
 __all__ = ["Posterior", "Prior"]
 
 _CHUNK = 1024  # new points handled together: their columns of k(X, X*) are held in float64
+_MOST_SOLVED = 20_000  # new points whose deviations are found by conjugate gradients, one system for each
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,19 @@ class Posterior:
     noise: Tensor
     weights: Tensor
     _factor: CholeskyFactor | None = field(default=None, repr=False)
+    _direct: tuple[DirectSolution | None] | None = field(default=None, repr=False)
+
+    @property
+    def plan(self) -> GaussianProcessPlan:
+        """How it is computed."""
+        if len(self.weights) <= EXACT:
+            return GaussianProcessPlan("cholesky", f"{len(self.weights)} rows: a Cholesky factorisation", 0.0)
+        direct = self._structure()
+        if direct is not None:
+            return GaussianProcessPlan(direct.name, "the kernel matrix has a structure that is solved directly", 0.0)
+        return GaussianProcessPlan(
+            "iterative", f"{len(self.weights)} rows: solves to a residual of 1e-6, log-determinants from 10 probes", 0.0
+        )
 
     @classmethod
     def of(cls, covariance: Covariance, points: Any, Y: Tensor, noise: Tensor) -> Posterior:
@@ -77,14 +95,31 @@ class Posterior:
         if len(Y) <= EXACT:
             made.weights = made.factor().solve(Y)
         else:
-            K, own = covariance.matrix(points)
-            made.weights = solve(K, Y, noise=noise + own).x
+            made.weights = made._solve(Y)
+        return made
+
+    def extended(self, points: Any, Y: Tensor, noise: Tensor) -> Posterior:
+        """With further rows: all points, targets and noises, of which the first are those known already.
+
+        A factor that is there is extended; a solution by iterations starts from the old one.
+        """
+        n = len(self.weights)
+        made = type(self)(self.covariance, points, noise, self.weights)
+        if self._factor is not None or len(Y) <= EXACT:
+            factor, cross = self.factor(), _dense(self.covariance.cross(points[n:], points[:n]))
+            corner, own = self.covariance.matrix(points[n:])
+            corner = _dense(corner).clone()
+            corner.diagonal().add_(own + (noise[n:] if noise.dim() else noise))
+            made._factor = factor.extended(cross, corner)
+            made.weights = made._factor.solve(Y)
+        else:
+            made.weights = made._solve(Y, torch.cat([self.weights, torch.zeros_like(Y[n:])]))
         return made
 
     def factor(self) -> CholeskyFactor:
         """The Cholesky factor of K + noise; computed once."""
         if self._factor is None:
-            K, own = self.covariance.matrix(self.points)
+            K, own = self._matrix()
             try:
                 self._factor = cholesky(System(K, self.noise + own))
             except NotPositiveDefinite as error:
@@ -96,18 +131,24 @@ class Posterior:
 
     def mean(self, points: Any) -> Tensor:
         """``(m, t)``."""
-        return torch.as_tensor(self.covariance.cross(points, self.points) @ self.weights)
+        return torch.as_tensor(self._cross(points) @ self.weights)
 
     def variance(self, points: Any, *, with_noise: bool) -> Tensor:
         """``(m,)``, never negative; with or without the kernel's own noise."""
         known = self.covariance.diagonal(points, with_noise=with_noise).clone()
-        for start in range(0, len(known), _CHUNK):
+        direct = self._structure()
+        if direct is not None:
+            return (known - direct.inv_quad_of(self._cross(points), self.total_noise())).clamp_(min=0.0)
+        if not self._fits() and len(known) > _MOST_SOLVED:
+            raise ValueError(
+                f"Deviations at {len(known)} points take as many solutions with {len(self.weights)} rows, and no "
+                f"Cholesky factor fits the memory budget. Ask for at most {_MOST_SOLVED} at a time, raise the budget "
+                f"(mercer.config.set_memory_budget), or give tolerance, for a stationary kernel of up to three columns."
+            )
+        for start in track(range(0, len(known), _CHUNK), description="standard deviations"):
             chunk = slice(start, start + _CHUNK)
-            cross = _dense(self.covariance.cross(self.points, points[chunk]))  # (n, c)
-            if self._fits():
-                known[chunk] -= self.factor().solve_lower(cross).square().sum(0)
-            else:
-                known[chunk] -= (cross * self._solve(cross)).sum(0)
+            cross = _dense(self._cross(points[chunk])).mT  # (n, c)
+            known[chunk] -= self._explained(cross)
         return known.clamp_(min=0.0)
 
     def joint_covariance(self, points: Any, *, with_noise: bool) -> Tensor:
@@ -120,7 +161,7 @@ class Posterior:
         )
         joint = _dense(self.covariance.matrix(points)[0]).clone()
         diagonal = self.covariance.diagonal(points, with_noise=with_noise)
-        cross = _dense(self.covariance.cross(self.points, points))
+        cross = _dense(self._cross(points)).mT
         if self._fits():
             half = self.factor().solve_lower(cross)
             joint -= half.mT @ half
@@ -132,12 +173,42 @@ class Posterior:
         joint.diagonal().copy_(diagonal.clamp(min=0.0))
         return joint
 
+    def solve(self, B: Tensor) -> Tensor:
+        """``(K + noise)^-1 B`` for B ``(n, t)``."""
+        return self.factor().solve(B) if self._fits() and self._structure() is None else self._solve(B)
+
+    def _explained(self, cross: Tensor) -> Tensor:
+        """``c' (K + noise)^-1 c`` for columns c of ``(n, m)``."""
+        if self._fits():
+            return self.factor().solve_lower(cross).square().sum(0)
+        return (cross * self._solve(cross)).sum(0)
+
     def _fits(self) -> bool:
         return self._factor is not None or cholesky_bytes(len(self.weights)) <= config.memory_budget()
 
-    def _solve(self, cross: Tensor) -> Tensor:
-        K, own = self.covariance.matrix(self.points)
-        return solve(K, cross, noise=self.noise + own).x
+    def _solve(self, B: Tensor, initial: Tensor | None = None) -> Tensor:
+        K, own = self._matrix()
+        return solve(K, B, noise=self.noise + own, initial=initial).x
+
+    def _structure(self) -> DirectSolution | None:
+        """What the plan of the matrix solves without iterations; kept for the factors that it holds."""
+        if len(self.weights) <= EXACT:
+            return None
+        if self._direct is None:
+            self._direct = (structure_of(self._matrix()[0], self.total_noise()),)
+        return self._direct[0]
+
+    def total_noise(self) -> Tensor:
+        """Of every row, ``()`` or ``(n,)``: what is known, and the kernel's own."""
+        return self.noise + self._matrix()[1]
+
+    def _matrix(self) -> tuple[Any, Tensor]:
+        """The covariance of what was observed, and the kernel's own noise there."""
+        return self.covariance.matrix(self.points)
+
+    def _cross(self, points: Any) -> Any:
+        """The covariance of the function at new points with what was observed."""
+        return self.covariance.cross(points, self.points)
 
 
 def _dense(matrix: Any) -> Tensor:

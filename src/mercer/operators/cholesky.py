@@ -1,5 +1,7 @@
 """Cholesky factorisation in place, in panels: it can be interrupted, shows progress and never doubles its memory."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 
@@ -74,6 +76,34 @@ class CholeskyFactor:
             rows = slice(i, i + _PANEL)
             result[rows] = self.buffer[rows, rows].tril() @ V[rows] + self.buffer[rows, :i] @ V[:i]
         return result
+
+    def extended(self, cross: Tensor, corner: Tensor) -> CholeskyFactor:
+        """The factor of the matrix with m further rows and columns: ``[[M, C'], [C, D]]``.
+
+        Args:
+            cross: C ``(m, n)``.
+            corner: D ``(m, m)``, noise included.
+
+        Raises:
+            MemoryBudgetError: a second buffer does not fit.
+            NotPositiveDefinite: a pivot is not positive.
+
+        Cost: ``n^2 m + m^3 / 3`` operations, and a copy of the buffer.
+        """
+        n, m = self.n, len(corner)
+        require_memory(
+            cholesky_bytes(n + m, self.buffer.dtype),
+            asked=f"A Cholesky factor of {n} rows with {m} more",
+            instead="Fit anew with all rows.",
+        )
+        buffer = self.buffer.new_empty(n + m, n + m)
+        buffer[:n, :n] = self.buffer
+        left = self.solve_lower(cross.mT).mT  # (m, n)
+        lower, failed = torch.linalg.cholesky_ex(corner.to(torch.float64) - left @ left.mT)
+        if int(failed):
+            raise NotPositiveDefinite(n + int(failed) - 1, n + m)
+        buffer[n:, :n], buffer[n:, n:] = left, lower
+        return CholeskyFactor(buffer)
 
     def logdet(self) -> float:
         """The natural logarithm of the determinant."""

@@ -15,7 +15,7 @@ from mercer.errors import ShapeError
 from mercer.operators.expression import constant, evaluate, leaf, leaves, substitute
 from mercer.operators.fourier_features import FourierBasis, FourierFeatures, evaluate_square
 from mercer.operators.fourier_map import PointDifferences, difference_terms, why_not_differences
-from mercer.operators.fourier_series import fourier_series
+from mercer.operators.fourier_series import NoFourierSeries, fourier_series
 from mercer.operators.weight_space import WeightSpace, split_noise, weight_inv_quad_logdet
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ __all__ = ["FourierLikelihood", "FourierSolution"]
 MOST_WEIGHTS = 4000  # a Cholesky factorisation and its gradient take about five seconds on two cores
 _SLACK = 1.5  # how many times the weights that are needed may be carried along before the modes are chosen anew
 _MARGIN = 8.0  # how much better the modes are at first, so that they serve for lengthscales some percent off too
+_HOPELESS = 25  # modes for each weight allowed above which dropping small ones cannot help
 _EXPLICIT = 2e11  # multiplications up to which variances are computed from explicit features
 _AGREE = 1e-4  # relative difference of variances by transforms and by explicit features that is accepted
 
@@ -52,6 +53,11 @@ class FourierModes:
         extent = ((self.high - self.low) * (1.0 + 1e-9)).tolist()
         with torch.no_grad():
             series = fourier_series(of_map, extent, tolerance=tolerance / _MARGIN, definite=True)
+            if series.grid.n_modes > _HOPELESS * MOST_WEIGHTS:  # before tables of them are made
+                raise NoFourierSeries(
+                    f"the kernel takes up to {series.grid.n_modes} weights, more than {MOST_WEIGHTS}",
+                    series.grid.n_modes,
+                )
             center = (self.low + self.high) / 2.0
             self.basis = FourierBasis(series.grid, series.coefficients, neglect=tolerance / _MARGIN, center=center)
         self.error = series.error + tolerance / _MARGIN
@@ -259,6 +265,7 @@ class FourierLikelihood:
         y: ``(n,)`` or ``(n, t)``.
         tolerance: of the entries of K, as a share of k(0).
         ratios: of the noise of each row to the number given, ``(n,)``, for known heteroscedastic noise.
+        box: further points ``(z, columns of X)`` that the modes are to serve.
 
     >>> from mercer.kernels import RBF
     >>> X = torch.linspace(0.0, 1.0, 50, dtype=torch.float64)[:, None]
@@ -268,9 +275,9 @@ class FourierLikelihood:
     1
     """
 
-    def __init__(self, y: Tensor, *, tolerance: float, ratios: Tensor | None = None) -> None:
+    def __init__(self, y: Tensor, *, tolerance: float, ratios: Tensor | None = None, box: Tensor | None = None) -> None:
         self.y = (y.unsqueeze(-1) if y.ndim == 1 else y).detach().to(torch.float64)
-        self.tolerance, self.ratios = tolerance, ratios
+        self.tolerance, self.ratios, self.box = tolerance, ratios, box
         self.n_passes = 0
         self._modes: FourierModes | None = None
         self._projection = self._square = torch.empty(0)
@@ -284,13 +291,13 @@ class FourierLikelihood:
 
         Raises:
             ShapeError: K has another size than y.
-            ValueError: the noise is not positive, or there are too many weights.
-            NoFourierSeries, NotPositiveDefinite: as in :class:`FourierSolution`.
+            NoFourierSeries: too many modes or weights, or a noise that is not positive.
+            NotPositiveDefinite: as in :class:`FourierSolution`.
         """
         if K.shape != (len(self.y), len(self.y)):
             raise ShapeError(f"K is {tuple(K.shape)}, y has {len(self.y)} rows.")
         if self._modes is None or not self._modes.serves(K):
-            self._modes = FourierModes(K, tolerance=self.tolerance)
+            self._modes = FourierModes(K, tolerance=self.tolerance, box=self.box)
             self.n_passes += 1
             divided = self.y if self.ratios is None else self.y / self.ratios[:, None]
             size = self._modes.basis.size
@@ -300,7 +307,7 @@ class FourierLikelihood:
         noise = torch.as_tensor(noise, dtype=torch.float64)
         why_not = solution.applies(noise)
         if why_not is not None:
-            raise ValueError(f"{why_not}.")
+            raise NoFourierSeries(why_not)
         if self.ratios is not None and K.spec.has_delta:
             raise ValueError("a kernel with white noise of its own cannot be had with noise of known ratios.")
         return solution.forms(self._projection, self._square, noise + white_variance(K), self.ratios)

@@ -111,7 +111,7 @@ class WeightFactor:
 
 
 def weight_inv_quad_logdet(
-    gram: Tensor, projection: Tensor, square: Tensor, noise: Tensor, *, n: int, log_ratios: float = 0.0
+    gram: Tensor, projection: Tensor, square: Tensor, noise: Tensor, *, n: int, log_ratios: float | Tensor = 0.0
 ) -> tuple[Tensor, Tensor, Tensor]:
     """``y' (Z Z' + s H)^-1 y`` and ``log det (Z Z' + s H)`` from sums over the rows; differentiable, no pass over n.
 

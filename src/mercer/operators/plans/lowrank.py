@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mercer.operators.expression import leaf
-from mercer.operators.factors import Factors, factor, side_values
+from mercer.operators.expression import Expression, leaf, leaves, substitute
+from mercer.operators.factors import Factors, factor, side_values, theta_values
+from mercer.operators.low_rank_solution import LowRankSolution
 from mercer.operators.operands import Operands
 from mercer.operators.planning import Plan, Request
 from mercer.operators.plans.algorithm import Algorithm
@@ -64,6 +65,14 @@ class LowRankPlan(Algorithm):
         # in rows: B' v with 2 to 15 columns is 6 times slower (float32, n = 1e6, 16 features, 4 columns)
         return torch.matmul(A, (v.mT @ B).mT)
 
+    def direct(self, K: KernelOperator, memory: dict[Any, Any]) -> LowRankSolution | None:
+        """In the space of the features' weights, where K = Z Z'."""
+        if "direct" not in memory:
+            Z = low_rank_root(K.double().operands(), "row")
+            memory["direct"] = None if Z is None else LowRankSolution(Z)
+        solution: LowRankSolution | None = memory["direct"]
+        return solution
+
 
 def low_rank_terms(spec: Spec) -> list[Factors] | None:
     """The terms as factors, if each has one dot product at most and nothing else of pairs; terms that are 0 left out.
@@ -88,6 +97,34 @@ def low_rank_features(operands: Operands) -> tuple[Tensor, Tensor]:
     left = [_side(parts, operands, "row", number=True) for parts in found]
     right = [_side(parts, operands, "column") for parts in found]
     return torch.cat(left, -1), torch.cat(right, -1)
+
+
+def low_rank_root(operands: Operands, side: str) -> Tensor | None:
+    """Z of one side, ``(n, r)``, with ``K = Z Z'`` where rows and columns are the same points; differentiable.
+
+    None where K is not of this form: the two sides of a term differ, a number is negative, or a hyperparameter in it is
+    0 and its gradient, which the root does not have there, is wanted.
+    """
+    found = low_rank_terms(operands.spec)
+    if not found or any(_as_column(parts.row) != parts.column for parts in found):
+        return None
+    values = theta_values(operands)
+    scaled = []
+    for parts in found:
+        number = torch.as_tensor(side_values(parts.number, operands, side), dtype=operands.like.dtype)
+        inside = [values[theta] for theta in leaves([parts.number], "theta")]
+        if bool((number < 0.0).any()) or any(t.requires_grad and bool((t == 0.0).any()) for t in inside):
+            return None
+        positive = number > 0.0
+        root = torch.where(positive, torch.where(positive, number, 1.0).sqrt(), 0.0)  # no slope at 0 is infinite
+        scaled.append(_side(parts, operands, side) * root)
+    return torch.cat(scaled, -1)
+
+
+def _as_column(row: Expression) -> Expression:
+    """A row's factor, written for columns."""
+    swapped = {value: leaf("column", int(value.number)) for value in leaves([row], "row")}
+    return substitute((row,), swapped)[0]
 
 
 def _side(parts: Factors, operands: Operands, side: str, *, number: bool = False) -> Tensor:
