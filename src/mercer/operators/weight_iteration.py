@@ -23,6 +23,7 @@ __all__ = ["IterativeWeightSpace", "WeightIteration", "iterative_inv_quad_logdet
 
 MOST_HEAD = 4000  # weights of the block factorised
 _LEAST_HEAD = 500
+_TOLD = 0.1  # a mode's variance over that of its estimate from the data: from here on in the block, if there is room
 _MAX_ITER = 1000
 _RTOL = 1e-10
 _PROBE_RTOL = 1e-4  # enters a log-determinant squared and a gradient once
@@ -44,8 +45,8 @@ class HeadAndDiagonal:
 
     def __init__(self, gram: ToeplitzGram, root: Tensor, noise: float) -> None:
         p = len(gram.basis.index)
-        # Up to the last mode that the data tell more about than its prior does.
-        told = (root[:p].square() * gram.total > noise).nonzero()
+        # Up to the last mode of which the data tell something.
+        told = (root[:p].square() * gram.total > _TOLD * noise).nonzero()
         needed = int(told.max()) + 1 if len(told) else 0
         self.position, self.gram = gram.head(min(p, max(needed, _LEAST_HEAD // 2), max(1, MOST_HEAD // 2)))
         self.root = root[self.position]
