@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mercer.operators.system import System
+from mercer.operators.system import Products
 
 __all__ = ["Progress", "block_cg", "rounding_ratio"]
 
@@ -48,7 +48,7 @@ class Progress:
 
 
 def block_cg(
-    system: System,
+    system: Products,
     B: Tensor,
     *,
     rtol: float,
@@ -107,7 +107,7 @@ class _BlockCG:
 
     def __init__(
         self,
-        system: System,
+        system: Products,
         B: Tensor,
         rtol: float,
         precondition: Callable[[Tensor], Tensor],

@@ -94,14 +94,20 @@ class FourierBasis:
             position = position * (2 * factor * m + 1) + index[:, c] + factor * m
         return position
 
-    def gram(self, sums: Tensor) -> Tensor:
-        """``sum_x w(x) f_a(x) f_b(x)``, ``(M, M)``, from ``sum_x w(x) exp(-i k x)`` on the doubled grid of modes."""
-        flat = sums.flatten()
-        linear, center = self.flat(self.index, 2), int(self.flat(self.index.new_zeros(1, self.grid.d), 2))
+    def gram(self, sums: Tensor, count: int | None = None) -> Tensor:
+        """``sum_x w(x) f_a(x) f_b(x)``, ``(M, M)``, from ``sum_x w(x) exp(-i k x)`` on the doubled grid of modes.
+
+        Args:
+            sums: see :func:`mode_sums`.
+            count: of modes; those of the first ones, which are the largest. All if None.
+        """
+        flat, index = sums.flatten(), self.index[:count]
+        linear, center = self.flat(index, 2), int(self.flat(self.index.new_zeros(1, self.grid.d), 2))
         shifted = linear - center
         minus, plus = flat[linear[:, None] - shifted], flat[linear[:, None] + shifted]
         first = int(self.has_constant)
-        p, M = len(self.index), self.size
+        p = len(index)
+        M = 2 * p - first
         G = torch.empty(M, M, dtype=torch.float64)
         G[:p, :p] = minus.real + plus.real
         G[p:, p:] = (minus.real - plus.real)[first:, first:]

@@ -106,4 +106,6 @@ def _pair(v: Tensor) -> Tensor:
 
 
 def _unpair(z: Tensor, t: int) -> Tensor:
+    if t == 1:
+        return z.real.contiguous()
     return torch.stack([z.real, z.imag], -1).flatten(1)[:, :t]

@@ -312,8 +312,12 @@ def _grid(
 
 
 def _samples(m: int) -> int:
-    """Samples of a period for modes up to m: aliases then come from beyond 2 m. Even, with small factors."""
-    n = 3 * m + 4
+    """Samples of a period for modes up to m: aliases then come from beyond 2 m."""
+    return even_smooth(3 * m + 4)
+
+
+def even_smooth(n: int) -> int:
+    """The next even number without a prime factor beyond 5: a length that transforms quickly."""
     while True:
         n += n % 2
         rest = n

@@ -6,16 +6,26 @@ hyperparameters or noise works with M x M matrices, as long as the same modes se
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from mercer import config
+from mercer.arrays import generator
 from mercer.errors import ShapeError
 from mercer.operators.expression import constant, evaluate, leaf, leaves, substitute
-from mercer.operators.fourier_features import FourierBasis, FourierFeatures, evaluate_square
+from mercer.operators.fourier_features import FourierBasis, FourierFeatures, evaluate_square, mode_sums
 from mercer.operators.fourier_map import PointDifferences, difference_terms, why_not_differences
 from mercer.operators.fourier_series import NoFourierSeries, fourier_series
+from mercer.operators.toeplitz_gram import ToeplitzGram
+from mercer.operators.weight_iteration import (
+    IterativeWeightSpace,
+    Probes,
+    WeightIteration,
+    iterative_inv_quad_logdet,
+)
 from mercer.operators.weight_space import WeightSpace, split_noise, weight_inv_quad_logdet
 
 if TYPE_CHECKING:
@@ -23,7 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FourierLikelihood", "FourierSolution"]
 
-MOST_WEIGHTS = 4000  # a Cholesky factorisation and its gradient take about five seconds on two cores
+MOST_DENSE = 4000  # weights factorised: that and its gradient take about five seconds on two cores; more by iterations
+MOST_WEIGHTS = 1_000_000  # an iteration for 16 probes takes about ten seconds then
+N_PROBES = 16
 _SLACK = 1.5  # how many times the weights that are needed may be carried along before the modes are chosen anew
 _MARGIN = 8.0  # how much better the modes are at first, so that they serve for lengthscales some percent off too
 _HOPELESS = 25  # modes for each weight allowed above which dropping small ones cannot help
@@ -61,7 +73,8 @@ class FourierModes:
             center = (self.low + self.high) / 2.0
             self.basis = FourierBasis(series.grid, series.coefficients, neglect=tolerance / _MARGIN, center=center)
         self.error = series.error + tolerance / _MARGIN
-        self._sums: dict[int, tuple[Tensor | None, Tensor]] = {}
+        self._toeplitz: tuple[Tensor | None, ToeplitzGram] | None = None
+        self._gram: tuple[ToeplitzGram, Tensor] | None = None
 
     def covers(self, points: Tensor) -> bool:
         """Whether the series is right for differences from these points, ``(z, columns of X)``."""
@@ -91,14 +104,19 @@ class FourierModes:
         """The features whose products are K."""
         return FourierFeatures(self.basis, self.points, coefficients)
 
+    def toeplitz(self, ratios: Tensor | None) -> ToeplitzGram:
+        """``sum_x f_a(x) f_b(x) / ratio(x)`` as an operator; the last one is kept."""
+        if self._toeplitz is None or not _same(self._toeplitz[0], ratios):
+            sums = mode_sums(self.basis, self.points, None if ratios is None else 1.0 / ratios)
+            self._toeplitz = ratios, ToeplitzGram(self.basis, sums)
+        return self._toeplitz[1]
+
     def gram(self, ratios: Tensor | None) -> Tensor:
-        """``sum_x f_a(x) f_b(x) / ratio(x)``, ``(M, M)``; the last one is kept."""
-        kept = self._sums.get(0)
-        if kept is None or not _same(kept[0], ratios):
-            unit = FourierFeatures(self.basis, self.points, torch.ones(self.basis.size, dtype=torch.float64))
-            kept = ratios, self.basis.gram(unit.sums(None if ratios is None else 1.0 / ratios))
-            self._sums[0] = kept
-        return kept[1]
+        """The same as a matrix, ``(M, M)``."""
+        toeplitz = self.toeplitz(ratios)
+        if self._gram is None or self._gram[0] is not toeplitz:
+            self._gram = toeplitz, self.basis.gram(toeplitz.sums)
+        return self._gram[1]
 
 
 class FourierSolution:
@@ -108,23 +126,35 @@ class FourierSolution:
         K: a symmetric kernel matrix without batch.
         tolerance: of its entries, as a share of k(0).
         modes: where they are known.
+        n_probes: for ``log det M`` of more than 4000 weights; its standard error falls with the square root.
+        random_state: of the probes.
 
     Raises:
         NoFourierSeries: too many modes.
         TypeError: the kernel is no function of differences of up to three columns of X.
 
-    Cost: two transforms of n points, ``M^3 / 3`` operations, ``40 M^2`` bytes.
+    Cost: two transforms of n points; up to 4000 weights M ``M^3 / 3`` operations and ``40 M^2`` bytes, beyond that
+    iterations of two FFTs for each column and the factorisation of 4000 weights.
     Source: Greengard, Rachh & Barnett, Equispaced Fourier representations for efficient Gaussian process regression
     from a billion data points, arXiv 2210.10210 (2022).
     """
 
     name = "weights"
 
-    def __init__(self, K: KernelOperator, *, tolerance: float, modes: FourierModes | None = None) -> None:
+    def __init__(
+        self,
+        K: KernelOperator,
+        *,
+        tolerance: float,
+        modes: FourierModes | None = None,
+        n_probes: int = N_PROBES,
+        random_state: Any = 0,
+    ) -> None:
         self.K, self.tolerance = K, tolerance
+        self.n_probes, self.random_state = n_probes, random_state
         self.modes = FourierModes(K, tolerance=tolerance) if modes is None else modes
         self.error = self.modes.error
-        self._space: tuple[Tensor, WeightSpace] | None = None
+        self._space: tuple[Tensor, WeightSpace | IterativeWeightSpace] | None = None
 
     @property
     def n_weights(self) -> int:
@@ -132,22 +162,43 @@ class FourierSolution:
         return self.modes.basis.size
 
     def applies(self, noise: Tensor) -> str | None:
-        """If the noise is positive and the weights are few enough."""
+        """If the noise is positive, and the weights are at most a million and fit into the memory budget."""
         if not bool((noise > 0.0).all()):
             return "weight space needs a positive noise"
         if self.n_weights > MOST_WEIGHTS:
             return f"the kernel takes {self.n_weights} weights, more than {MOST_WEIGHTS}"
+        needed, allowed = self._memory(), config.memory_budget()
+        if needed > allowed:
+            sizes = config.format_bytes(needed), config.format_bytes(allowed)
+            return f"the {self.n_weights} weights of the kernel take {sizes[0]}, the memory budget is {sizes[1]}"
         return None
 
-    def space(self, noise: Tensor | float) -> WeightSpace:
-        """The factorised system for a noise; the last one is kept."""
+    @property
+    def is_iterative(self) -> bool:
+        """Whether there are more weights than are factorised."""
+        return self.n_weights > MOST_DENSE
+
+    def _memory(self) -> int:
+        """Matrices of all weights, or of the preconditioner, with a dozen vectors a probe and two grids."""
+        factorised = min(self.n_weights, MOST_DENSE)
+        grids = 48 * math.prod(4 * m + 1 for m in self.modes.basis.grid.modes)
+        vectors = 12 * 8 * self.n_weights * self.n_probes if self.is_iterative else 0
+        return 40 * factorised**2 + grids + vectors
+
+    def space(self, noise: Tensor | float) -> WeightSpace | IterativeWeightSpace:
+        """The system in weights for a noise; the last one is kept."""
         variance = (torch.as_tensor(noise, dtype=torch.float64) + white_variance(self.K)).detach()
         if self._space is None or not torch.equal(self._space[0], variance):
             coefficients = self.modes.coefficients(self.K).detach()
             root = coefficients.sqrt()
-            ratios = split_noise(variance, len(self.modes.points))[1]
-            gram = root[:, None] * self.modes.gram(ratios) * root
-            self._space = variance, WeightSpace(self.modes.features(coefficients), variance, gram=gram)
+            scale, ratios = split_noise(variance, len(self.modes.points))
+            features = self.modes.features(coefficients)
+            if self.is_iterative:
+                iteration = WeightIteration(self.modes.toeplitz(ratios), root, scale)
+                self._space = variance, IterativeWeightSpace(features, variance, iteration=iteration)
+            else:
+                gram = root[:, None] * self.modes.gram(ratios) * root
+                self._space = variance, WeightSpace(features, variance, gram=gram)
         return self._space[1]
 
     def solve(self, B: Tensor, noise: Tensor | float) -> Tensor:
@@ -155,9 +206,10 @@ class FourierSolution:
         return self.space(noise).solve(B.detach().to(torch.float64))
 
     def inv_quad_logdet(self, Y: Tensor, noise: Tensor | float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """``y' M^-1 y`` ``(t,)``, ``log det M``, its standard error (0: it is exact), ``M^-1 Y``.
+        """``y' M^-1 y`` ``(t,)``, ``log det M``, its standard error, ``M^-1 Y``.
 
-        The first two are differentiable in the hyperparameters of K and the noise; Y is taken as constant.
+        The first two are differentiable in the hyperparameters of K and the noise; Y is taken as constant. Up to 4000
+        weights ``log det M`` is exact and the error 0; beyond, it and its gradient are estimates.
         """
         Y = Y.detach().to(torch.float64)
         x = self.solve(Y, noise)
@@ -166,13 +218,16 @@ class FourierSolution:
         divided = Y if ratios is None else Y / ratios[:, None]
         unit = FourierFeatures(self.modes.basis, self.modes.points, torch.ones(self.n_weights, dtype=torch.float64))
         s = variance if variance.numel() == 1 else variance.detach().mean()
-        quad, logdet = self.forms(unit.transposed(divided), (Y * divided).sum(0), s.reshape(()), ratios)
+        projection, square = unit.transposed(divided), (Y * divided).sum(0)
+        quad, logdet, probes = self._forms(projection, square, s.reshape(()), ratios)
         if variance.ndim and variance.requires_grad:
             slope = -(x.square() * variance[:, None]).sum(0)
             quad = quad + slope - slope.detach()
-            slope = (self.inverse_diagonal(noise) * variance).sum()
+            diagonal = self.inverse_diagonal(noise) if probes is None else self._estimated_diagonal(noise, probes)
+            slope = (diagonal * variance).sum()
             logdet = logdet + slope - slope.detach()
-        return quad, logdet, torch.zeros((), dtype=torch.float64), x
+        error = torch.zeros((), dtype=torch.float64) if probes is None else probes.standard_error
+        return quad, logdet, error, x
 
     def forms(self, projection: Tensor, square: Tensor, scale: Tensor, ratios: Tensor | None) -> tuple[Tensor, Tensor]:
         """``y' M^-1 y`` and ``log det M`` for ``M = K + scale diag(ratios)`` from sums over the rows; differentiable.
@@ -183,19 +238,52 @@ class FourierSolution:
             scale: ``()``.
             ratios: ``(n,)``, None for 1.
         """
-        root = _root(self.modes.coefficients(self.K))
-        gram = root[:, None] * self.modes.gram(ratios) * root
-        log_ratios = 0.0 if ratios is None else float(ratios.log().sum())
-        quad, logdet, _ = weight_inv_quad_logdet(
-            gram, root[:, None] * projection, square, scale, n=len(self.modes.points), log_ratios=log_ratios
-        )
+        quad, logdet, _ = self._forms(projection, square, scale, ratios)
         return quad, logdet
+
+    def _forms(
+        self, projection: Tensor, square: Tensor, scale: Tensor, ratios: Tensor | None
+    ) -> tuple[Tensor, Tensor, Probes | None]:
+        """:meth:`forms`, and the probes behind an estimate."""
+        root = _root(self.modes.coefficients(self.K))
+        n, log_ratios = len(self.modes.points), 0.0 if ratios is None else float(ratios.log().sum())
+        if not self.is_iterative:
+            gram = root[:, None] * self.modes.gram(ratios) * root
+            quad, logdet, _ = weight_inv_quad_logdet(
+                gram, root[:, None] * projection, square, scale, n=n, log_ratios=log_ratios
+            )
+            return quad, logdet, None
+        return iterative_inv_quad_logdet(
+            self._iteration(root.detach(), float(scale.detach()), ratios),
+            root,
+            scale,
+            projection,
+            square,
+            n=n,
+            log_ratios=log_ratios,
+            n_probes=self.n_probes,
+            draw=generator(self.random_state),
+        )
+
+    def _iteration(self, root: Tensor, scale: float, ratios: Tensor | None) -> WeightIteration:
+        """A new one, or that of the last noise."""
+        space = None if self._space is None else self._space[1]
+        if isinstance(space, IterativeWeightSpace) and space.scale == scale and _same(space.ratios, ratios):
+            return space.iteration
+        return WeightIteration(self.modes.toeplitz(ratios), root, scale)
 
     def inverse_diagonal(self, noise: Tensor | float) -> Tensor:
         """The diagonal of ``M^-1``, ``(n,)``."""
         space = self.space(noise)
         ratios = 1.0 if space.ratios is None else space.ratios
         explained = self._reduced(self.modes.points, space) / space.scale
+        return (1.0 - explained / ratios) / (space.scale * ratios)
+
+    def _estimated_diagonal(self, noise: Tensor | float, probes: Probes) -> Tensor:
+        """The same from probes of the weights: right on average."""
+        space = self.space(noise)
+        ratios = 1.0 if space.ratios is None else space.ratios
+        explained = (space.features.times(probes.solved) * space.features.times(probes.applied)).sum(1)
         return (1.0 - explained / ratios) / (space.scale * ratios)
 
     def sample(self, n_samples: int, draw: torch.Generator) -> Tensor:
@@ -230,9 +318,11 @@ class FourierSolution:
         if self.modes.covers(points):
             return self
         wider = FourierModes(self.K, tolerance=self.tolerance, box=points)
-        return FourierSolution(self.K, tolerance=self.tolerance, modes=wider)
+        return FourierSolution(
+            self.K, tolerance=self.tolerance, modes=wider, n_probes=self.n_probes, random_state=self.random_state
+        )
 
-    def _reduced(self, points: Tensor, space: WeightSpace) -> Tensor:
+    def _reduced(self, points: Tensor, space: WeightSpace | IterativeWeightSpace) -> Tensor:
         """``s z' A^-1 z`` at points ``(z, d)``: by explicit features where they are few, else by one transform.
 
         The transform sums numbers larger than the answer; a few explicit values say whether it has digits left.
@@ -243,7 +333,7 @@ class FourierSolution:
         def explicit(chosen: Tensor) -> Tensor:
             return space.variance(lambda rows: features.explicit(chosen[rows]), len(chosen))
 
-        if len(points) * self.n_weights**2 <= _EXPLICIT:
+        if isinstance(space, IterativeWeightSpace) or len(points) * self.n_weights**2 <= _EXPLICIT:
             return explicit(points)
         root = features.root
         inverse = space.scale * root[:, None] * space.factor.inverse() * root
@@ -275,10 +365,21 @@ class FourierLikelihood:
     1
     """
 
-    def __init__(self, y: Tensor, *, tolerance: float, ratios: Tensor | None = None, box: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        y: Tensor,
+        *,
+        tolerance: float,
+        ratios: Tensor | None = None,
+        box: Tensor | None = None,
+        n_probes: int = N_PROBES,
+        random_state: int = 0,
+    ) -> None:
         self.y = (y.unsqueeze(-1) if y.ndim == 1 else y).detach().to(torch.float64)
         self.tolerance, self.ratios, self.box = tolerance, ratios, box
+        self.n_probes, self.random_state = n_probes, random_state
         self.n_passes = 0
+        self.standard_error = 0.0
         self._modes: FourierModes | None = None
         self._projection = self._square = torch.empty(0)
 
@@ -303,14 +404,19 @@ class FourierLikelihood:
             size = self._modes.basis.size
             unit = self._modes.features(torch.ones(size, dtype=torch.float64))
             self._projection, self._square = unit.transposed(divided), (self.y * divided).sum(0)
-        solution = FourierSolution(K, tolerance=self.tolerance, modes=self._modes)
+        solution = FourierSolution(
+            K, tolerance=self.tolerance, modes=self._modes, n_probes=self.n_probes, random_state=self.random_state
+        )
         noise = torch.as_tensor(noise, dtype=torch.float64)
         why_not = solution.applies(noise)
         if why_not is not None:
             raise NoFourierSeries(why_not)
         if self.ratios is not None and K.spec.has_delta:
             raise ValueError("a kernel with white noise of its own cannot be had with noise of known ratios.")
-        return solution.forms(self._projection, self._square, noise + white_variance(K), self.ratios)
+        scale = noise + white_variance(K)
+        quad, logdet, probes = solution._forms(self._projection, self._square, scale, self.ratios)
+        self.standard_error = 0.0 if probes is None else float(probes.standard_error)
+        return quad, logdet
 
     @property
     def modes(self) -> FourierModes | None:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mercer.operators.precondition import Preconditioner
-from mercer.operators.system import System
+from mercer.operators.system import Inverse, Products
 
 __all__ = ["LanczosSolve", "lanczos_solve", "quadrature"]
 
@@ -32,9 +31,9 @@ class LanczosSolve:
 
 
 def lanczos_solve(
-    system: System,
+    system: Products,
     B: Tensor,
-    P: Preconditioner,
+    P: Inverse,
     *,
     rtol: Tensor,
     max_iter: int,

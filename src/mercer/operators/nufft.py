@@ -14,6 +14,9 @@ __all__ = ["NonuniformTransform"]
 
 _LEAST = {torch.float32: 1e-6, torch.float64: 1e-14}  # tolerances below which finufft warns of round-off
 _MOST_COLUMNS = 8  # of one call; more at a time only take more memory
+# Bytes of the fine grid, spreading to it and interpolating, up to which points in any order are quicker than sorted:
+# it stays in cache, and values are read in turn. Half the time for a million points in 2-D, 54 x 54, one Zen 3 core.
+_UNSORTED = {1: 1 << 20, 2: 1 << 21}
 
 
 class NonuniformTransform:
@@ -57,6 +60,10 @@ class NonuniformTransform:
         """The dtype of coefficients."""
         return torch.complex128 if self.dtype == torch.float64 else torch.complex64
 
+    @property
+    def _fine_bytes(self) -> int:
+        return 2 * self._angles.itemsize * math.prod(2 * m for m in self.shape)
+
     def adjoint(self, v: Tensor) -> Tensor:
         """``F* v``: ``sum_p v_p exp(-i w_j x_p)`` for v ``(n, t)``, real or complex; gives ``(t, *modes)``."""
         columns = v.detach().mT.to(self.complex).contiguous()
@@ -98,6 +105,7 @@ class NonuniformTransform:
             dtype="complex128" if self.dtype == torch.float64 else "complex64",
             nthreads=torch.get_num_threads(),
             upsampfac=2.0,
+            spread_sort=0 if self._fine_bytes <= _UNSORTED[kind] else 2,
             showwarn=0,
         )
         plan.setpts(*self._angles)

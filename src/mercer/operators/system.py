@@ -1,7 +1,7 @@
 """The system ``(A + diag(noise)) x = b`` as the solvers see it: products in two precisions, rows, and the diagonal."""
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from linear_operator.operators import DenseLinearOperator
@@ -10,11 +10,27 @@ from torch import Tensor
 from mercer.errors import ShapeError
 from mercer.operators.double import in_double
 
-__all__ = ["Matrix", "System"]
+__all__ = ["Inverse", "Matrix", "Products", "System"]
 
 Matrix = Any  # a Tensor or a linear_operator.LinearOperator, square and symmetric
 
 _PANEL_BYTES = 64 * 2**20  # how much of a stored float32 matrix is converted to float64 at a time
+
+
+class Products(Protocol):
+    """What conjugate gradients need of a positive definite matrix."""
+
+    has_single: bool
+
+    def product(self, V: Tensor, *, dtype: torch.dtype = torch.float64) -> Tensor:
+        """The product with V ``(n, t)`` in float64, computed in ``dtype`` if ``has_single``."""
+
+
+class Inverse(Protocol):
+    """What they need of a preconditioner P."""
+
+    def solve(self, V: Tensor) -> Tensor:
+        """``P^-1 V`` for V ``(n, t)``."""
 
 
 class System:

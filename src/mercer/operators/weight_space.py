@@ -12,6 +12,7 @@ The last has its minimum at w, so that an error of w enters squared.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,7 +24,7 @@ from mercer.errors import NotConverged, ShapeError
 from mercer.operators.cholesky import NotPositiveDefinite
 from mercer.operators.exact import dense_inv_quad_logdet
 
-__all__ = ["DenseFeatures", "Features", "WeightFactor", "WeightSpace", "weight_inv_quad_logdet"]
+__all__ = ["DenseFeatures", "Features", "WeightFactor", "WeightSpace", "WeightSystem", "weight_inv_quad_logdet"]
 
 _REFINEMENTS = 20
 
@@ -140,36 +141,39 @@ def weight_inv_quad_logdet(
     return quad, logdet + (n - M) * noise.log() + log_ratios, w
 
 
-class WeightSpace:
-    """``(Z Z' + noise)^-1`` by one M x M Cholesky factorisation.
+class WeightSystem(ABC):
+    """What every way to have ``A^-1`` shares.
 
     Args:
         features: Z, whatever holds it.
         noise: a number or one a row ``(n,)``, > 0.
-        gram: ``Z' diag(mean(noise) / noise) Z`` where it is known already.
 
     Raises:
         ValueError: a noise that is not positive.
-        NotPositiveDefinite: the noise is below the round-off of ``Z' Z``.
-
-    Cost: ``n M^2`` for stored features, then ``M^3 / 3`` operations and ``16 M^2`` bytes.
-
-    >>> space = WeightSpace(DenseFeatures(torch.ones(3, 1, dtype=torch.float64)), noise=1.0)
-    >>> space.solve(torch.tensor([[4.0], [4.0], [8.0]], dtype=torch.float64)).squeeze(), space.logdet()
-    (tensor([0., 0., 4.], dtype=torch.float64), tensor(1.3863, dtype=torch.float64))
     """
 
-    def __init__(self, features: Features, noise: float | Tensor, *, gram: Tensor | None = None) -> None:
+    def __init__(self, features: Features, noise: float | Tensor) -> None:
         self.features = features
-        n = features.shape[0]
-        self.scale, self.ratios = split_noise(noise, n)
-        if gram is None:
-            gram = features.gram(None if self.ratios is None else 1.0 / self.ratios)
-        self.factor = WeightFactor(gram, self.scale)
+        self.scale, self.ratios = split_noise(noise, features.shape[0])
+
+    @abstractmethod
+    def invert(self, B: Tensor) -> Tensor:
+        """``A^-1 B`` for B ``(M, t)``."""
+
+    @abstractmethod
+    def sample(self, n_samples: int, draw: torch.Generator, mean: Tensor | None = None) -> Tensor:
+        """Draws of the weights given the data, ``(M, n_samples)``, about the posterior mean ``(M,)`` (default 0)."""
+
+    @abstractmethod
+    def variance(self, Z: Callable[[slice], Tensor], n_rows: int, *, rows: int = 4096) -> Tensor:
+        """``z' (I - G A^-1) z = s z' A^-1 z`` for each of ``n_rows`` features z, given by slices ``(rows, M)``.
+
+        That is the posterior variance of the function at a point with these features.
+        """
 
     def weights(self, y: Tensor) -> Tensor:
         """``A^-1 Z' H^-1 y``: the posterior mean of the weights given y ``(n, t)``."""
-        return self.factor.solve(self.features.transposed(self._divided(y)))
+        return self.invert(self.features.transposed(self._divided(y)))
 
     def solve(self, y: Tensor, *, rtol: float = 1e-8) -> Tensor:
         """``(Z Z' + noise)^-1 y`` for y ``(n, t)``, refined until its true residual is ``rtol`` of y in every column.
@@ -203,38 +207,62 @@ class WeightSpace:
         noise = self.scale if self.ratios is None else self.scale * self.ratios[:, None]
         return self.features.times(self.features.transposed(x)) + noise * x
 
-    def logdet(self) -> Tensor:
-        """``log det (Z Z' + noise)``."""
-        n, M = self.features.shape
-        ratios = 0.0 if self.ratios is None else float(self.ratios.log().sum())
-        return self.factor.logdet() + (n - M) * torch.tensor(self.scale, dtype=torch.float64).log() + ratios
-
     def inv_quad(self, y: Tensor) -> Tensor:
         """``y' (Z Z' + noise)^-1 y`` of every column of y ``(n, t)``."""
         w = self.weights(y)
         misfit = y - self.features.times(w)
         return (misfit * self._divided(misfit)).sum(0) / self.scale + w.square().sum(0)
 
+    def _divided(self, v: Tensor) -> Tensor:
+        return v if self.ratios is None else v / self.ratios[:, None]
+
+
+class WeightSpace(WeightSystem):
+    """``(Z Z' + noise)^-1`` by one M x M Cholesky factorisation.
+
+    Args:
+        features: Z, whatever holds it.
+        noise: a number or one a row ``(n,)``, > 0.
+        gram: ``Z' diag(mean(noise) / noise) Z`` where it is known already.
+
+    Raises:
+        ValueError: a noise that is not positive.
+        NotPositiveDefinite: the noise is below the round-off of ``Z' Z``.
+
+    Cost: ``n M^2`` for stored features, then ``M^3 / 3`` operations and ``16 M^2`` bytes.
+
+    >>> space = WeightSpace(DenseFeatures(torch.ones(3, 1, dtype=torch.float64)), noise=1.0)
+    >>> space.solve(torch.tensor([[4.0], [4.0], [8.0]], dtype=torch.float64)).squeeze(), space.logdet()
+    (tensor([0., 0., 4.], dtype=torch.float64), tensor(1.3863, dtype=torch.float64))
+    """
+
+    def __init__(self, features: Features, noise: float | Tensor, *, gram: Tensor | None = None) -> None:
+        super().__init__(features, noise)
+        if gram is None:
+            gram = features.gram(None if self.ratios is None else 1.0 / self.ratios)
+        self.factor = WeightFactor(gram, self.scale)
+
+    def invert(self, B: Tensor) -> Tensor:
+        return self.factor.solve(B)
+
+    def logdet(self) -> Tensor:
+        """``log det (Z Z' + noise)``."""
+        n, M = self.features.shape
+        ratios = 0.0 if self.ratios is None else float(self.ratios.log().sum())
+        return self.factor.logdet() + (n - M) * torch.tensor(self.scale, dtype=torch.float64).log() + ratios
+
     def sample(self, n_samples: int, draw: torch.Generator, mean: Tensor | None = None) -> Tensor:
-        """Draws of the weights given the data, ``(M, n_samples)``, about the posterior mean ``(M,)`` (default 0)."""
         M = self.features.shape[1]
         white = torch.randn(M, n_samples, dtype=torch.float64, generator=draw)
         deviation: Tensor = self.scale**0.5 * self.factor.solve_upper(white)
         return deviation if mean is None else mean[:, None] + deviation
 
     def variance(self, Z: Callable[[slice], Tensor], n_rows: int, *, rows: int = 4096) -> Tensor:
-        """``z' (I - G A^-1) z = s z' A^-1 z`` for each of ``n_rows`` features z, given by slices ``(rows, M)``.
-
-        That is the posterior variance of the function at a point with these features.
-        """
         parts = []
         for i in range(0, n_rows, rows):
             block = Z(slice(i, min(n_rows, i + rows)))
             parts.append(self.scale * self.factor.solve_lower(block.mT).square().sum(0))
         return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)
-
-    def _divided(self, v: Tensor) -> Tensor:
-        return v if self.ratios is None else v / self.ratios[:, None]
 
 
 def split_noise(noise: float | Tensor, n: int) -> tuple[float, Tensor | None]:

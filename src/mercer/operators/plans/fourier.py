@@ -38,6 +38,7 @@ SAMPLE = 256  # rows and columns from which the mean entry is estimated
 KEPT = 8  # series remembered
 FEW_MODES = 2**18  # a tenth of a second
 ENTRIES_PER_MODE = 64  # beyond, tiles are through before the series is found
+_MARGIN = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +50,13 @@ class Found:
         share: what an error of entries, as a share of k(0), has to be divided by for the error of a product as a share
             of ``|K| |v|``: the mean entry over k(0), times the square root of the number of columns.
         rms: root mean square of the errors of entries over pairs of the data, as a share of k(0).
+        spread: of the entries: their root mean square over their mean.
     """
 
     series: FourierSeries
     share: float
     rms: float
+    spread: float
 
 
 class FourierPlan(Algorithm):
@@ -119,7 +122,10 @@ class FourierPlan(Algorithm):
         seconds = per_product * (1.0 + (2.0 + 2.0 * grid.d) * request.gradient) * request.products
         seconds += PLANNING + points * POINT * grid.d
         modes = " x ".join(map(str, grid.shape))
-        error = found.rms / found.share + transform
+        # Transforms are right relative to their result, which for such vectors is as much smaller than |K| |v|. Four
+        # times that also holds for v = 1 up to some hundred columns; beyond, v = 1 is within the tolerance only.
+        size = min(1.0, _MARGIN * found.spread / math.sqrt(request.shape[1]))
+        error = found.rms / found.share + transform * size
         reason = f"a Fourier series of {modes} modes, entries right to {found.series.error:.0e} of k(0)"
         return Plan(self.name, reason, seconds, self._memory(request), error)
 
@@ -295,7 +301,8 @@ def find(operands: Operands, root: Expression, tolerance: float) -> Found:
             series = fourier_series(of_map, extent, tolerance=max(target, 1e-13), max_modes=most)
             sample = r.reshape(-1, r.shape[-1])[:: max(1, r[..., 0].numel() // 500)]
             error = (series(sample) - of_map(sample)).square().mean().sqrt()
-            _found[key] = Found(series, mean * math.sqrt(operands.shape[1]), float(error) / abs(origin))
+            spread = float(entries.square().mean().sqrt()) / (mean * abs(origin))
+            _found[key] = Found(series, mean * math.sqrt(operands.shape[1]), float(error) / abs(origin), spread)
             while len(_found) > KEPT:
                 _found.popitem(last=False)
         _found.move_to_end(key)
