@@ -112,7 +112,7 @@ def lloyd(system: System, starts: Tensor, weights: Tensor, k: int, *, max_iter: 
             distances, _ = _distances(diagonal, M, S)
             distances = distances.view(n, R, k)
             nearest, labels = distances.min(2)
-            labels = labels.mT.contiguous()
+            nearest, labels = nearest.clamp(min=0.0), labels.mT.contiguous()
             found = weights @ nearest  # (R,)
             progress.advance(note=f"inertia {float(found.min()):.6g}")
             for r in range(R):
@@ -138,17 +138,18 @@ def lloyd(system: System, starts: Tensor, weights: Tensor, k: int, *, max_iter: 
     M = members(centers[best : best + 1], weights, k)
     distances, norms = _distances(diagonal, M, system.product(M))
     nearest, labels = distances.min(1)
-    return Means(centers[best], labels, norms, float(weights @ nearest), n_iter)
+    return Means(centers[best], labels, norms, float(weights @ nearest.clamp(min=0.0)), n_iter)
 
 
 def _distances(diagonal: Tensor, M: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared distances ``(n, c)`` of all rows from all means, and the means' squared lengths ``(c,)``."""
+    """Squared distances ``(n, c)`` of all rows from all means, and the means' squared lengths ``(c,)``.
+
+    A row that is its cluster's only member is at a distance of round-off, of either sign.
+    """
     mass = M.sum(0)
     has_members = mass > 0
     norms = torch.where(has_members, (M * S).sum(0) / mass.square(), torch.inf)
-    # At round-off below 0 where a row is its cluster's only member.
-    distances = (diagonal[:, None] - 2.0 * S / torch.where(has_members, mass, 1.0) + norms).clamp_(min=0.0)
-    return distances, norms
+    return diagonal[:, None] - 2.0 * S / torch.where(has_members, mass, 1.0) + norms, norms
 
 
 def _columns(system: System, rows: Tensor, dtype: torch.dtype, V: Tensor) -> Tensor:

@@ -165,9 +165,7 @@ class KernelPCA(KernelArgument, Saved, ClassNamePrefixFeaturesOutMixin, Transfor
         """Find the components of X, and the projections of its rows on them, ``(n, n_components)``."""
         self.fit(X)
         values, vectors = self._spectrum()
-        return Given(as_tensor(self.X_fit_) if not is_sparse(self.X_fit_) else self.X_fit_, X).answer(
-            vectors * values.sqrt()
-        )
+        return Given(self._fitted_points(), X).answer(vectors * values.sqrt())
 
     def transform(self, X: Any) -> Any:
         """Projections of the rows of X, ``(m, n_components)``.
@@ -253,7 +251,7 @@ class KernelPCA(KernelArgument, Saved, ClassNamePrefixFeaturesOutMixin, Transfor
         return Given(points, X)
 
     def _spectrum(self) -> tuple[Tensor, Tensor]:
-        return (as_tensor(part, dtype=torch.float64) for part in (self.eigenvalues_, self.eigenvectors_))  # type: ignore[return-value]
+        return as_tensor(self.eigenvalues_), as_tensor(self.eigenvectors_)
 
     def _fitted_points(self) -> Any:
         return self.X_fit_ if is_sparse(self.X_fit_) else as_tensor(self.X_fit_)

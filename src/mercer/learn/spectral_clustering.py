@@ -31,6 +31,7 @@ __all__ = ["SpectralClustering"]
 
 _LABELLERS = ("kmeans", "discretize", "cluster_qr")
 _GRAPHS = ("nearest_neighbors", "precomputed_nearest_neighbors")
+_SMALL = 1000  # rows up to which the matrix is formed, as in eigsh
 _RTOL = 1e-6  # of the eigenvectors of kernels beyond 1000 rows
 
 
@@ -80,7 +81,7 @@ class SpectralClustering(KernelArgument, Saved, ClusterMixin, BaseEstimator):
     True
     """
 
-    _not_saved = ("kernel_", "affinity_matrix_")
+    _not_saved = ("affinity_matrix_",)
 
     def __init__(
         self,
@@ -161,6 +162,9 @@ class SpectralClustering(KernelArgument, Saved, ClusterMixin, BaseEstimator):
         self.labels_ = given.coefficients(torch.from_numpy(self._labels(maps, random_state)).to(given.device))
         return self
 
+    def _restore(self) -> None:
+        """Labels need no kernel."""
+
     def _is(self, name: str) -> bool:
         return isinstance(self.affinity, str) and self.affinity == name
 
@@ -231,6 +235,10 @@ def _require_positive(smallest: float, what: str) -> None:
 @torch.no_grad()
 def _embed(A: Any, k: int, rtol: float, random_state: np.random.RandomState) -> Tensor:
     """The k smoothest functions on the graph, ``(n, k)``: the normalised Laplacian's eigenvectors over root degrees."""
-    graph = NormalizedAdjacency(A)
+    if isinstance(A, Tensor) or A.shape[0] <= _SMALL:
+        links = (A.clone() if isinstance(A, Tensor) else torch.as_tensor(A.to_dense())).fill_diagonal_(0.0)
+        graph = NormalizedAdjacency(links, torch.zeros_like(links[0]), links.sum(1))  # no degree loses digits
+    else:
+        graph = NormalizedAdjacency(A)
     found = eigsh(graph, k, rtol=rtol, random_state=random_state)
     return flip_signs(found.vectors / graph.roots[:, None])

@@ -25,7 +25,7 @@ class CenteredOperator(Operator):
 
     Args:
         operator: K ``(n, n)``, symmetric, a tensor or an operator.
-        means: of the columns of K, ``(n,)``, in its dtype; None computes them (one product). Products do not use them,
+        means: of the columns of K, ``(n,)``; None computes them (one product). Products do not use them,
             the diagonal and blocks do.
 
     Raises:
@@ -45,6 +45,7 @@ class CenteredOperator(Operator):
         if means is None:
             n = K.shape[0]
             means = torch.as_tensor(K @ torch.full((n,), 1.0 / n, dtype=K.dtype, device=K.device))
+        means = means.to(K.dtype)
         super().__init__(K, means)
         self.operator, self.means = K, means
 
@@ -76,8 +77,8 @@ class CenteredOperator(Operator):
         return entries - self.means[row_index] - self.means[col_index] + self.means.mean()
 
     def double(self, device_id: str | None = None) -> CenteredOperator:
-        """Of K in float64."""
-        return CenteredOperator(in_double(self.operator), self.means.double())
+        """Of K in float64; its means are computed again where K was not."""
+        return CenteredOperator(in_double(self.operator), None if self.dtype != torch.float64 else self.means)
 
     def float(self, device_id: str | None = None) -> CenteredOperator:
         """Of K in float32."""
