@@ -1,4 +1,4 @@
-"""``python -m benchmarks [product] [solve] [convolution] [--sizes N ...]``: measure, print, write JSON and plots."""
+"""``python -m benchmarks [product] [solve] [convolution] [unsupervised] [--sizes N ...]``: measure, print, write JSON and plots."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import convolution, plots, product, solve
+from benchmarks import convolution, plots, product, solve, unsupervised
 from mercer.store import write_atomic
 
 RESULTS = Path(__file__).parent / "results"
@@ -17,6 +17,7 @@ BENCHMARKS = {
     "product": (product, plots.plot_product),
     "solve": (solve, plots.plot_solve),
     "convolution": (convolution, plots.plot_convolution),
+    "unsupervised": (unsupervised, plots.plot_unsupervised),
 }
 
 

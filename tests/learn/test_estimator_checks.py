@@ -1,16 +1,26 @@
 """Every check of scikit-learn for every estimator, except what scikit-learn's own twin fails at this version."""
 
 import pytest
+from sklearn.cluster import KMeans
+from sklearn.cluster import SpectralClustering as TwinSpectral
+from sklearn.decomposition import KernelPCA as TwinPCA
 from sklearn.gaussian_process import GaussianProcessRegressor as TwinProcess
+from sklearn.kernel_approximation import Nystroem as TwinNystroem
+from sklearn.kernel_approximation import RBFSampler
 from sklearn.kernel_ridge import KernelRidge as TwinRidge
 from sklearn.linear_model import RidgeClassifier, RidgeCV
 from sklearn.utils.estimator_checks import check_estimator
 
 from mercer.learn import (
     GaussianProcessRegressor,
+    KernelKMeans,
+    KernelPCA,
     KernelRidge,
     KernelRidgeClassifier,
     KernelRidgeCV,
+    Nystroem,
+    RandomFourier,
+    SpectralClustering,
     SplitConformal,
 )
 
@@ -21,6 +31,13 @@ PAIRS = [
     (KernelRidgeCV(), RidgeCV()),
     (KernelRidgeClassifier(), RidgeClassifier()),
     (SplitConformal(KernelRidge()), TwinRidge()),
+    (KernelPCA(), TwinPCA()),
+    (KernelPCA(2, kernel="RBF()", fit_inverse_transform=True, pre_image="fixed-point"), TwinPCA(2, kernel="rbf")),
+    (KernelPCA(kernel="precomputed"), TwinPCA(kernel="precomputed")),
+    (KernelKMeans(3), KMeans(3)),
+    (SpectralClustering(), TwinSpectral()),
+    (Nystroem(), TwinNystroem()),
+    (RandomFourier(), RBFSampler()),
     (GaussianProcessRegressor("RBF() + White(0.1)", optimizer=None), TwinProcess(optimizer=None)),
     pytest.param(
         GaussianProcessRegressor(),
