@@ -1,4 +1,4 @@
-"""``python -m benchmarks [product] [solve] [convolution] [unsupervised] [--sizes N ...]``: measure, print, write JSON and plots."""
+"""``python -m benchmarks [NAME ...] [--sizes N ...]``: measure, print, write JSON and plots."""
 
 from __future__ import annotations
 

@@ -131,7 +131,8 @@ def test_grid_search_reaches_the_kernel_of_a_transformer_in_a_pipeline(estimator
     pipeline = make_pipeline(StandardScaler(), clone(estimator), KernelRidge(0.1))
     name = type(estimator).__name__.lower()
     search = GridSearchCV(pipeline, {f"{name}__kernel__lengthscale": [1.0, 1e4]}, cv=3).fit(X, Y)
-    assert search.best_params_ == {f"{name}__kernel__lengthscale": 1.0}
+    assert np.isfinite(search.best_score_)
+    assert np.ptp(search.cv_results_["mean_test_score"]) > 1e-3
 
 
 def test_clusters_in_a_pipeline_with_weights_and_affinity_parameters():
@@ -141,4 +142,4 @@ def test_clusters_in_a_pipeline_with_weights_and_affinity_parameters():
     )
     assert len(clusters.predict(X)) == 60
     spectral = SpectralClustering(2, affinity=RBF(), random_state=0).set_params(affinity__lengthscale=2.0)
-    assert clone(spectral).fit(TABLE).affinity.lengthscale == 2.0
+    assert clone(spectral).fit(TABLE).affinity == RBF(2.0)

@@ -63,7 +63,7 @@ def test_points_that_are_all_alike_have_no_components(n):
 def test_a_constant_column_changes_nothing_and_one_row_has_no_component():
     wide = np.column_stack([X, np.full(len(X), 3.0)])
     np.testing.assert_allclose(
-        abs(KernelPCA(2, kernel=RBF(1.5)).fit_transform(wide)), abs(KernelPCA(2, kernel=RBF(1.5)).fit_transform(X))
+        KernelPCA(2, kernel=RBF(1.5)).fit_transform(wide), KernelPCA(2, kernel=RBF(1.5)).fit_transform(X), atol=1e-9
     )
     assert KernelPCA().fit_transform(X[:1]).shape == (1, 0)
 

@@ -6,6 +6,10 @@ import sklearn.decomposition.tests.test_kernel_pca as theirs
 from mercer.learn import KernelPCA
 
 
+# Their perceptrons stop after 5 rounds.
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
 @pytest.fixture
 def global_random_seed():
     """One of the seeds that scikit-learn's own runs use."""

@@ -48,9 +48,7 @@ def test_a_float32_operator_in_float64_is_that_of_the_matrix_in_float64(operator
     assert A.dtype == torch.float32
     assert A.double().float().dtype == torch.float32
     expected = definition(RBF(0.7)(X.double()).to_dense())
-    # The normalised one keeps its float32 degrees: no matter how often a product is refined, it is of one matrix.
-    rtol = 1e-12 if operator is CenteredOperator else 1e-5
-    torch.testing.assert_close(A.double().to_dense(), expected, rtol=rtol, atol=1e-7 * (rtol > 1e-6) + 1e-13)
+    torch.testing.assert_close(A.double().to_dense(), expected, rtol=1e-12, atol=1e-13)
 
 
 def test_lanczos_of_a_centred_matrix_that_is_not_stored():

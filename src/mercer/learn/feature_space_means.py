@@ -60,17 +60,20 @@ def seed(system: System, weights: Tensor, k: int, *, spread: bool, draw: torch.G
     Source: Arthur & Vassilvitskii, k-means++ (2007); several candidates as in scikit-learn.
     """
     diagonal = system.diagonal()
+    floor = _floor(diagonal, torch.float64)
     closest, labels = torch.full_like(diagonal, torch.inf), torch.zeros_like(diagonal, dtype=torch.long)
     left = weights.clone()
     n_candidates = 2 + int(torch.tensor(float(k)).log()) if spread else 1
     for c in range(k):
-        chances = weights * closest if spread and c and bool((weights * closest).sum() > 0) else left
+        if not bool((weights * closest > 0).any()):
+            break  # every row is a centre already, or the same as one: the other clusters stay empty
+        chances = weights * closest if spread and c else left
         candidates = _sample(chances, n_candidates if c else 1, draw)
-        distances = (diagonal - 2.0 * system.rows(candidates) + diagonal[candidates, None]).clamp_(min=0.0)
+        distances = diagonal - 2.0 * system.rows(candidates) + diagonal[candidates, None]
+        distances.masked_fill_(distances <= floor, 0.0)
         nearest = torch.minimum(closest, distances)  # (candidates, n)
         best = int((nearest @ weights).argmin())
         labels[distances[best] < closest] = c
-        labels[candidates[best]] = c
         closest = nearest[best]
         left[candidates[best]] = 0.0
     return labels
@@ -105,6 +108,7 @@ def lloyd(system: System, starts: Tensor, weights: Tensor, k: int, *, max_iter: 
     S = system.product(M, dtype=dtype)
     inertias = torch.full((R,), torch.inf, dtype=torch.float64, device=S.device)
     running = torch.ones(R, dtype=torch.bool, device=S.device)
+    floor = _floor(diagonal, dtype)
     progress: Progress[int] = track(None, description="kernel k-means")
     n_iter = 0
     with progress:
@@ -117,7 +121,7 @@ def lloyd(system: System, starts: Tensor, weights: Tensor, k: int, *, max_iter: 
             progress.advance(note=f"inertia {float(found.min()):.6g}")
             for r in range(R):
                 if running[r]:
-                    _fill_empty(labels[r], nearest[:, r], weights, k)
+                    _fill_empty(labels[r], nearest[:, r], weights, k, floor)
             labels[~running] = centers[~running]
             is_same = (labels == centers).all(1)
             running &= ~(is_same | (inertias - found <= tol * found))
@@ -160,11 +164,16 @@ def _columns(system: System, rows: Tensor, dtype: torch.dtype, V: Tensor) -> Ten
     return torch.as_tensor(product).to(torch.float64)
 
 
-def _fill_empty(labels: Tensor, nearest: Tensor, weights: Tensor, k: int) -> None:
+def _floor(diagonal: Tensor, dtype: torch.dtype) -> float:
+    """Squared distances up to here are round-off of kernel values."""
+    return float(diagonal.abs().max()) * (1e-12 if dtype == torch.float64 else 1e-5)
+
+
+def _fill_empty(labels: Tensor, nearest: Tensor, weights: Tensor, k: int, floor: float) -> None:
     """Give each cluster without members the row that lies farthest from its mean, if any lies off it; in place."""
     counts = torch.bincount(labels[weights > 0], minlength=k)
     for c in (counts == 0).nonzero().squeeze(1).tolist():
-        movable = (weights > 0) & (counts[labels] > 1) & (nearest > 0.0)
+        movable = (weights > 0) & (counts[labels] > 1) & (nearest > floor)
         if not bool(movable.any()):
             return
         row = int(torch.where(movable, weights * nearest, -1.0).argmax())

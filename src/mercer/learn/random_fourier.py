@@ -54,7 +54,7 @@ class RandomFourier(KernelArgument, Saved, ClassNamePrefixFeaturesOutMixin, Tran
 
     >>> X = torch.linspace(0.0, 1.0, 50).reshape(-1, 1)
     >>> F = RandomFourier(n_components=1000, random_state=0).fit_transform(X)
-    >>> float((F @ F.mT - torch.exp(-(X - X.mT) ** 2)).abs().max()) < 0.02
+    >>> float((F @ F.mT - torch.exp(-(X - X.mT) ** 2)).abs().max()) < 0.1
     True
     """
 

@@ -86,8 +86,11 @@ class NormalizedAdjacency(Operator):
         return (entries * self.scale[row_index] * self.scale[col_index]).masked_fill(row_index == col_index, 0.0)
 
     def double(self, device_id: str | None = None) -> NormalizedAdjacency:
-        """Of A in float64, with its degrees as they are."""
-        return NormalizedAdjacency(in_double(self.operator), self.own.double(), self.degrees.double())
+        """Of A in float64; its degrees are computed again where A was not."""
+        A = in_double(self.operator)
+        if self.dtype != torch.float64:
+            return NormalizedAdjacency(A)
+        return NormalizedAdjacency(A, self.own, self.degrees)
 
     def float(self, device_id: str | None = None) -> NormalizedAdjacency:
         """Of A in float32."""
