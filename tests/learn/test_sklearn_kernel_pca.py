@@ -5,7 +5,6 @@ import sklearn.decomposition.tests.test_kernel_pca as theirs
 
 from mercer.learn import KernelPCA
 
-
 # Their perceptrons stop after 5 rounds.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
