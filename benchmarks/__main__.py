@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import convolution, fourier, gaussian_process, planning, plots, product, solve, structure
+from benchmarks import convolution, fourier, gaussian_process, planning, plots, product, solve, structure, unsupervised
 from mercer.store import write_atomic
 
 RESULTS = Path(__file__).parent / "results"
@@ -21,6 +21,7 @@ BENCHMARKS = {
     "structure": (structure, plots.plot_turns),
     "planning": (planning, plots.plot_planning),
     "gaussian_process": (gaussian_process, plots.plot_gaussian_process),
+    "unsupervised": (unsupervised, plots.plot_unsupervised),
 }
 
 

@@ -149,3 +149,30 @@ def plot_gaussian_process(rows: list[dict[str, Any]], path: Path) -> None:
     axes.legend(frameon=False, fontsize=9)
     figure.savefig(path, dpi=150)
     plt.close(figure)
+
+
+def plot_unsupervised(rows: list[dict[str, Any]], path: Path) -> None:
+    """Seconds of each side for every task and size, with its error above each bar."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7.2, 4.0), layout="constrained")
+    for k, name in enumerate(("mercer", "scikit-learn", "stored")):
+        at = [i for i, row in enumerate(rows) if name in row["timings"]]
+        found = [rows[i]["timings"][name] for i in at]
+        bars = axes.bar(
+            [i + 0.4 * min(k, 1) for i in at],
+            [t["seconds"] for t in found],
+            0.4,
+            color=COLOURS.get(name, "#9aa5b1"),
+            label="the same, K stored" if name == "stored" else name,
+        )
+        axes.bar_label(bars, [f"{t['error']:.0e}" for t in found], fontsize=6, rotation=90, padding=2)
+    axes.set_xticks([i + 0.2 for i in range(len(rows))])
+    axes.set_xticklabels([f"{row['task']}\nn = {row['n']:,}" for row in rows], fontsize=6)
+    axes.set(yscale="log", ylabel="seconds (error above each bar)")
+    axes.margins(y=0.2)
+    axes.set_title(f"Gaussian kernel, float64, d = {rows[0]['d']}", fontsize=11)
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(frameon=False, fontsize=9)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

@@ -1,10 +1,12 @@
-"""Draws docs/_static/first-minute.png, features.png and functions.png. Run it by hand when they should change."""
+"""Draws the pictures of docs/_static that no measurement makes. Run it by hand when they should change."""
 
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from matplotlib.axes import Axes
+from sklearn.datasets import load_digits, make_moons
 
 import mercer as mc
 
@@ -27,6 +29,34 @@ def main() -> None:
     draw_functions(left)
     draw_gradients(right)
     figure.savefig(Path(__file__).parent / "_static" / "functions.png", dpi=144)
+    draw_unsupervised()
+
+
+def draw_unsupervised() -> None:
+    """Two moons by two ways of clustering, and digits before and after their pre-images."""
+    figure = plt.figure(figsize=(10, 3.2), layout="constrained")
+    left, middle, right = figure.subfigures(1, 3, width_ratios=[1, 1, 1.1])
+    X, _ = make_moons(400, noise=0.07, random_state=0)
+    for part, name, model in (
+        (left, "SpectralClustering", mc.learn.SpectralClustering(2, affinity="RBF(0.1)", random_state=0)),
+        (middle, "KernelKMeans", mc.learn.KernelKMeans(2, kernel="RBF(0.1)", n_init=50, random_state=0)),
+    ):
+        labels, axes = model.fit_predict(X), part.subplots()
+        for k, color in enumerate((BLUE, ORANGE)):
+            axes.plot(*X[labels == k].T, "o", color=color, ms=2.5)
+        axes.set_title(name, loc="left", fontsize=9)
+        axes.set_axis_off()
+    digits = load_digits().data
+    noisy = digits + np.random.default_rng(0).normal(scale=4.0, size=digits.shape)
+    model = mc.learn.KernelPCA(40, kernel="RBF(25)", fit_inverse_transform=True, pre_image="fixed-point").fit(
+        noisy[:-8]
+    )
+    rows = (digits[-8:], noisy[-8:], model.inverse_transform(model.transform(noisy[-8:])))
+    for axes, image in zip(right.subplots(3, 8).ravel(), np.concatenate(rows), strict=True):
+        axes.imshow(image.reshape(8, 8), cmap="Greys", vmin=0, vmax=16)
+        axes.set_axis_off()
+    right.suptitle("digits, with noise, and KernelPCA's pre-images", fontsize=9)
+    figure.savefig(Path(__file__).parent / "_static" / "unsupervised.png", dpi=144)
 
 
 def draw_fit(axes: Axes) -> None:

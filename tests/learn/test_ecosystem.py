@@ -14,9 +14,14 @@ from sklearn.preprocessing import StandardScaler
 from mercer.kernels import RBF, Linear, White
 from mercer.learn import (
     GaussianProcessRegressor,
+    KernelKMeans,
+    KernelPCA,
     KernelRidge,
     KernelRidgeClassifier,
     KernelRidgeCV,
+    Nystroem,
+    RandomFourier,
+    SpectralClustering,
     SplitConformal,
 )
 
@@ -98,3 +103,43 @@ def test_tables_with_nullable_and_integer_columns():
     np.testing.assert_allclose(
         KernelRidge(kernel="rbf").fit(table, Y).predict(table), KernelRidge(kernel="rbf").fit(plain, Y).predict(plain)
     )
+
+
+TRANSFORMERS = [
+    KernelPCA(2, kernel=RBF(), random_state=0),
+    Nystroem(RBF(), n_components=10, random_state=0),
+    RandomFourier(n_components=20, random_state=0, kernel=RBF()),
+    KernelKMeans(3, kernel=RBF(), random_state=0),
+]
+
+
+@pytest.mark.parametrize("estimator", TRANSFORMERS, ids=lambda e: type(e).__name__)
+def test_transformers_name_their_columns_in_a_table_and_can_be_cloned_and_pickled(estimator):
+    model = clone(estimator).set_output(transform="pandas").fit(TABLE)
+    features = model.transform(TABLE)
+    name = type(estimator).__name__.lower()
+    assert features.columns.tolist() == [f"{name}{i}" for i in range(features.shape[1])]
+    plain = clone(estimator).fit(X)
+    np.testing.assert_allclose(features.to_numpy(), plain.transform(X), atol=1e-12)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(plain)).transform(X), plain.transform(X))
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.transform(TABLE[["b", "a", "c"]])
+
+
+@pytest.mark.parametrize("estimator", TRANSFORMERS, ids=lambda e: type(e).__name__)
+def test_grid_search_reaches_the_kernel_of_a_transformer_in_a_pipeline(estimator):
+    pipeline = make_pipeline(StandardScaler(), clone(estimator), KernelRidge(0.1))
+    name = type(estimator).__name__.lower()
+    search = GridSearchCV(pipeline, {f"{name}__kernel__lengthscale": [1.0, 1e4]}, cv=3).fit(X, Y)
+    assert np.isfinite(search.best_score_)
+    assert np.ptp(search.cv_results_["mean_test_score"]) > 1e-3
+
+
+def test_clusters_in_a_pipeline_with_weights_and_affinity_parameters():
+    weights = np.repeat([1.0, 0.0], 30)
+    clusters = make_pipeline(StandardScaler(), KernelKMeans(2, random_state=0)).fit(
+        X, kernelkmeans__sample_weight=weights
+    )
+    assert len(clusters.predict(X)) == 60
+    spectral = SpectralClustering(2, affinity=RBF(), random_state=0).set_params(affinity__lengthscale=2.0)
+    assert clone(spectral).fit(TABLE).affinity == RBF(2.0)

@@ -12,17 +12,18 @@ from torch import Tensor
 from mercer.arrays import as_tensor
 from mercer.learn.centers import CenterFeatures, choose_centers, solve_with_centers
 from mercer.learn.expansion import Expansion
-from mercer.learn.inputs import Given, check_data, densify, estimator_columns, is_sparse, take
+from mercer.learn.inputs import Given, check_data, densify, is_sparse, take
 from mercer.learn.intervals import around, check_level, error_quantile
+from mercer.learn.kernel_argument import KernelArgument
 from mercer.learn.leave_one_out import leave_one_out
 from mercer.learn.ridge import fit_ridge
 from mercer.learn.saving import Saved
-from mercer.learn.similarity import Similarity, resolve
+from mercer.learn.similarity import Similarity
 
 __all__ = ["RidgeModel"]
 
 
-class RidgeModel(Saved, BaseEstimator):
+class RidgeModel(KernelArgument, Saved, BaseEstimator):
     """Base of the ridge estimators; a subclass's ``__init__`` stores the arguments read here.
 
     Attributes:
@@ -35,50 +36,21 @@ class RidgeModel(Saved, BaseEstimator):
         n_iter_: iterations, 0 for direct methods.
     """
 
-    _not_saved = ("kernel_",)  # made again from ``kernel``, which has a safe form more often
-
-    kernel: Any
     n_centers: int | None
     center_sampling: str
     random_state: Any
     rtol: float
-    n_features_in_: int
     _feature_weights: Tensor | None
     _kept_errors: Tensor | None
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.input_tags.pairwise = self._is_precomputed()
-        return tags
-
-    def _is_precomputed(self) -> bool:
-        return isinstance(self.kernel, str) and self.kernel == "precomputed"
 
     # fitting
 
     def _similarity(self, given: Given) -> Similarity | None:
         """The kernel for these data; None when they are the kernel matrix."""
-        if self._is_precomputed():
-            if given.points.shape[0] != given.points.shape[1]:
-                raise ValueError(
-                    f"kernel='precomputed': X must be a square kernel matrix, not {tuple(given.points.shape)}."
-                )
-            if self.n_centers is not None:
-                raise ValueError("kernel='precomputed' has the whole kernel matrix: leave n_centers out.")
-            return None
-        return self._resolved()
-
-    def _resolved(self) -> Similarity:
-        return resolve(
-            self.kernel,
-            width=self.n_features_in_,
-            names=estimator_columns(self),
-            gamma=getattr(self, "gamma", None),
-            degree=getattr(self, "degree", 3),
-            coef0=getattr(self, "coef0", 1),
-            kernel_params=getattr(self, "kernel_params", None),
-        )
+        similarity = super()._similarity(given)
+        if similarity is None and self.n_centers is not None:
+            raise ValueError("kernel='precomputed' has the whole kernel matrix: leave n_centers out.")
+        return similarity
 
     def _center_features(self, similarity: Similarity, points: Any, weights: Tensor | None = None) -> CenterFeatures:
         """Features of some points on centres chosen among them."""
@@ -126,10 +98,6 @@ class RidgeModel(Saved, BaseEstimator):
         """Fitted attributes from the coefficients, and the targets that leave-one-out errors need."""
         self._targets, self._weights, self._is_vector = Y, weights, is_vector
         self.dual_coef_ = given.coefficients(dual.squeeze(-1) if is_vector else dual)
-
-    def _restore(self) -> None:
-        if hasattr(self, "X_fit_"):
-            self.kernel_ = None if self._is_precomputed() else self._resolved().kernel
 
     # predicting
 

@@ -1,7 +1,9 @@
 """The matrix that is never stored: lazy kernel matrices, plans, solvers and functions of matrices."""
 
+from mercer.operators.adjacency import NormalizedAdjacency
 from mercer.operators.base import Operator
 from mercer.operators.calibration import calibrate
+from mercer.operators.centered import CenteredOperator
 from mercer.operators.cholesky import NotPositiveDefinite
 from mercer.operators.composite import HadamardOperator, ScaledOperator, SumOperator
 from mercer.operators.convolution import KernelSpectrum, convolve
@@ -29,6 +31,7 @@ from mercer.operators.toeplitz import ToeplitzOperator, toeplitz
 
 __all__ = [
     "OPERATIONS",
+    "CenteredOperator",
     "ConvolutionPlan",
     "Draws",
     "Eigen",
@@ -41,6 +44,7 @@ __all__ = [
     "KernelSpectrum",
     "KroneckerOperator",
     "LogDeterminant",
+    "NormalizedAdjacency",
     "NotPositiveDefinite",
     "Nystrom",
     "Operator",

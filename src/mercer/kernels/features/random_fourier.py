@@ -10,6 +10,7 @@ from torch import Tensor
 from mercer.kernels.base import Kernel
 from mercer.kernels.draws import draw
 from mercer.kernels.features.base import Features, require_count, require_method
+from mercer.kernels.spectral_measure import Frequencies
 
 
 class RandomFourier(Features):
@@ -70,11 +71,15 @@ class RandomFourier(Features):
     @property
     def frequencies(self) -> Tensor:
         """The angular frequencies ``(m, d)``, float64, at the present hyperparameters."""
-        return self.kernel.spectrum(self.d).frequencies(*self._draws).omega
+        return self.waves().omega
+
+    def waves(self) -> Frequencies:
+        """The angular frequencies, and k(x, x) as each stands for it, ``(m,)``; float64."""
+        return self.kernel.spectrum(self.d).frequencies(*self._draws)
 
     def compute(self, X: Tensor) -> Tensor:
         """Cosines, then sines."""
-        omega, weight = self.kernel.spectrum(self.d).frequencies(*self._draws)
+        omega, weight = self.waves()
         phase = X @ omega.to(X).mT  # (*batch, n, m)
         amplitude = (2.0 * weight / self.n_features).sqrt().to(X)
         return torch.cat([phase.cos() * amplitude, phase.sin() * amplitude], -1)

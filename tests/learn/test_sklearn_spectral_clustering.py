@@ -1,0 +1,38 @@
+"""scikit-learn's own tests of SpectralClustering, run with ours in its place."""
+
+import pytest
+import sklearn.cluster.tests.test_spectral as theirs
+
+from mercer.learn import SpectralClustering
+
+TESTS = {
+    name: getattr(theirs, name)
+    for name in (
+        "test_spectral_clustering",
+        "test_spectral_clustering_sparse",
+        "test_precomputed_nearest_neighbors_filtering",
+        "test_affinities",
+        "test_n_components",
+        "test_verbose",
+    )
+}  # the others are about functions
+
+
+# A marker for scikit-learn's own runs, which ours do not know.
+theirs.test_spectral_clustering.pytestmark = [
+    m for m in theirs.test_spectral_clustering.pytestmark if m.name != "no_check_spmatrix"
+]
+
+
+@pytest.fixture
+def global_random_seed():
+    """One of the seeds that scikit-learn's own runs use."""
+    return 42
+
+
+@pytest.fixture(autouse=True)
+def _ours_in_its_place(monkeypatch):
+    monkeypatch.setattr(theirs, "SpectralClustering", SpectralClustering)
+
+
+globals().update(TESTS)
