@@ -83,7 +83,8 @@ class Surrogate:
         explained = torch.linalg.solve_triangular(self._lower, cross.mT, upper=False)  # type: ignore[attr-defined]
         joint = self.kernel(Z).to_dense() - explained.mT @ explained
         values, vectors = torch.linalg.eigh(joint)
-        return cross @ self._weights + vectors @ (values.clamp(min=0.0).sqrt() * normal)  # type: ignore[attr-defined]
+        result: Tensor = cross @ self._weights + vectors @ (values.clamp(min=0.0).sqrt() * normal)  # type: ignore[attr-defined]
+        return result
 
     def believing(self, Z: Tensor) -> Surrogate:
         """The model after answers at Z that are what it expects: the mean stays, the deviation falls there."""

@@ -181,7 +181,7 @@ def _solve_by_cg(
     B = system.transposed_product(root[:, None] * Y, torch.float64)
     lower = _preconditioner(features, alpha, weights, random_state)
     state = block_cg(
-        system,  # type: ignore[arg-type] # the parts of System that block_cg uses
+        system,
         B,
         rtol=rtol,
         max_iter=max_iter,

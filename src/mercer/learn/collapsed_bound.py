@@ -57,7 +57,8 @@ class CollapsedBound:
         half = torch.linalg.solve_triangular(lower, (A @ self.y)[:, None], upper=False) / noise
         quadratic = self.y @ self.y / noise - half.square().sum()
         log_determinant = n * log_noise + 2.0 * lower.diagonal().log().sum()
-        return -0.5 * (quadratic + log_determinant + n * math.log(2.0 * math.pi) + left.sum() / noise)
+        result: Tensor = -0.5 * (quadratic + log_determinant + n * math.log(2.0 * math.pi) + left.sum() / noise)
+        return result
 
     def __call__(self, covariance: MercerCovariance, theta: Array) -> tuple[float, Array]:
         """Value with the priors of hyperparameters, and gradient; minus infinity where points coincide."""
@@ -66,7 +67,7 @@ class CollapsedBound:
         kernel = covariance.with_tensor(of_kernel) if len(of_kernel) else covariance.own
         try:
             total = self.value(kernel, log_noise, Z)
-        except (NotPositiveDefinite, torch.linalg.LinAlgError):
+        except (NotPositiveDefinite, torch.linalg.LinAlgError):  # type: ignore[attr-defined]
             return -math.inf, np.zeros_like(theta)
         prior = log_prior(kernel)
         total = total if prior is None else total + prior.to(total.device)

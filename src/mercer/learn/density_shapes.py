@@ -99,7 +99,8 @@ def _around(d: int, radius: Draw) -> Draw:
     def draw(rng: np.random.RandomState, n: int) -> NDArray[np.float64]:
         directions = rng.normal(size=(n, d))
         norms = np.sqrt(np.einsum("ij,ij->i", directions, directions))
-        return directions * (radius(rng, n) / norms)[:, None]
+        points: NDArray[np.float64] = directions * (radius(rng, n) / norms)[:, None]
+        return points
 
     return draw
 

@@ -21,7 +21,7 @@ from mercer.learn.feature_tree import FeatureTree, grow
 from mercer.learn.inputs import Given, check_data
 from mercer.learn.saving import Saved
 from mercer.learn.similarity import Similarity
-from mercer.progress import track
+from mercer.progress import Progress, track
 
 __all__ = ["FeatureMachine"]
 
@@ -103,7 +103,9 @@ class FeatureMachine(Saved, BaseEstimator):
             owner = tree.route(columns, validation[0], 0.0).argmax(1)
             parts = [(owner == leaf).nonzero().squeeze(-1) for leaf in range(len(groups))]
         leaves = []
-        with track(None, total=len(groups) * (settings.max_iter + 1), description="recursive features") as progress:
+        steps = len(groups) * (settings.max_iter + 1)
+        progress: Progress[int] = track(None, total=steps, description="recursive features")
+        with progress:
             for rows, part in zip(groups, parts, strict=True):
                 # A leaf without validation rows of its own leaves one row out.
                 own = None

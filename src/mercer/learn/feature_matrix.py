@@ -64,7 +64,8 @@ def root_of(M: Tensor, *, symmetric: bool) -> Tensor:
     values, vectors = torch.linalg.eigh(M)
     kept = values > _RANK_TOLERANCE * values[-1]
     half = vectors[:, kept] * values[kept].sqrt()
-    return half @ vectors[:, kept].mT if symmetric else half
+    result: Tensor = half @ vectors[:, kept].mT if symmetric else half
+    return result
 
 
 def median_distance(Z: Tensor, *, norm: float, generator: torch.Generator) -> float:

@@ -75,7 +75,10 @@ def grow(
     Returns:
         the tree, and the rows of each leaf.
     """
-    directions, thresholds, spreads, children = [], [], [], []
+    directions: list[Tensor] = []
+    thresholds: list[Any] = []
+    spreads: list[Any] = []
+    children: list[Any] = []
     leaves: list[Tensor] = []
     waiting: list[tuple[Tensor, tuple[int, int] | None]] = [(torch.arange(len(X), device=X.device), None)]
     while waiting:

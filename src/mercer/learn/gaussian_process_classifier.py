@@ -7,11 +7,11 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
 from sklearn.base import ClassifierMixin
 from sklearn.gaussian_process.kernels import RBF, CompoundKernel, ConstantKernel
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import _ovr_decision_function, check_classification_targets
+from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -66,6 +66,7 @@ class GaussianProcessClassifier(ClassifierMixin, KernelModel):
     """
 
     _not_saved = ("_machines",)
+    _likelihood_value: float | None
 
     def __init__(
         self,
@@ -285,7 +286,7 @@ class GaussianProcessClassifier(ClassifierMixin, KernelModel):
         """What a file keeps of the two-class models."""
         self._kernels = [machine.covariance.kernel for machine in self._machines]
         self._modes = [[m.mode.f, m.mode.weights, m.mode.curvature] for m in self._machines]
-        self._likelihood_value: float | None = None
+        self._likelihood_value = None
         self.__dict__.pop("subset_indices_", None)
         if self._machines[0].rows is not None:
             chosen = [machine.rows.numpy() for machine in self._machines if machine.rows is not None]
@@ -304,7 +305,7 @@ class GaussianProcessClassifier(ClassifierMixin, KernelModel):
                 None if chosen is None else torch.from_numpy(chosen),
                 self.max_iter_predict,
                 self.warm_start,
-                Mode(*(as_tensor(part) for part in parts), 0.0, 0),
+                Mode(as_tensor(parts[0]), as_tensor(parts[1]), as_tensor(parts[2]), 0.0, 0),
             )
             for kernel, parts, chosen, (rows, signs) in zip(
                 self._kernels, self._modes, subsets, self._problems(), strict=True

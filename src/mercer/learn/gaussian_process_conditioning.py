@@ -68,7 +68,8 @@ class GaussianProcessConditioning(GaussianProcessPredictions):
         Y = torch.cat([old, (Y - location) / scale])
         diagonal = self._extended_noise(len(old), len(Y), noise, scale)
         known, new = self._points(), given.points
-        both = torch.cat([known, new.to(known.device)]) if isinstance(known, Tensor) else np.concatenate([known, new])
+        tensor = isinstance(known, Tensor)
+        both: Any = torch.cat([known, new.to(known.device)]) if tensor else np.concatenate([known, new])
         posterior = self._posterior.extended(both, Y, diagonal)  # before anything is changed: it may raise
         tensors = isinstance(self.X_train_, Tensor)
         self._diagonal = diagonal

@@ -44,7 +44,8 @@ def choose_inducing(kernel: Kernel, X: Tensor, n_inducing: int, how: Any, rng: n
         raise ValueError(f"inducing must be 'kmeans++', 'pivoted_cholesky' or an array of points, not {how!r}.")
     rows = X.to(torch.float64)
     if n_inducing >= len(rows):
-        return torch.unique(rows, dim=0)
+        result: Tensor = torch.unique(rows, dim=0)
+        return result
     if len(rows) > _ROWS:
         rows = rows[torch.from_numpy(rng.choice(len(rows), _ROWS, replace=False)).to(rows.device)]
     if how == "pivoted_cholesky":
@@ -53,4 +54,5 @@ def choose_inducing(kernel: Kernel, X: Tensor, n_inducing: int, how: Any, rng: n
     width = rows.std(0, correction=0)
     scaled = rows / torch.where(width > 0, width, 1.0)
     _, chosen = kmeans_plusplus(scaled.cpu().numpy(), int(n_inducing), random_state=rng)
-    return torch.unique(rows[torch.from_numpy(chosen).long().to(rows.device)], dim=0)
+    other: Tensor = torch.unique(rows[torch.from_numpy(chosen).long().to(rows.device)], dim=0)
+    return other

@@ -13,7 +13,7 @@ __all__ = ["KernelArgument"]
 class KernelArgument:
     """Reads ``kernel`` and, where the estimator has them, ``gamma``, ``degree``, ``coef0`` and ``kernel_params``."""
 
-    _not_saved = ("kernel_",)  # made again from ``kernel``, which has a safe form more often
+    _not_saved: tuple[str, ...] = ("kernel_",)  # made again from ``kernel``, which has a safe form more often
 
     kernel: Any
     n_features_in_: int

@@ -267,7 +267,8 @@ def _factor(K: Tensor, noise: Tensor, W: Tensor) -> Tensor:
     lower, failed = torch.linalg.cholesky_ex(B)
     if int(failed):
         raise np.linalg.LinAlgError("The kernel is not returning a positive semi-definite matrix: check its values.")
-    return lower
+    result: Tensor = lower
+    return result
 
 
 def _as_noise(W: Tensor) -> Tensor:

@@ -245,7 +245,7 @@ class LaplaceGaussianProcess(RegressorMixin, KernelModel):
     def _make_evidence(self, *, of_learning: bool = False) -> LaplaceEvidence:
         """The approximate marginal likelihood of all rows or of those learnt on."""
         points, at = self._points(), self._likelihood()
-        scale = Scale(*self._scale, is_count=at.is_count)
+        scale = Scale(self._scale[0], self._scale[1], is_count=at.is_count)
         y, offset = scale.targets(as_tensor(self.y_train_, dtype=torch.float64))
         rows = getattr(self, "subset_indices_", None)
         if of_learning and rows is not None:
@@ -267,14 +267,15 @@ class LaplaceGaussianProcess(RegressorMixin, KernelModel):
         points = given.points.to(self._mode.f.device) if isinstance(given.points, Tensor) else given.points
         posterior = self._mode.posterior(self._covariance(), self._points())
         mean, variance = posterior.mean(points)[:, 0], posterior.variance(points, with_noise=True)
-        return given, Response(at, Scale(*self._scale, is_count=at.is_count), mean, variance)
+        return given, Response(at, Scale(self._scale[0], self._scale[1], is_count=at.is_count), mean, variance)
 
     def _default_kernel(self) -> Any:
         return ConstantKernel() * RBF()
 
     def _restore(self) -> None:
         if hasattr(self, "X_train_"):
-            self._mode = Mode(*(as_tensor(part) for part in self._mode_parts), 0.0, 0)
+            f, weights, curvature = (as_tensor(part) for part in self._mode_parts)
+            self._mode = Mode(f, weights, curvature, 0.0, 0)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

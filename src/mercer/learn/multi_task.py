@@ -104,7 +104,8 @@ class CompleteTasks:
         by_task, by_row = torch.linalg.eigh(scaled), torch.linalg.eigh(self.K)
         seen = (by_task.eigenvectors.mT @ scaled).square()  # (a, t)
         shrunk = 1.0 / (by_row.eigenvalues[:, None] * by_task.eigenvalues + 1.0)  # (n, a)
-        return (by_row.eigenvectors.mT @ cross).square().mT @ (shrunk @ seen) * self.tasks.noise
+        result: Tensor = (by_row.eigenvectors.mT @ cross).square().mT @ (shrunk @ seen) * self.tasks.noise
+        return result
 
 
 @dataclass
@@ -145,7 +146,8 @@ class GappyTasks:
     @cached_property
     def _lower(self) -> Tensor:
         matrix, noise = self._matrix()
-        return torch.linalg.cholesky(matrix + noise.diag())
+        result: Tensor = torch.linalg.cholesky(matrix + noise.diag())
+        return result
 
     def weights(self) -> Tensor:
         """As in :class:`CompleteTasks`; 0 where Y is unknown."""

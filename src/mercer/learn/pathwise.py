@@ -111,7 +111,8 @@ def draw_functions(
 
     def evaluate(X: Tensor) -> Tensor:
         moved = covariance.cross(X, points) @ weights
-        return of_prior(X) + moved.reshape(len(X), t, n_samples)
+        result: Tensor = of_prior(X) + moved.reshape(len(X), t, n_samples)
+        return result
 
     return evaluate
 

@@ -191,7 +191,7 @@ def _as_dimension(name: str, given: Any) -> Dimension:
         return given
     if isinstance(given, tuple) and len(given) == 2 and all(isinstance(x, int | float) for x in given):
         whole = all(isinstance(x, int) and not isinstance(x, bool) for x in given)
-        return Integer(*given) if whole else Real(*map(float, given))
+        return Integer(given[0], given[1]) if whole else Real(float(given[0]), float(given[1]))
     if isinstance(given, list):
         return Categorical(given)
     raise TypeError(

@@ -259,7 +259,7 @@ class SparseGaussianProcessRegressor(RegressorMixin, SparseModel):
         return self.likelihood == "gaussian"
 
     def _scaled(self, targets: Tensor) -> Tensor:
-        return Scale(*self._scale, is_count=self._likelihood().is_count).targets(targets)[0]
+        return Scale(self._scale[0], self._scale[1], is_count=self._likelihood().is_count).targets(targets)[0]
 
     def _expected(self, y: Tensor, log_parameters: Tensor) -> Expected:
         made = type(self._likelihood())(log_parameters)
@@ -274,7 +274,8 @@ class SparseGaussianProcessRegressor(RegressorMixin, SparseModel):
         check_is_fitted(self)
         given, at = self._check_points(X), self._likelihood()
         mean, variance = self._moments(given.points)
-        return given, Response(at, Scale(*self._scale, is_count=at.is_count), mean[:, 0], variance[:, 0])
+        scale = Scale(self._scale[0], self._scale[1], is_count=at.is_count)
+        return given, Response(at, scale, mean[:, 0], variance[:, 0])
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -155,7 +155,7 @@ class SparseModel(KernelModel):
             )
         )
         if state.adam is not None and getattr(self, "_adam", None) is not None:
-            state.adam.load_state_dict(self._adam)
+            state.adam.load_state_dict(dict(self._adam or {}))
         return state
 
     def _fitted_covariance(self) -> MercerCovariance:

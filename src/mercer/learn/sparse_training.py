@@ -13,7 +13,7 @@ from torch import Tensor
 from mercer.kernels import Kernel
 from mercer.learn.covariance import MercerCovariance, log_prior
 from mercer.learn.variational import Expected, Variational, whiten
-from mercer.progress import track
+from mercer.progress import Progress, track
 
 __all__ = ["SparseState", "train"]
 
@@ -98,7 +98,8 @@ def train(
     bounds: list[float] = []
     best, waited = -np.inf, 0
     steps = max_epochs * -(-len(y) // batch_size)
-    with track(steps, description="sparse GP") as progress:
+    progress: Progress[int] = track(steps, description="sparse GP")
+    with progress:
         for _ in range(max_epochs):
             values = []
             for rows in _batches(len(y), batch_size, rng):

@@ -119,7 +119,7 @@ class SpectralClustering(KernelArgument, Saved, ClusterMixin, BaseEstimator):
         self.verbose = verbose
 
     @property
-    def kernel(self) -> Any:  # type: ignore[override]
+    def kernel(self) -> Any:
         """The affinity, under the name that other estimators have for it."""
         return self.affinity
 

@@ -102,7 +102,8 @@ def _kernel(p: float, blur: float) -> Kernel:
 def _softmin(x: Tensor, y: Tensor, weights: Tensor, potential: Tensor, p: float, blur: float) -> Tensor:
     """``-epsilon log sum_j w_j exp((potential_j - cost_ij) / epsilon)``, ``(n,)``."""
     epsilon = blur**p
-    return -epsilon * _kernel(p, blur)(x, y).logsumexp(weights.log() + potential / epsilon)
+    result: Tensor = -epsilon * _kernel(p, blur)(x, y).logsumexp(weights.log() + potential / epsilon)
+    return result
 
 
 def _solve(

@@ -53,7 +53,7 @@ class NormalizedAdjacency(Operator):
         self.roots = torch.where(is_linked, degrees, 1.0).sqrt()
 
     def _size(self) -> torch.Size:
-        return self.operator.shape
+        return torch.Size(self.operator.shape)
 
     def _matmul(self, rhs: Tensor) -> Tensor:
         scale, own = (t if rhs.dim() == 1 else t.unsqueeze(-1) for t in (self.scale, self.own))
@@ -83,7 +83,10 @@ class NormalizedAdjacency(Operator):
 
     def _get_indices(self, row_index: Tensor, col_index: Tensor, *batch_indices: Tensor) -> Tensor:
         entries = self.operator._get_indices(row_index, col_index, *batch_indices)
-        return (entries * self.scale[row_index] * self.scale[col_index]).masked_fill(row_index == col_index, 0.0)
+        result: Tensor = (entries * self.scale[row_index] * self.scale[col_index]).masked_fill(
+            row_index == col_index, 0.0
+        )
+        return result
 
     def double(self, device_id: str | None = None) -> NormalizedAdjacency:
         """Of A in float64; its degrees are computed again where A was not."""

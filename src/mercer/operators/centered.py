@@ -50,18 +50,20 @@ class CenteredOperator(Operator):
         self.operator, self.means = K, means
 
     def _size(self) -> torch.Size:
-        return self.operator.shape
+        return torch.Size(self.operator.shape)
 
     def _matmul(self, rhs: Tensor) -> Tensor:
         axis = -1 if rhs.dim() == 1 else -2
         product = self.operator._matmul(rhs - rhs.mean(axis, keepdim=True))
-        return product - product.mean(axis, keepdim=True)
+        result: Tensor = product - product.mean(axis, keepdim=True)
+        return result
 
     def _transpose_nonbatch(self) -> CenteredOperator:
         return self
 
     def _diagonal(self) -> Tensor:
-        return self.operator._diagonal() - 2.0 * self.means + self.means.mean()
+        result: Tensor = self.operator._diagonal() - 2.0 * self.means + self.means.mean()
+        return result
 
     def to_dense(self) -> Tensor:
         """H K H as a tensor."""
@@ -74,7 +76,8 @@ class CenteredOperator(Operator):
 
     def _get_indices(self, row_index: Tensor, col_index: Tensor, *batch_indices: Tensor) -> Tensor:
         entries = self.operator._get_indices(row_index, col_index, *batch_indices)
-        return entries - self.means[row_index] - self.means[col_index] + self.means.mean()
+        result: Tensor = entries - self.means[row_index] - self.means[col_index] + self.means.mean()
+        return result
 
     def double(self, device_id: str | None = None) -> CenteredOperator:
         """Of K in float64; its means are computed again where K was not."""
