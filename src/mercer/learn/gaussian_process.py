@@ -38,7 +38,7 @@ class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcess
     exact and its gradient analytic, and so it is for any number of rows on a full grid or with a kernel of few
     features; else the log-determinant and its gradient are estimated from ten probes at a fixed seed, or give
     ``subset``. Predictions are exact for any number of rows. For a stationary kernel of up to three columns
-    ``tolerance`` allows a stated error, and a million rows take a minute. ``plan_`` says what was done, and why.
+    ``tolerance`` allows a stated error, and few transforms alone grow with the rows. ``plan_`` says what was done.
     Several targets share the kernel and are independent.
 
     Stands in for ``sklearn.gaussian_process.GaussianProcessRegressor``: arguments before ``noise`` are the same.
