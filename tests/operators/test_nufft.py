@@ -31,6 +31,16 @@ def test_transforms_agree_with_their_definition(d, dtype, tolerance, t):
     assert float((transform.forward(c) - expected).norm() / expected.norm()) < 10 * tolerance
 
 
+@pytest.mark.parametrize("limit", [0, 1 << 22], ids=["sorted", "in order"])
+def test_sums_of_many_equal_values_keep_their_digits_in_float32(limit, monkeypatch):
+    monkeypatch.setattr("mercer.operators.nufft._UNSORTED", limit)
+    points = torch.rand(200_000, 1)
+    transform = NonuniformTransform(points, PERIOD[:1], MODES[:1], tolerance=1e-6)
+    expected = matrix(points, 1).conj().sum(0)
+    found = transform.adjoint(torch.ones(200_000, 1))[0]
+    assert float((found - expected).norm() / expected.norm()) < 2e-6  # 2e-5 if summed in float32
+
+
 def test_whole_periods_change_nothing():
     points = torch.rand(20, 2, dtype=torch.float64)
     v = torch.randn(20, 1, dtype=torch.float64)

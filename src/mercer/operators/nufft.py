@@ -14,9 +14,9 @@ __all__ = ["NonuniformTransform"]
 
 _LEAST = {torch.float32: 1e-6, torch.float64: 1e-14}  # tolerances below which finufft warns of round-off
 _MOST_COLUMNS = 8  # of one call; more at a time only take more memory
-# Bytes of the fine grid, spreading to it and interpolating, up to which points in any order are quicker than sorted:
-# it stays in cache, and values are read in turn. Half the time for a million points in 2-D, 54 x 54, one Zen 3 core.
-_UNSORTED = {1: 1 << 20, 2: 1 << 21}
+# Bytes of the fine grid up to which points in any order are quicker than sorted: it stays in cache, and values are read
+# in turn. Half the time for a million points in 2-D and 54 x 54, one Zen 3 core.
+_UNSORTED = 1 << 22
 
 
 class NonuniformTransform:
@@ -52,7 +52,11 @@ class NonuniformTransform:
         # Turns in float64: whole ones change nothing, and finufft wants less than one and a half.
         turns = points.detach().to(torch.float64) / torch.tensor(period, dtype=torch.float64)
         angles = (turns - turns.round()) * (2.0 * math.pi)
-        self._angles = angles.to(self.dtype).mT.contiguous().numpy()
+        # Sums over points are formed in float64: in float32, a million ones lose four digits.
+        self._angles = {
+            1: angles.mT.contiguous().numpy(),
+            2: angles.to(self.dtype).mT.contiguous().numpy(),
+        }
         self._plans: dict[tuple[int, int], Any] = {}
 
     @property
@@ -60,16 +64,12 @@ class NonuniformTransform:
         """The dtype of coefficients."""
         return torch.complex128 if self.dtype == torch.float64 else torch.complex64
 
-    @property
-    def _fine_bytes(self) -> int:
-        return 2 * self._angles.itemsize * math.prod(2 * m for m in self.shape)
-
     def adjoint(self, v: Tensor) -> Tensor:
         """``F* v``: ``sum_p v_p exp(-i w_j x_p)`` for v ``(n, t)``, real or complex; gives ``(t, *modes)``."""
-        columns = v.detach().mT.to(self.complex).contiguous()
-        out = torch.empty(len(columns), *self.shape, dtype=self.complex)
+        columns = v.detach().mT.to(torch.complex128).contiguous()
+        out = torch.empty(len(columns), *self.shape, dtype=torch.complex128)
         self._execute(1, columns, out)
-        return out
+        return out.to(self.complex)
 
     def forward(self, coefficients: Tensor) -> Tensor:
         """``F c``: ``sum_j c_j exp(i w_j x_p)`` for c ``(t, *modes)``, complex; gives ``(n, t)``."""
@@ -96,19 +96,22 @@ class NonuniformTransform:
 
     def _make(self, kind: int, count: int) -> Any:
         finufft = _finufft()
+        angles, threads = self._angles[kind], torch.get_num_threads()
+        fine_bytes = 2 * angles.itemsize * math.prod(2 * m for m in self.shape)
+        in_order = {"spread_sort": 0, "spread_max_sp_size": math.ceil(self.n / threads)}  # one grid a thread
         plan = finufft.Plan(
             kind,
             self.shape,
             n_trans=count,
             eps=self.tolerance,
             isign=-1 if kind == 1 else 1,
-            dtype="complex128" if self.dtype == torch.float64 else "complex64",
-            nthreads=torch.get_num_threads(),
+            dtype="complex128" if angles.itemsize == 8 else "complex64",
+            nthreads=threads,
             upsampfac=2.0,
-            spread_sort=0 if self._fine_bytes <= _UNSORTED[kind] else 2,
             showwarn=0,
+            **(in_order if fine_bytes <= _UNSORTED else {}),
         )
-        plan.setpts(*self._angles)
+        plan.setpts(*angles)
         return plan
 
 

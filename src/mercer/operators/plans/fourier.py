@@ -166,7 +166,8 @@ class FourierPlan(Algorithm):
         grid, itemsize = self._found(request).series.grid, max(4, request.itemsize)
         columns = min(4, math.ceil(request.columns / 2))
         modes = 2 * itemsize * grid.n_modes * columns * (2**grid.d + 2)
-        return int(modes + sum(request.shape) * (itemsize * (2 * grid.d + 2 * columns) + 8))
+        # Points and columns are in float64 too, for sums over points.
+        return int(2 * modes + sum(request.shape) * ((itemsize + 8) * (grid.d + 2 * columns) + 8))
 
 
 class FourierForward:
