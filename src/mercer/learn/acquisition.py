@@ -73,7 +73,7 @@ class Surrogate:
         """Mean and standard deviation of the function, ``(m,)`` each."""
         cross = self.kernel(Z, self.points).to_dense()
         explained = torch.linalg.solve_triangular(self._lower, cross.mT, upper=False)  # type: ignore[attr-defined]
-        own = float(self.kernel(self.points[:1]).diagonal()[0])  # stationary: the same everywhere
+        own = float(self.kernel(self.points[:1]).diagonal()[0].detach())  # stationary: the same everywhere
         variance = (own - explained.square().sum(0)).clamp(min=1e-12 * own)
         return cross @ self._weights, variance.sqrt()  # type: ignore[attr-defined]
 

@@ -237,7 +237,7 @@ class BayesianOptimizer:
             u = start.clone().masked_scatter(moves, x)
             value = -score(u.unsqueeze(0)).squeeze(0)
             (gradient,) = torch.autograd.grad(value, x)
-            return float(value), gradient.numpy()
+            return float(value.detach()), gradient.numpy()
 
         with torch.no_grad():
             first = float(score(start.unsqueeze(0)))
