@@ -7,11 +7,11 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
 from sklearn.base import ClassifierMixin
 from sklearn.gaussian_process.kernels import RBF, CompoundKernel, ConstantKernel
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import _ovr_decision_function, check_classification_targets
+from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
