@@ -30,8 +30,10 @@ CLOSED = [*KERNELS, 2.0 * RBF(0.5) + Laplacian(0.5)]
 @pytest.mark.parametrize("weighted", [False, True])
 def test_densities_agree_with_scikit_learn(kernel, weighted):
     weights = RNG.random(60) if weighted else None
-    ours = KernelDensity(kernel=kernel, bandwidth=1.1).fit(X, sample_weight=weights).score_samples(Z)
-    theirs = Twin(kernel=kernel, bandwidth=1.1).fit(X, sample_weight=weights).score_samples(Z)
+    # In an even number of columns scikit-learn's cosine density does not integrate to 1: in two it is 0.3634 of it.
+    d = 1 if kernel == "cosine" else 2
+    ours = KernelDensity(kernel=kernel, bandwidth=1.1).fit(X[:, :d], sample_weight=weights).score_samples(Z[:, :d])
+    theirs = Twin(kernel=kernel, bandwidth=1.1).fit(X[:, :d], sample_weight=weights).score_samples(Z[:, :d])
     np.testing.assert_allclose(np.exp(ours), np.exp(theirs), rtol=1e-10, atol=1e-15)
 
 
