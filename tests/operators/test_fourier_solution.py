@@ -60,6 +60,7 @@ def test_a_quadratic_form_of_features_is_one_transform(basis):
     ],
     ids=["RBF", "Matern + RBF", "RationalQuadratic"],
 )
+@pytest.mark.slow(reason="a Cholesky factorisation of up to 1500 weights, with its gradient")
 def test_forms_solutions_and_gradients_agree_with_the_dense_matrix(kernel, tolerance, scale, noise):
     X, Y = points(), torch.randn(N, 2, dtype=torch.float64)
     amplitude = torch.tensor(1.5, dtype=torch.float64, requires_grad=True)
