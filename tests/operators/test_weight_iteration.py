@@ -120,7 +120,8 @@ def test_samples_of_weights_have_the_posterior_covariance(noise):
     torch.testing.assert_close(shifted[:, 0], mean)
 
 
-def test_likelihoods_and_solves_take_it():
+@pytest.mark.slow(reason="several thousand weights")
+def test_likelihoods_take_it():
     X, y = points(), torch.randn(N, dtype=torch.float64)
     K = (1.5 * Matern(0.4, nu=2.5))(X)
     noise = torch.tensor(0.02, dtype=torch.float64)
