@@ -98,7 +98,7 @@ def test_errors_of_gradients_are_linear_in_the_tolerance():
         quad, logdet, _, _ = FourierSolution(K, tolerance=tolerance).inv_quad_logdet(Y, noise)
         (ours,) = torch.autograd.grad(quad.sum() + logdet, lengthscale, retain_graph=True)
         errors.append(float((ours - true).abs()))
-        assert errors[-1] <= 20.0 * N * tolerance / float(noise)
+        assert errors[-1] <= 20.0 * N * tolerance / float(noise) / 0.6  # 10 a row of half, by log lengthscale
     assert errors[2] < 0.5 * errors[1] < 0.5 * errors[0]
 
 
