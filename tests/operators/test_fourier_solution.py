@@ -60,6 +60,7 @@ def test_a_quadratic_form_of_features_is_one_transform(basis):
     ],
     ids=["RBF", "Matern + RBF", "RationalQuadratic"],
 )
+@pytest.mark.slow(reason="a Cholesky factorisation of up to 1500 weights, with its gradient")
 def test_forms_solutions_and_gradients_agree_with_the_dense_matrix(kernel, tolerance, scale, noise):
     X, Y = points(), torch.randn(N, 2, dtype=torch.float64)
     amplitude = torch.tensor(1.5, dtype=torch.float64, requires_grad=True)
@@ -90,13 +91,14 @@ def test_errors_of_gradients_are_linear_in_the_tolerance():
     lengthscale = torch.tensor(0.6, dtype=torch.float64, requires_grad=True)
     K, noise = Matern(4.0 * lengthscale, nu=3.5)(X), NOISES[0]
     M = dense(K, noise)
-    (true,) = torch.autograd.grad((Y * torch.linalg.solve(M, Y)).sum() + torch.logdet(M), lengthscale)
+    value = (Y * torch.linalg.solve(M, Y)).sum() + torch.logdet(M)
+    (true,) = torch.autograd.grad(value, lengthscale, retain_graph=True)
     errors = []
     for tolerance in (1e-4, 1e-5, 1e-6):
         quad, logdet, _, _ = FourierSolution(K, tolerance=tolerance).inv_quad_logdet(Y, noise)
         (ours,) = torch.autograd.grad(quad.sum() + logdet, lengthscale, retain_graph=True)
         errors.append(float((ours - true).abs()))
-        assert errors[-1] <= 20.0 * N * tolerance / float(noise)
+        assert errors[-1] <= 20.0 * N * tolerance / float(noise) / 0.6  # 10 a row of half, by log lengthscale
     assert errors[2] < 0.5 * errors[1] < 0.5 * errors[0]
 
 
