@@ -350,22 +350,13 @@ class FourierLikelihood:
     """``y' M^-1 y`` and ``log det M`` for ``M = K(theta) + diag(noise)`` as functions of theta and the noise.
 
         Points and y stay; the sums over them are made once for each choice of modes, which changes only where other
-    <<<<<<< HEAD
-        hyperparameters need others. All other work is with the M weights: exact up to 4000, beyond that by iterations,
-        where log det M and its gradient are estimated with the same probes at every call.
-
-        What the series leaves out of K moves the result: with e = tolerance k(0) / noise, the mean of ``y' M^-1 y`` and
-        ``log det M`` a row jumps by up to 0.5 e where the modes change, and its gradient by log lengthscales is off by up
-        to 10 e (RBF and Matern 9/2 in 2-D, 20,000 points); both are linear in the tolerance while e is below 1e-3.
-    =======
-        hyperparameters need others. All other work is with the M weights: exact up to 4000; beyond that by iterations,
+            hyperparameters need others. All other work is with the M weights: exact up to 4000; beyond that by iterations,
         where log det M and its gradient are estimated, with the same probes at every call.
 
         What the series leaves out of K moves the result. With e = tolerance k(0) / noise, half of their sum a row jumps by
         up to e where the modes change, and its gradient by the logarithm of a lengthscale is off by up to 10 e. Both fall
         linearly with the tolerance. (Measured for RBF and Matern 9/2 on 20,000 points in 2-D, noise 1e-2 and 1e-3.)
-    >>>>>>> fourier2
-
+    
         Args:
             y: ``(n,)`` or ``(n, t)``.
             tolerance: of the entries of K, as a share of k(0). For a rough kernel a larger one, such as 1e-6, may keep the
