@@ -14,7 +14,7 @@ _NORMAL_RANGE, _LOGISTIC_RANGE = 9.0, 38.0  # beyond, the densities are below ro
 
 
 def logistic_normal(mean: Tensor, variance: Tensor) -> Tensor:
-    r"""``E 1 / (1 + exp(-f))`` for ``f ~ N(mean, variance)``, elementwise, in float64, to 1e-14.
+    r"""``E 1 / (1 + exp(-f))`` for ``f ~ N(mean, variance)``, elementwise, in float64, to 1e-13.
 
     .. math:: \int \sigma(m + s z)\, \phi(z)\, dz = \int \Phi((m - t) / s)\, \sigma'(t)\, dt
 
