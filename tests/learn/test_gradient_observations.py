@@ -55,6 +55,7 @@ def test_predictions_are_those_of_the_dense_matrix():
     assert model.log_marginal_likelihood() == pytest.approx(float(normal.log_prob(observed)))
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # data without noise: at its bound
 def test_gradients_improve_predictions_and_hyperparameters_are_learnt_from_them():
     values = GaussianProcessRegressor(KERNEL, optimizer=None).fit(X, function(X))
     both = fit()
