@@ -349,29 +349,29 @@ class FourierSolution:
 class FourierLikelihood:
     """``y' M^-1 y`` and ``log det M`` for ``M = K(theta) + diag(noise)`` as functions of theta and the noise.
 
-        Points and y stay; the sums over them are made once for each choice of modes, which changes only where other
-            hyperparameters need others. All other work is with the M weights: exact up to 4000; beyond that by iterations,
-        where log det M and its gradient are estimated, with the same probes at every call.
+    Points and y stay; the sums over them are made once for each choice of modes, which changes only where other
+    hyperparameters need others. All other work is with the M weights: exact up to 4000; beyond that by iterations,
+    where log det M and its gradient are estimated, with the same probes at every call.
 
-        What the series leaves out of K moves the result. With e = tolerance k(0) / noise, half of their sum a row jumps by
-        up to e where the modes change, and its gradient by the logarithm of a lengthscale is off by up to 10 e. Both fall
-        linearly with the tolerance. (Measured for RBF and Matern 9/2 on 20,000 points in 2-D, noise 1e-2 and 1e-3.)
-    
-        Args:
-            y: ``(n,)`` or ``(n, t)``.
-            tolerance: of the entries of K, as a share of k(0). For a rough kernel a larger one, such as 1e-6, may keep the
-                weights below 4000 and the log-determinant exact.
-            ratios: of the noise of each row to the number given, ``(n,)``, for known heteroscedastic noise.
-            box: further points ``(z, columns of X)`` that the modes are to serve.
-            n_probes: for more than 4000 weights; ``standard_error`` is then that of the last ``log det M``, else 0.
-            random_state: of the probes.
+    What the series leaves out of K moves the result. With e = tolerance k(0) / noise, half of their sum a row jumps by
+    up to e where the modes change, and its gradient by the logarithm of a lengthscale is off by up to 10 e. Both fall
+    linearly with the tolerance. (Measured for RBF and Matern 9/2 on 20,000 points in 2-D, noise 1e-2 and 1e-3.)
 
-        >>> from mercer.kernels import RBF
-        >>> X = torch.linspace(0.0, 1.0, 50, dtype=torch.float64)[:, None]
-        >>> likelihood = FourierLikelihood(torch.sin(6.0 * X[:, 0]), tolerance=1e-8)
-        >>> quad, logdet = likelihood(RBF(0.3)(X), torch.tensor(0.01, dtype=torch.float64))
-        >>> likelihood.n_passes
-        1
+    Args:
+        y: ``(n,)`` or ``(n, t)``.
+        tolerance: of the entries of K, as a share of k(0). For a rough kernel a larger one, such as 1e-6, may keep the
+            weights below 4000 and the log-determinant exact.
+        ratios: of the noise of each row to the number given, ``(n,)``, for known heteroscedastic noise.
+        box: further points ``(z, columns of X)`` that the modes are to serve.
+        n_probes: for more than 4000 weights; ``standard_error`` is then that of the last ``log det M``, else 0.
+        random_state: of the probes.
+
+    >>> from mercer.kernels import RBF
+    >>> X = torch.linspace(0.0, 1.0, 50, dtype=torch.float64)[:, None]
+    >>> likelihood = FourierLikelihood(torch.sin(6.0 * X[:, 0]), tolerance=1e-8)
+    >>> quad, logdet = likelihood(RBF(0.3)(X), torch.tensor(0.01, dtype=torch.float64))
+    >>> likelihood.n_passes
+    1
     """
 
     def __init__(
