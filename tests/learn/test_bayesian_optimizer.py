@@ -95,7 +95,7 @@ def test_points_go_to_the_unit_cube_and_back():
 
 
 @pytest.mark.slow(reason="a dozen fits of a Gaussian process")
-@pytest.mark.parametrize("acquisition", ["log_ei", "ucb", "thompson"])
+@pytest.mark.parametrize("acquisition", ["log_ei", "thompson"])
 def test_a_mixed_space_is_searched(acquisition):
     search = told(MIXED, mixed, 30, acquisition=acquisition)
     assert search.best_.value < 0.15  # the least is 0; a random point is below 0.15 once in 150
@@ -182,18 +182,18 @@ def test_mistakes_are_named(call, error, message):
         call()
 
 
-@pytest.mark.slow(reason="10 seeds of whole searches")
+@pytest.mark.slow(reason="2 seeds of whole searches")
 @pytest.mark.parametrize(
     ("function", "space", "n", "least"),
     [
-        (branin, {"x": (-5.0, 10.0), "y": (0.0, 15.0)}, 30, 0.397887),
+        (branin, {"x": (-5.0, 10.0), "y": (0.0, 15.0)}, 20, 0.397887),
         (hartmann, {f"x{j}": (0.0, 1.0) for j in range(6)}, 50, -3.32237),
     ],
     ids=["branin", "hartmann"],
 )
 def test_better_than_random_search_and_than_plain_uncertainty(function, space, n, least):
     ours, random = [], []
-    for seed in range(10):
+    for seed in range(2):
         ours.append(BayesianOptimizer(space, random_state=seed).run(function, n).value - least)
         box = SearchSpace(space)
         draw = np.random.default_rng(seed)

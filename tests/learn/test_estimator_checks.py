@@ -10,7 +10,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor as TwinProcess
 from sklearn.kernel_approximation import Nystroem as TwinNystroem
 from sklearn.kernel_approximation import RBFSampler
 from sklearn.kernel_ridge import KernelRidge as TwinRidge
-from sklearn.linear_model import PoissonRegressor, RidgeClassifier, RidgeCV
+from sklearn.linear_model import RidgeClassifier, RidgeCV
 from sklearn.neighbors import KernelDensity as TwinDensity
 from sklearn.utils.estimator_checks import check_estimator
 
@@ -57,8 +57,7 @@ PAIRS = [
     (GaussianProcessRegressor("RBF() + White(0.1)", optimizer=None), TwinProcess(optimizer=None)),
     (GaussianProcessClassifier("2.0 * RBF()", optimizer=None), TwinClassifier(optimizer=None)),
     (LaplaceGaussianProcess("RBF()", optimizer=None), TwinProcess(optimizer=None)),
-    (LaplaceGaussianProcess("RBF()", likelihood="poisson", optimizer=None), PoissonRegressor()),
-    (SparseGaussianProcessRegressor("RBF()", optimizer=None, n_inducing=10), TwinProcess(optimizer=None)),
+    (SparseGaussianProcessRegressor("RBF()", optimizer=None, n_inducing=200), TwinProcess(optimizer=None)),
     (SparseGaussianProcessClassifier("RBF()", max_epochs=5, n_inducing=10), TwinClassifier(optimizer=None)),
     (MultiTaskGaussianProcess("RBF()", optimizer=None), TwinProcess(optimizer=None)),
     pytest.param(

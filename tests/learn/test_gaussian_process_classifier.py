@@ -94,7 +94,7 @@ def test_the_logistic_integral_is_that_of_adaptive_quadrature():
             epsabs=1e-14,
             limit=400,
         )
-        found = logistic_normal(torch.tensor([mean]), torch.tensor([variance]))
+        found = logistic_normal(*torch.tensor([[mean], [variance]], dtype=torch.float64))
         assert float(found) == pytest.approx(expected, abs=1e-12)
 
 

@@ -18,12 +18,6 @@ TESTS = {
 }  # the others are about functions
 
 
-# A marker for scikit-learn's own runs, which ours do not know.
-theirs.test_spectral_clustering.pytestmark = [
-    m for m in theirs.test_spectral_clustering.pytestmark if m.name != "no_check_spmatrix"
-]
-
-
 @pytest.fixture
 def global_random_seed():
     """One of the seeds that scikit-learn's own runs use."""

@@ -211,7 +211,8 @@ def test_the_bound_is_gpytorchs_at_equal_parameters():
     state = model._state()
     state.Z, state.q = inducing, ours
     with torch.no_grad():
-        assert float(state.bound(points, y, N)) == pytest.approx(expected, rel=1e-8)
+        # GPyTorch adds a jitter of 1e-8 or more to other places than ours has it
+        assert float(state.bound(points, y, N)) == pytest.approx(expected, rel=1e-7)
 
 
 def test_whitened_features_reproduce_the_kernel_at_inducing_points():

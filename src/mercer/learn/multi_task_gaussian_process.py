@@ -147,6 +147,7 @@ class MultiTaskGaussianProcess(MultiOutputMixin, RegressorMixin, KernelModel):
             covariance = covariance.at(theta[:m]) if m else covariance
             self.kernel_, self._task_vector = covariance.kernel, theta[m:].tolist()
             warn_at_bounds(covariance)
+        self._solution()
         return self
 
     def predict(self, X: Any, return_std: bool = False, *, interval: float | None = None) -> Any:
