@@ -55,12 +55,17 @@ def test_a_weight_of_two_is_two_rows_and_a_weight_of_zero_is_none():
     assert weighted.inertia_ == pytest.approx(repeated.inertia_)
 
 
-def test_the_best_of_many_runs_is_the_best_of_all_partitions():
-    K = RBF(0.8)(X[:9]).to_dense().numpy()
-    everything = (np.array([(code >> i) & 1 for i in range(9)]) for code in range(1, 2**8))
-    best = min(inertia_by_definition(K, labels, WEIGHTS[:9]) for labels in everything)
-    model = KernelKMeans(2, kernel=RBF(0.8), n_init=40, tol=0.0, random_state=0).fit(X[:9], sample_weight=WEIGHTS[:9])
-    assert model.inertia_ == pytest.approx(best)
+def test_the_best_of_many_runs_is_often_the_best_of_all_partitions_and_never_below():
+    reached = 0
+    for first in range(0, 90, 9):
+        Z, weights = X[first : first + 9], WEIGHTS[first : first + 9]
+        K = RBF(0.8)(Z).to_dense().numpy()
+        everything = (np.array([(code >> i) & 1 for i in range(9)]) for code in range(1, 2**8))
+        best = min(inertia_by_definition(K, labels, weights) for labels in everything)
+        model = KernelKMeans(2, kernel=RBF(0.8), n_init=10, tol=0.0, random_state=0).fit(Z, sample_weight=weights)
+        assert model.inertia_ >= best - 1e-9
+        reached += model.inertia_ == pytest.approx(best)
+    assert reached >= 5  # runs start from rows, from which not every optimum can be reached
 
 
 def test_restarts_are_the_best_of_runs_from_other_starts():
