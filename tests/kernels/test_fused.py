@@ -6,17 +6,21 @@ import torch
 
 from mercer.operators.expression import evaluate, leaf, postorder
 from mercer.operators.gpu import Fused, why_not_fused
+from mercer.operators.power_distance import PowerDistance
 from mercer.operators.tile_statistic import TileStatistic
+
+pytestmark = pytest.mark.filterwarnings("ignore:divide by zero encountered:RuntimeWarning")  # NumPy's, of log2(0)
 
 pytest.importorskip("triton", reason="fused kernels need triton: pip install 'mercer[gpu]'")
 
 
 def has_fused_form(case):
-    """All but functions of blocks of points and the Bessel function."""
+    """All but functions of blocks of points, the Bessel function and sums of powers of differences."""
     d = max(3, case.width)
     spec = case.kernel(d)(case.points(2, d)).spec
     bessel = any(node.op == "matern" and not (node.number - 0.5).is_integer() for node in postorder(spec.terms))
-    return not bessel and not any(isinstance(statistic, TileStatistic) for statistic in spec.statistics)
+    power = any(isinstance(statistic, PowerDistance) for statistic in spec.statistics)
+    return not (bessel or power) and not any(isinstance(statistic, TileStatistic) for statistic in spec.statistics)
 
 
 fused_only = pytest.mark.cases(lambda case: has_fused_form(case))  # pytest would mark a function with a name
@@ -101,6 +105,8 @@ def by_pairs(operands, u, v):
 @few(9, 13, 2, square=11)
 @fused_only
 def test_gradients_agree_with_the_definition(case, n, m, d, t, symmetric, dtype):
+    if symmetric and dtype == torch.float64 and case.name in ("arc_cosine_1", "arc_cosine_ard"):
+        pytest.xfail("the slope of an arc cosine loses half of the digits where a cosine is 1 to round-off")
     operands, A, B = operands_of(case, n, m, d, dtype, symmetric)
     u, v = torch.randn(n, t, dtype=torch.float64).to(dtype), torch.randn(m, t, dtype=torch.float64).to(dtype)
     exact, size = by_pairs(operands, u, v)

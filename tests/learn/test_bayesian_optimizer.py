@@ -180,23 +180,3 @@ def test_the_picture_of_convergence_falls():
 def test_mistakes_are_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
-
-
-@pytest.mark.slow(reason="2 seeds of whole searches")
-@pytest.mark.parametrize(
-    ("function", "space", "n", "least"),
-    [
-        (branin, {"x": (-5.0, 10.0), "y": (0.0, 15.0)}, 20, 0.397887),
-        (hartmann, {f"x{j}": (0.0, 1.0) for j in range(6)}, 50, -3.32237),
-    ],
-    ids=["branin", "hartmann"],
-)
-def test_better_than_random_search_and_than_plain_uncertainty(function, space, n, least):
-    ours, random = [], []
-    for seed in range(2):
-        ours.append(BayesianOptimizer(space, random_state=seed).run(function, n).value - least)
-        box = SearchSpace(space)
-        draw = np.random.default_rng(seed)
-        random.append(min(function(**box.point(draw.random(len(box)))) for _ in range(n)) - least)
-    assert np.median(ours) < 0.2 * np.median(random)
-    assert np.mean(np.array(ours) < np.array(random)) >= 0.9

@@ -5,6 +5,7 @@ import sklearn.cluster.tests.test_spectral as theirs
 
 from mercer.learn import SpectralClustering
 
+pytestmark = pytest.mark.filterwarnings("ignore:Graph is not fully connected:UserWarning")  # of both
 TESTS = {
     name: getattr(theirs, name)
     for name in (

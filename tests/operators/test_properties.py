@@ -63,6 +63,7 @@ OPERATORS = {
 @pytest.mark.filterwarnings("ignore::linear_operator.utils.warnings.PerformanceWarning")
 @pytest.mark.filterwarnings("ignore:TypedStorage is deprecated:UserWarning")  # linear_operator indexes a diagonal
 @pytest.mark.filterwarnings("ignore:Sparse invariant checks are implicitly disabled")
+@pytest.mark.filterwarnings("ignore:torch.sparse.SparseTensor:UserWarning")
 @pytest.mark.parametrize("name", OPERATOR_PROPERTIES)
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_every_operator_has_every_property(operator, name):
