@@ -14,6 +14,7 @@ from mercer.operators.plans.algorithm import EntryAlgorithm
 from mercer.operators.rates import rates
 from mercer.operators.tiles import Tiles
 
+SEVERAL = 1.5  # times slower with a few right-hand sides than one pass over K takes
 SHARE_OF_BUDGET = 0.5  # the rest is for what the caller does with the result
 
 
@@ -43,7 +44,8 @@ class DensePlan(EntryAlgorithm):
         double = 1.0 if request.itemsize <= 4 else machine.double_cost
         multiply = 2.0 * request.batch * n * m * request.columns / machine.gemm_flops * double
         first = request.pairs * request.entry_seconds(machine) + bytes_of_K / machine.memory
-        per_product = max(load, multiply) + 2.0 * machine.call
+        narrow = 1.0 if request.columns == 1 else SEVERAL
+        per_product = narrow * max(load, multiply) + 2.0 * machine.call
         if request.gradient:
             per_product += 4.0 * request.pairs * request.entry_seconds(machine)
         # an operator is usually multiplied more than once: a store that pays at the tenth product is a good one

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from mercer.operators.kernel_operator import KernelOperator
 
 LEAST_TOLERANCE = {4: 8e-7, 8: 1e-13}  # bytes an entry to what the transforms reach
-SPREAD = {4: 6e-10, 8: 8e-10}  # seconds for a point and a grid point near it, one complex column, two cores
-POINT = 2.5e-8  # seconds for a point beside that; both measured in benchmarks/fourier.py
+SPREAD = {4: 1.6e-10, 8: 2.2e-10}  # seconds for a point and a grid point near it, one complex column, two cores
+POINT = 2.0e-8  # seconds for a point beside that; both measured in benchmarks/planning.py
 PLANNING = 0.1  # seconds to find a series
 SAMPLE = 256  # rows and columns from which the mean entry is estimated
 KEPT = 8  # series remembered
@@ -120,7 +120,8 @@ class FourierPlan(Algorithm):
         fourier = 2.0 * 5.0 * fine * math.log2(fine) / machine.fft_flops
         per_product = columns * (points * (POINT + SPREAD[itemsize] * width**grid.d) / cores + fourier)
         seconds = per_product * (1.0 + (2.0 + 2.0 * grid.d) * request.gradient) * request.products
-        seconds += PLANNING + points * POINT * grid.d
+        # as for a store: a series that pays at the tenth product is a good one
+        seconds += 0.1 * (PLANNING + points * POINT * grid.d)
         modes = " x ".join(map(str, grid.shape))
         # Transforms are right relative to their result, which for such vectors is as much smaller than |K| |v|. Four
         # times that also holds for v = 1 up to some hundred columns; beyond, v = 1 is within the tolerance only.

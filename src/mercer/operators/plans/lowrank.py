@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mercer.operators.kernel_operator import KernelOperator
 
 CALLS = 10.0
+SEVERAL = 2.5  # times slower where there are several right-hand sides: their products are narrow
 
 
 class LowRankPlan(Algorithm):
@@ -48,7 +49,7 @@ class LowRankPlan(Algorithm):
         r, (n, m) = _rank(found, request), request.shape
         size = request.batch * (n + m) * r
         double = 1.0 if request.itemsize <= 4 else machine.double_cost
-        loads = 2.0 * size * request.itemsize / machine.memory
+        loads = 2.0 * size * request.itemsize / machine.memory * (1.0 if request.columns == 1 else SEVERAL)
         seconds = max(loads, 2.0 * size * request.columns / machine.gemm_flops * double) + CALLS * machine.call
         if request.gradient:
             seconds *= 3.0
