@@ -48,7 +48,7 @@ class Additive(Composite):
 class ANOVA(Composite):
     r"""ANOVA kernel: functions of single columns, of pairs, ... of up to p columns, each order with its variance.
 
-    .. math:: k(x, y) = \sum_{q=1}^{p} \sigma_q^2 \sum_{j_1 < \dots < j_q} \prod_{i=1}^{q} \kappa(x_{j_i}, y_{j_i})
+    .. math:: k(x, y) = \sum_{q=1}^{p} \sigma_q^2 \sum_{j_1 < \ldots < j_q} \prod_{i=1}^{q} \kappa(x_{j_i}, y_{j_i})
 
     The learnt variances tell how much of the signal is main effects, and how much interactions of each order.
 

@@ -30,8 +30,7 @@ class SparseGaussianProcessClassifier(ClassifierMixin, SparseModel):
     that maximises a lower bound of the log marginal likelihood, by natural gradients; Adam moves the rest.
 
     Args:
-        kernel, n_inducing, inducing, learn_inducing, batch_size, max_epochs, learning_rate, natural_rate, tol,
-            n_iter_no_change, random_state: as in :class:`SparseGaussianProcessRegressor`.
+        kernel: and all arguments but ``optimizer`` as in :class:`SparseGaussianProcessRegressor`.
         optimizer: "auto" (Adam), or None: keep hyperparameters and inducing points.
 
     Attributes:

@@ -47,7 +47,7 @@ class _Distance(Kernel):
 def energy_distance(X: Any, Y: Any) -> Any:
     r"""The energy distance, as ``scipy.stats.energy_distance`` but in any number of columns.
 
-    .. math:: \Big(2\, E\lVert x - y \rVert_2 - E\lVert x - x' \rVert_2 - E\lVert y - y' \rVert_2\Big)^{1/2}
+    .. math:: (2\, E\lVert x - y \rVert_2 - E\lVert x - x' \rVert_2 - E\lVert y - y' \rVert_2)^{1/2}
 
     Args:
         X, Y: ``(n, d)`` and ``(m, d)``, or ``(n,)``.
@@ -70,7 +70,7 @@ def energy_distance(X: Any, Y: Any) -> Any:
 def mmd(X: Any, Y: Any, *, kernel: Kernel | str | None = None) -> Any:
     r"""The maximum mean discrepancy: the distance of the samples' mean embeddings.
 
-    .. math:: \Big(E\, k(x, x') + E\, k(y, y') - 2\, E\, k(x, y)\Big)^{1/2}
+    .. math:: (E\, k(x, x') + E\, k(y, y') - 2\, E\, k(x, y))^{1/2}
 
     Args:
         X, Y: ``(n, d)`` and ``(m, d)``, or ``(n,)``.
@@ -122,7 +122,7 @@ def median_distance(X: Any, Y: Any = None, *, max_points: int = 1000, random_sta
 def sliced_wasserstein(X: Any, Y: Any, *, p: float = 2, n_projections: int = 100, random_state: Any = 0) -> Any:
     r"""The sliced Wasserstein distance: Wasserstein distances of projections on random directions, averaged.
 
-    .. math:: \Big(\frac1L \sum_l W_p^p(X u_l, Y u_l)\Big)^{1/p}, \quad \lVert u_l \rVert_2 = 1
+    .. math:: (\frac1L \sum_l W_p^p(X u_l, Y u_l))^{1/p}, \quad \lVert u_l \rVert_2 = 1
 
     In d columns it is smaller than :func:`wasserstein`: of two point masses by the root of 1 / d for p = 2.
 

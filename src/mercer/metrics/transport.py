@@ -20,7 +20,7 @@ __all__ = ["coupling_of_quantiles", "wasserstein"]
 def wasserstein(X: Any, Y: Any, *, p: float = 1, X_weights: Any = None, Y_weights: Any = None) -> Any:
     r"""The Wasserstein distance of order p, exact: what it costs to turn one sample into the other.
 
-    .. math:: W_p = \Big(\min_P \sum_{ij} P_{ij} \lVert x_i - y_j \rVert_2^p\Big)^{1/p}, \quad
+    .. math:: W_p = (\min_P \sum_{ij} P_{ij} \lVert x_i - y_j \rVert_2^p)^{1/p}, \quad
         P 1 = a, \; P^T 1 = b, \; P \ge 0
 
     One column is solved by sorting; more by an assignment where the samples have the same size and no weights, else by

@@ -189,7 +189,7 @@ class KernelSubject:
         return min([float(value) for value in found if value.dim() == 0], default=1.0)
 
     def bound(self, X: Tensor, Y: Tensor | None = None) -> float:
-        """Target N1: 4 eps (2 + max |x / l|^2), points centred where a shift of all of them changes nothing."""
+        """Target N1: ``4 eps (2 + max |x / l|^2)``, points centred where a shift of all of them changes nothing."""
         eps = torch.finfo(X.dtype).eps
         if self.radius_of is not None:
             A = X.double().numpy()

@@ -30,7 +30,7 @@ class PositiveFeatures(Features):
     .. math:: \left(\frac{(1 + 4 a)^2}{1 + 8 a}\right)^{d/2} \exp\left(\frac{2 (1 + 4 a)}{1 + 8 a} |x + y|^2
         - |x|^2 - |y|^2\right) - e^{2 x \cdot y}
 
-    so it is small where k is small, unlike that of waves (:class:`RandomFourier`), and large where |x + y| is.
+    so it is small where k is small, unlike that of waves (:class:`RandomFourier`), and large where ``|x + y|`` is.
 
     Args:
         kernel: :class:`mercer.kernels.Softmax` or :class:`mercer.kernels.RBF`.
@@ -113,7 +113,7 @@ class PositiveFeatures(Features):
 
 
 def optimal_damping(X: Any, Y: Any = None) -> float:
-    """The damping of :class:`PositiveFeatures` with the least variance at the mean of |x + y|^2 over all pairs.
+    """The damping of :class:`PositiveFeatures` with the least variance at the mean of ``|x + y|^2`` over all pairs.
 
     Args:
         X: ``(n, d)``, in lengthscales.
