@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
-from sklearn.datasets import make_circles
 from sklearn.decomposition import KernelPCA as Twin
 
 from mercer.config import set_memory_budget
@@ -102,13 +101,17 @@ def test_a_fixed_point_is_a_maximum_of_its_likeness_to_the_projection():
     assert bool((likeness >= at_rows.max(0).values - 1e-9).all())
 
 
-def test_fixed_points_bring_noisy_points_back_to_the_circle():
-    clean, _ = make_circles(300, factor=0.999, noise=0.0, random_state=0)
-    noisy = clean + np.random.default_rng(0).normal(scale=0.1, size=clean.shape)
-    model = KernelPCA(6, kernel=RBF(1.0), fit_inverse_transform=True, pre_image="fixed-point")
+@pytest.mark.parametrize("seed", [100, 101, 102])
+def test_fixed_points_bring_noisy_points_back_to_the_circle(seed):
+    draw = np.random.default_rng(seed)
+    angle = draw.uniform(0.0, 2.0 * np.pi, 300)
+    noisy = np.column_stack([np.cos(angle), np.sin(angle)]) + 0.1 * draw.normal(size=(300, 2))
+    # Chosen among 16 settings on the seeds 0 to 4, where they leave 0.22 of the distance; on 100 to 104 it is 0.25, and
+    # 0.28 at most.
+    model = KernelPCA(8, kernel=RBF(0.5), fit_inverse_transform=True, pre_image="fixed-point")
     back = model.inverse_transform(model.fit_transform(noisy))
     off = [abs(np.linalg.norm(Z, axis=1) - 1.0).mean() for Z in (noisy, back)]
-    assert off[1] < 0.6 * off[0]
+    assert off[1] < 0.35 * off[0]
 
 
 def test_a_search_that_does_not_come_to_rest_says_so():
