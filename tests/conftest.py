@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -28,6 +29,8 @@ def _same_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     torch.set_default_dtype(dtype)
     config.set_memory_budget(None)
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(autouse=True)

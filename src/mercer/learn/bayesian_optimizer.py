@@ -20,8 +20,8 @@ from mercer.errors import FileFormatError
 from mercer.kernels import LogNormal, Matern, Parameter, White
 from mercer.learn.acquisition import Surrogate, log_expected_improvement
 from mercer.learn.gaussian_process import GaussianProcessRegressor
-from mercer.learn.plots import BLUE, GREY, axes
 from mercer.learn.search_space import SearchSpace
+from mercer.plots import BLUE, GREY, axes_or_new
 from mercer.store import write_atomic
 
 __all__ = ["BayesianOptimizer", "Best"]
@@ -305,7 +305,7 @@ class BayesianOptimizer:
         Raises:
             MissingExtra: matplotlib is not installed.
         """
-        ax = axes(ax)
+        ax = axes_or_new(ax)
         values = np.array([value for _, value in self.observations])
         so_far = (np.fmax if self.maximize else np.fmin).accumulate(values)
         count = np.arange(1, len(values) + 1)

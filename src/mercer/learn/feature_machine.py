@@ -13,7 +13,6 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from mercer.arrays import as_tensor, generator
-from mercer.errors import MissingExtra
 from mercer.kernels import PowerExponential
 from mercer.learn.feature_columns import FeatureColumns
 from mercer.learn.feature_iteration import FeatureLeaf, FeatureSettings, fit_leaf, split_direction
@@ -21,6 +20,7 @@ from mercer.learn.feature_tree import FeatureTree, grow
 from mercer.learn.inputs import Given, check_data
 from mercer.learn.saving import Saved
 from mercer.learn.similarity import Similarity
+from mercer.plots import BLUE, axes_or_new
 from mercer.progress import Progress, track
 
 __all__ = ["FeatureMachine"]
@@ -160,17 +160,15 @@ class FeatureMachine(Saved, BaseEstimator):
         Args:
             axes: to draw into; None makes a figure.
             n_columns: how many at most.
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
         """
-        try:
-            import matplotlib.pyplot as plt
-        except ImportError:
-            raise MissingExtra("plot_importances needs matplotlib: pip install 'mercer[tables]'") from None
         importances = self.feature_importances_
         names = getattr(self, "feature_names_in_", [f"column {c}" for c in range(len(importances))])
         order = np.argsort(-importances)[:n_columns]
-        if axes is None:
-            _, axes = plt.subplots(figsize=(5.6, 0.6 + 0.28 * len(order)), layout="constrained")
-        axes.barh(range(len(order)), importances[order], color="#1b6ca8")
+        axes = axes_or_new(axes, size=(5.6, 0.6 + 0.28 * len(order)))
+        axes.barh(range(len(order)), importances[order], color=BLUE)
         axes.set_yticks(range(len(order)), [str(names[c]) for c in order])
         axes.invert_yaxis()
         axes.set(xlabel="share of the mean squared gradient")

@@ -16,8 +16,8 @@ from mercer.config import memory_budget
 from mercer.kernels import Kernel
 from mercer.learn.inputs import check_data
 from mercer.learn.permutation import Array, check_test_arguments, p_values, resolve_kernels
-from mercer.learn.plots import draw_witness
 from mercer.learn.saving import Saved
+from mercer.learn.witness_plot import draw_witness
 
 __all__ = ["MMDTest"]
 

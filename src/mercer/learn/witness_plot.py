@@ -1,4 +1,4 @@
-"""Pictures of fitted models."""
+"""A picture of where two samples differ."""
 
 from __future__ import annotations
 
@@ -7,28 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from mercer.errors import MissingExtra
+from mercer.plots import BLUE, GREY, ORANGE, axes_or_new
 
-__all__ = ["axes", "draw_witness"]
+__all__ = ["draw_witness"]
 
-BLUE, ORANGE, GREY = "#2a6f97", "#e07a1f", "#8d99ae"
 _STEPS = 60  # of the grid of a map in each direction
-
-
-def axes(ax: Any = None) -> Any:
-    """The axes given, or those of a new figure.
-
-    Raises:
-        MissingExtra: matplotlib is not installed.
-    """
-    if ax is not None:
-        return ax
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtra("A plot needs matplotlib: pip install 'mercer[tables]'") from None
-    # A figure of its own and not pyplot's, which keeps every figure alive until it is closed.
-    return Figure(figsize=(6.0, 3.6), layout="constrained").add_subplot()
 
 
 def draw_witness(witness: Callable[[Any], Any], X: Any, Y: Any, ax: Any = None) -> Any:
@@ -36,7 +19,7 @@ def draw_witness(witness: Callable[[Any], Any], X: Any, Y: Any, ax: Any = None) 
     d = X.shape[1]
     if d > 2:
         raise ValueError(f"plot_witness draws samples of one or two columns, not {d}. Use witness(Z) and plot a part.")
-    ax = axes(ax)
+    ax = axes_or_new(ax)
     both = np.concatenate([X, Y])
     low, high = both.min(0), both.max(0)
     margin = 0.05 * np.where(high > low, high - low, 1.0)
