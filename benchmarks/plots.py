@@ -98,8 +98,10 @@ def plot_fourier(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def plot_planning(rows: list[dict[str, Any]], path: Path) -> None:
-    """Predicted against measured seconds, with the lines of twice and half."""
+    """Predicted against measured seconds of the cases held out, with the lines of twice and half."""
     import matplotlib.pyplot as plt
+
+    rows = [row for row in rows if row["held_out"]]
 
     figure, axes = plt.subplots(figsize=(5.2, 4.6), layout="constrained")
     for plan in dict.fromkeys(row["plan"] for row in rows):
