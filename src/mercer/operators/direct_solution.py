@@ -21,10 +21,14 @@ class DirectSolution(Protocol):
     Attributes:
         name: how results call the method, such as "weights".
         error: of K's entries, relative to the largest: what the structure left out.
+        least_rows: from how many rows on one solution takes less than conjugate gradients over the rows.
     """
 
     name: str
     error: float
+
+    @property
+    def least_rows(self) -> int: ...
 
     def applies(self, noise: Tensor) -> str | None:
         """None if it can take this noise, ``()`` or ``(n,)``; else why not."""

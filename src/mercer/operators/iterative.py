@@ -10,7 +10,7 @@ from torch import Tensor
 from mercer.config import memory_budget
 from mercer.operators.cg import Progress, Saved, block_cg
 from mercer.operators.checkpoint import Checkpoint
-from mercer.operators.methods import Attempt, Options, finish, product_seconds
+from mercer.operators.methods import ITERATIONS, Attempt, Options, finish, product_seconds
 from mercer.operators.nystrom import nystrom
 from mercer.operators.pivots import pivoted_cholesky
 from mercer.operators.precondition import Preconditioner, precondition
@@ -128,6 +128,8 @@ def solve_by_cg(
             rank=P.rank,
             advice="",
         )
+    if 0.5 * expected > ITERATIONS:  # the bound is often twice what is needed
+        system.expect(ITERATIONS, torch.float64 if options.precision == "float64" else torch.float32)
     X = torch.empty_like(B)
     steps: list[Progress] = []
     # A little lower than asked, so that the round-off of the residual is covered.

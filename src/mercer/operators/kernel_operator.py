@@ -113,16 +113,30 @@ class KernelOperator(Operator):
 
     def _product(self, v: Tensor) -> Tensor:
         operands, memory = self._operands()
-        algorithm = self._algorithm(operands, memory, columns=v.shape[-1])
+        algorithm = self._algorithm(operands, memory, columns=v.shape[-1], counted=True)
         out = algorithm.multiply(self, operands, v.to(operands.like.dtype), memory)
         if self.spec.has_delta and self.same:
             out = out + self._delta_product(operands, v)
         return out.to(v.dtype)
 
-    def _algorithm(self, operands: Operands, memory: dict[Any, Any], *, columns: int) -> Algorithm:
-        key = ("algorithm", columns)
+    def expect(self, products: int) -> None:
+        """Tell the planner that this matrix, as it is now, will be multiplied so often: storing it may pay at once."""
+        memory = self._operands()[1]
+        memory["products"] = max(products, memory.get("products", 0))
+
+    def _algorithm(
+        self, operands: Operands, memory: dict[Any, Any], *, columns: int, counted: bool = False
+    ) -> Algorithm:
+        """The plan's algorithm, chosen anew whenever the number of products has doubled.
+
+        Nobody knows how often a matrix will be multiplied: as often again as it has been is the guess that costs at
+        most twice what knowing would, so that K is stored once storing it would have paid.
+        """
+        done = memory["products"] = memory.get("products", 0) + counted
+        key = ("algorithm", columns, done.bit_length())
         if key not in memory:
-            memory[key] = choose(self.request(operands, columns=columns), self.forced)[0]
+            request = self.request(operands, columns=columns, products=max(done, 1))
+            memory[key] = choose(request, self.forced)[0]
         algorithm: Algorithm = memory[key]
         return algorithm
 

@@ -31,6 +31,7 @@ class KroneckerSolution:
     """
 
     name = "kronecker"
+    least_rows = 0
     error = 0.0
 
     def __init__(self, factors: tuple[Tensor, ...], number: Tensor, places: Tensor) -> None:

@@ -28,6 +28,7 @@ class LowRankSolution:
     """
 
     name = "weights"
+    least_rows = 0
     error = 0.0
 
     def __init__(self, Z: Tensor) -> None:

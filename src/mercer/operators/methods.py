@@ -14,10 +14,11 @@ from mercer.operators.planning import format_seconds
 from mercer.operators.rates import rates
 from mercer.operators.system import System
 
-__all__ = ["Attempt", "Options", "cholesky_seconds", "choose_method", "finish", "product_seconds"]
+__all__ = ["ITERATIONS", "Attempt", "Options", "cholesky_seconds", "choose_method", "finish", "product_seconds"]
 
+ITERATIONS = 32  # products that a solver is planned with, before more is known
 _SMALL = 4000  # up to here a Cholesky factorisation takes well under a second
-_SINGLE_FACTOR = 1.9  # speed of a factorisation in float32 over one in float64, measured at n = 8000
+_SINGLE_FACTOR = 2.3  # speed of a factorisation in float32 over one in float64: 2.4 at n = 8000, 2.2 at 20,000
 _REFINEMENTS = 5  # typical
 
 
@@ -89,10 +90,10 @@ def finish(
 
 
 def product_seconds(system: System, columns: int, dtype: torch.dtype = torch.float32) -> float:
-    """Predicted time of one product with A: from the operator's own plan, else as for a stored matrix."""
+    """Predicted time of one product of many with A: from the operator's own plan, else as for a stored matrix."""
     planner = getattr(system.operator(dtype), "plan_for", None)
     if planner is not None:
-        return float(planner(columns=columns).seconds)
+        return float(planner(columns=columns, products=ITERATIONS).seconds) / ITERATIONS
     table = rates()
     itemsize = system.A.dtype.itemsize
     flops = 2.0 * system.n**2 * columns / table.gemm_flops * (table.double_cost if itemsize == 8 else 1.0)

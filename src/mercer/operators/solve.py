@@ -175,7 +175,7 @@ def _solve_one(system: System, B: Tensor, initial: Tensor | None, options: Optio
     if B.numel() == 0:
         nothing = B.new_zeros(B.shape[1])
         return Attempt(B.clone(), nothing, True, 0, method or "cholesky", "float64", "nothing to solve", 0, "")
-    if direct is not None:
+    if direct is not None and system.n >= direct.least_rows:
         attempt = solve_by_structure(system, B, options, direct)
         if attempt.converged:
             return attempt

@@ -87,6 +87,12 @@ class System:
             return self.A
         return self._single if dtype == torch.float32 else self._double
 
+    def expect(self, products: int, dtype: torch.dtype) -> None:
+        """Tell a kernel matrix how often it will be multiplied in ``dtype``: its plan is the best for that."""
+        expect = getattr(self.operator(dtype), "expect", None)
+        if expect is not None:
+            expect(products)
+
     def diagonal(self) -> Tensor:
         """The diagonal of A in float64, ``(n,)``, without the noise."""
         if self._diagonal is None:
