@@ -257,7 +257,8 @@ def _at_once(u: Tensor, kernel: Tensor, geometry: Geometry, n: int, spectrum: Ar
     F = torch.fft.rfft(u, n)
     F *= torch.fft.rfft(kernel, n) if spectrum is None else torch.from_numpy(spectrum)
     first, length = geometry.start[0], geometry.length[0]
-    return torch.fft.irfft(F, n)[..., first : first + length]
+    y: Tensor = torch.fft.irfft(F, n)[..., first : first + length]
+    return y
 
 
 def _by_torch(u: Tensor, kernel: Tensor, geometry: Geometry) -> Tensor:
