@@ -36,6 +36,12 @@ def test_centres_agree_with_the_definition(sampling, weights):
     )
 
 
+def test_a_model_of_all_rows_has_no_centres_left_from_a_fit_before():
+    model = KernelRidge(0.1, kernel="rbf", n_centers=10).fit(X, Y)
+    assert len(model.center_indices_) == 10
+    assert not hasattr(model.set_params(n_centers=None).fit(X, Y), "center_indices_")
+
+
 def test_all_rows_as_centres_are_the_exact_model():
     exact = KernelRidge(0.1, kernel=Matern()).fit(X, Y)
     np.testing.assert_allclose(
