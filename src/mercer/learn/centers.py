@@ -48,6 +48,10 @@ def choose_centers(
         weights: of the rows; one of weight 0 is no centre.
         sampling: "uniform", or "pivoted": rows drawn one after the other in proportion to what the others leave
             unexplained of them (randomly pivoted Cholesky), among ten uniform candidates for each centre.
+        random_state: of the draw.
+
+    Raises:
+        ValueError: another way of sampling.
     """
     draw = generator(random_state)
     shuffled = torch.randperm(points.shape[0], generator=draw)

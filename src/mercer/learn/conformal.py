@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clon
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from mercer.learn.inputs import as_targets
+from mercer.learn.inputs import as_targets, copy_columns
 from mercer.learn.intervals import around, check_level, error_quantile
 from mercer.learn.saving import Saved
 
@@ -53,10 +53,7 @@ class SplitConformal(MetaEstimatorMixin, RegressorMixin, Saved, BaseEstimator):
         self.estimator_ = clone(self._regressor()).fit(X, y, **fit_params)
         for name in ("errors_", "method_"):
             self.__dict__.pop(name, None)
-        if hasattr(self.estimator_, "n_features_in_"):
-            self.n_features_in_ = self.estimator_.n_features_in_
-        if hasattr(self.estimator_, "feature_names_in_"):
-            self.feature_names_in_ = self.estimator_.feature_names_in_
+        copy_columns(self.estimator_, self)
         return self
 
     def calibrate(self, X: Any, y: Any) -> Self:

@@ -20,7 +20,7 @@ from mercer.learn.distillation_rounds import Trail
 from mercer.learn.distillation_run import Outcome, run
 from mercer.learn.distillation_settings import check_settings
 from mercer.learn.distillation_tasks import KernelTask, RefitTask
-from mercer.learn.inputs import as_targets, check_data
+from mercer.learn.inputs import as_targets, check_data, copy_columns
 from mercer.learn.kernel_ridge_classifier import KernelRidgeClassifier
 from mercer.learn.one_vs_rest import one_vs_rest
 from mercer.learn.saving import Saved
@@ -150,9 +150,7 @@ class SelfDistillation(DistillationPredictions, MetaEstimatorMixin, Saved, BaseE
         else:
             self.classes_, codes = find_classes(y)
             Y, self._is_vector = one_vs_rest(codes, len(self.classes_)).to(given.device), len(self.classes_) == 2
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self, name):
-                setattr(underneath.ridge, name, getattr(self, name))
+        copy_columns(self, underneath.ridge)
         return KernelTask(
             underneath,
             given,
@@ -210,9 +208,7 @@ class SelfDistillation(DistillationPredictions, MetaEstimatorMixin, Saved, BaseE
         else:
             self.models_, self._held_models = found.whole.models, found.part.models
             self.solver_ = f"{len(self.models_)} rounds of {type(self._inner()).__name__}, fitted one by one"
-            for name in ("n_features_in_", "feature_names_in_"):
-                if hasattr(self.models_[0], name):
-                    setattr(self, name, getattr(self.models_[0], name))
+            copy_columns(self.models_[0], self)
         self.path_ = DistillationPath(
             self,
             alphas=np.array(found.whole.alphas),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mercer.arrays import as_tensor, check_finite, like
 from mercer.errors import ShapeError
+from mercer.learn.arguments import check_not_negative
 from mercer.learn.eigenvalues import inverse_or_zero
 
 __all__ = ["distill_filter", "distill_limit", "joint_weights", "optimal_weight"]
@@ -187,8 +188,7 @@ def _eigenvalues(d: Any, lam: float) -> Tensor:
     if values.dim() != 1:
         raise ShapeError(f"d must hold the eigenvalues in one row (n,), not {tuple(values.shape)}.")
     check_finite(values, "d")
-    if not 0.0 <= lam < float("inf"):
-        raise ValueError(f"lam must be a finite number >= 0, not {lam}.")
+    check_not_negative("lam", lam)
     return values
 
 

@@ -24,12 +24,21 @@ _LEAST_SQUARES_LIMIT = 5000  # rows up to which a singular system is solved by e
 
 @dataclass(frozen=True)
 class Dual:
-    """Coefficients ``(n, t)`` in float64, and how they were found."""
+    """A ridge regression, and how it was found; tensors in float64.
+
+    Attributes:
+        coefficients: of the training points or centres, ``(n, t)``.
+        residual: the largest relative residual of the system that was solved.
+        n_iter: iterations, 0 for direct methods.
+        reason: which method, and why.
+        feature_weights: of the features, ``(r, t)``; None where it was not solved over features.
+    """
 
     coefficients: Tensor
     residual: float
     n_iter: int
     reason: str
+    feature_weights: Tensor | None = None
 
 
 def solve_dual(

@@ -186,6 +186,9 @@ class FeatureMachine(Saved, BaseEstimator):
         Args:
             axes: to draw into; None makes a figure.
             n_columns: how many at most.
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
         """
         try:
             import matplotlib.pyplot as plt

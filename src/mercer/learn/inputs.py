@@ -20,6 +20,7 @@ __all__ = [
     "as_targets",
     "as_weights",
     "check_data",
+    "copy_columns",
     "densify",
     "estimator_columns",
     "is_sparse",
@@ -212,6 +213,13 @@ def as_points(kept: Any) -> Any:
 def take(points: Any, rows: Tensor) -> Any:
     """Some rows of a tensor or of a sparse matrix."""
     return points[rows.cpu().numpy()] if is_sparse(points) else points[rows.to(points.device)]
+
+
+def copy_columns(source: Any, target: Any) -> None:
+    """What one estimator has seen of columns at fit, their number and names, as an attribute of another."""
+    for name in ("n_features_in_", "feature_names_in_"):
+        if hasattr(source, name):
+            setattr(target, name, getattr(source, name))
 
 
 def estimator_columns(estimator: Any) -> list[str] | None:

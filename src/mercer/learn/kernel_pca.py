@@ -226,6 +226,10 @@ class KernelPCA(KernelTransformer):
         if self.pre_image not in _PRE_IMAGES:
             raise ValueError(f"pre_image must be one of {', '.join(_PRE_IMAGES)}, not {self.pre_image!r}.")
         check_not_negative("alpha", self.alpha)
+        check_not_negative("tol", self.tol)
+        check_whole("max_iter", self.max_iter, or_none=True)
+        if self.iterated_power != "auto":
+            check_whole("iterated_power", self.iterated_power, least=0)
         if self.fit_inverse_transform and self._is_precomputed():
             raise ValueError("Cannot fit_inverse_transform with a precomputed kernel.")
 
@@ -271,4 +275,4 @@ class KernelPCA(KernelTransformer):
                 rtol=_RIDGE_RTOL,
                 random_state=0,
             )
-            self.dual_coef_ = given.coefficients(fit.dual)
+            self.dual_coef_ = given.coefficients(fit.coefficients)

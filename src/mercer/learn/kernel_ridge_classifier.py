@@ -88,8 +88,14 @@ class KernelRidgeClassifier(OneVsRest, RidgeModel):
             sample_weight: ``(n,)``, >= 0; multiplied by the class weights.
 
         Raises:
-            ValueError: fewer than two classes, or a y of numbers that are no classes.
+            ValueError: fewer than two classes, a y of numbers that are no classes, or both ``probability`` and
+                ``n_centers``.
         """
+        if self.probability and self.n_centers is not None:
+            raise ValueError(
+                "probability=True needs leave-one-out errors, and with n_centers the training rows are not kept. Leave "
+                "one of them out, or calibrate with sklearn.calibration.CalibratedClassifierCV."
+            )
         given, y = check_data(self, X, y, reset=True, accept_sparse=True)
         self.classes_, codes = find_classes(y)
         n_classes = len(self.classes_)
@@ -101,7 +107,7 @@ class KernelRidgeClassifier(OneVsRest, RidgeModel):
         mean = weighted_mean(Y, weights)
         self.intercept_ = given.coefficients(mean)
         Y = Y - mean
-        dual = self._solve(self._similarity(given), given, Y, weights, self._alphas(1)[0])
+        dual = self._solve(self._similarity(given), given, Y, weights, self._alphas(Y.shape[1]))
         self._remember(given, Y, weights, dual, is_vector=n_classes == 2)
         if self.probability:
             truth = torch.from_numpy(codes).to(given.device)

@@ -55,6 +55,8 @@ class LaplaceGaussianProcess(ResponseModel, KernelModel):
         likelihood_params_: the learnt parameters of the likelihood, in the units of y.
         theta_: logarithms of what was learnt, of the kernel first.
         log_marginal_likelihood_value_: the approximate log marginal likelihood of the rows learnt on (of the scaled y).
+        subset_indices_: those rows, where they are not all.
+        X_train_, y_train_: the data.
 
     Source: Rasmussen & Williams (2006), section 3.4; Hartmann & Vanhatalo (2019) for Student's t.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -119,7 +120,7 @@ class RandomFourier(KernelTransformer):
 
     def _gamma_of(self, points: Any) -> float:
         if self.gamma != "scale":
-            if isinstance(self.gamma, str) or not self.gamma >= 0.0:
+            if not isinstance(self.gamma, Real) or not self.gamma >= 0.0:
                 raise ValueError(f"gamma must be a number >= 0 or 'scale', not {self.gamma!r}.")
             return float(self.gamma)
         if isinstance(points, Tensor):

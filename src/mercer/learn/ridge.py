@@ -8,7 +8,6 @@ the same f; features are cheaper when there are fewer of them than half the rows
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,31 +18,12 @@ from mercer.arrays import as_tensor, check_finite, like
 from mercer.errors import ShapeError
 from mercer.kernels.features.exact import FeatureMap, exact_features
 from mercer.learn.arguments import check_not_negative
-from mercer.learn.dual import DualPath, solve_dual
+from mercer.learn.dual import Dual, DualPath, solve_dual
 from mercer.learn.inputs import is_sparse, take
 from mercer.learn.primal import PrimalPath, StoredRows, normal_equations, row_blocks
 from mercer.learn.similarity import Similarity
 
-__all__ = ["RidgeFit", "RidgePath", "feature_rows", "fit_ridge", "make_path", "primal_features", "ridge_path"]
-
-
-@dataclass(frozen=True)
-class RidgeFit:
-    """What :func:`fit_ridge` found; all tensors in float64.
-
-    Attributes:
-        dual: coefficients of the training points, ``(n, t)``.
-        weights: of the features, ``(r, t)``; None when solved over rows.
-        residual: the largest relative residual of the system that was solved.
-        n_iter: iterations, 0 for direct methods.
-        reason: which method, and why.
-    """
-
-    dual: Tensor
-    weights: Tensor | None
-    residual: float
-    n_iter: int
-    reason: str
+__all__ = ["RidgePath", "feature_rows", "fit_ridge", "make_path", "primal_features", "ridge_path"]
 
 
 def primal_features(similarity: Similarity, points: Any) -> FeatureMap | None:
@@ -71,7 +51,7 @@ def fit_ridge(
     weights: Tensor | None = None,
     rtol: float = 1e-6,
     random_state: Any = 0,
-) -> RidgeFit:
+) -> Dual:
     """Ridge for one alpha.
 
     Args:
@@ -99,10 +79,10 @@ def fit_ridge(
     dual = found.coefficients
     if kept is not None and len(kept) < n:
         dual = dual.new_zeros(n, dual.shape[1]).index_copy_(0, kept, dual)
-    return RidgeFit(dual, None, found.residual, found.n_iter, f"over {n} rows, {found.reason}")
+    return Dual(dual, found.residual, found.n_iter, f"over {n} rows, {found.reason}")
 
 
-def _fit_primal(features: FeatureMap, points: Any, Y: Tensor, alpha: float, weights: Tensor | None) -> RidgeFit:
+def _fit_primal(features: FeatureMap, points: Any, Y: Tensor, alpha: float, weights: Tensor | None) -> Dual:
     rows = feature_rows(features, points)
     normal = normal_equations(rows, Y, weights, description="ridge: normal equations")
     solution, is_singular = normal.solve(alpha)
@@ -116,7 +96,7 @@ def _fit_primal(features: FeatureMap, points: Any, Y: Tensor, alpha: float, weig
         dual *= weights[:, None]
     reason = f"over {features.count} features, fewer than half the {rows.n} rows"
     reason += ", singular: least squares" if is_singular else ""
-    return RidgeFit(dual, solution, normal.residual(solution, alpha), 0, reason)
+    return Dual(dual, normal.residual(solution, alpha), 0, reason, solution)
 
 
 def make_path(similarity: Similarity | None, points: Any, Y: Tensor, weights: Tensor | None) -> PrimalPath | DualPath:
