@@ -28,11 +28,11 @@ from mercer.operators.rates import rates
 
 __all__ = ["CenterFeatures", "choose_centers", "solve_with_centers"]
 
-_JITTER = (
-    1e-10  # of the mean of the diagonal of k(C, C): what float64 can resolve of it, with room for float32 products
-)
+# Of the mean of the diagonal of k(C, C): what float64 can resolve of it, with room for float32 products.
+_JITTER = 1e-10
 _SAMPLE = 2  # rows of the preconditioner, for each centre
 _TYPICAL_ITERATIONS = 25
+_MOST_ITERATIONS = 300
 _POOL = 10  # pivots are looked for among so many rows for each centre
 
 
@@ -48,6 +48,10 @@ def choose_centers(
         weights: of the rows; one of weight 0 is no centre.
         sampling: "uniform", or "pivoted": rows drawn one after the other in proportion to what the others leave
             unexplained of them (randomly pivoted Cholesky), among ten uniform candidates for each centre.
+        random_state: of the draw.
+
+    Raises:
+        ValueError: another way of sampling.
     """
     draw = generator(random_state)
     shuffled = torch.randperm(points.shape[0], generator=draw)
@@ -136,7 +140,6 @@ def solve_with_centers(
     alpha: float,
     weights: Tensor | None,
     rtol: float,
-    max_iter: int | None,
     random_state: Any,
 ) -> Dual:
     """Coefficients ``(m, t)`` of the centres, by the method that is predicted to be faster.
@@ -152,13 +155,9 @@ def solve_with_centers(
     if direct <= iterative:
         normal = normal_equations(features, Y, weights, description=f"kernel ridge: {m} centres")
         solution, is_singular = normal.solve(alpha)
-        residual = torch.linalg.vector_norm(normal.H @ solution + alpha * solution - normal.B, dim=0)
-        relative = float((residual / torch.linalg.vector_norm(normal.B, dim=0).clamp(min=1e-300)).max())
         reason = f"normal matrix of {m} centres" + (", singular: least squares" if is_singular else "")
-        return Dual(features.to_coefficients(solution), relative, 0, reason)
-    return _solve_by_cg(
-        features, Y, alpha=alpha, weights=weights, rtol=rtol, max_iter=max_iter or 300, random_state=random_state
-    )
+        return Dual(features.to_coefficients(solution), normal.residual(solution, alpha), 0, reason)
+    return _solve_by_cg(features, Y, alpha=alpha, weights=weights, rtol=rtol, random_state=random_state)
 
 
 def _pass_seconds(n: int, m: int) -> float:
@@ -173,7 +172,6 @@ def _solve_by_cg(
     alpha: float,
     weights: Tensor | None,
     rtol: float,
-    max_iter: int,
     random_state: Any,
 ) -> Dual:
     system = _NormalSystem(features, alpha, weights)
@@ -184,7 +182,7 @@ def _solve_by_cg(
         system,
         B,
         rtol=rtol,
-        max_iter=max_iter,
+        max_iter=_MOST_ITERATIONS,
         precondition=lambda V: torch.cholesky_solve(V, lower),
     )
     residual = float(state.residual.max())
@@ -194,7 +192,7 @@ def _solve_by_cg(
     if not residual <= rtol:
         raise NotConverged(
             f"Kernel ridge with {features.width} centres: a relative residual of {rtol:.0e} was asked for, "
-            f"{residual:.1e} was reached in {state.n_iter} iterations. Give a larger alpha, rtol or max_iter.",
+            f"{residual:.1e} was reached in {state.n_iter} iterations. Give a larger alpha or rtol.",
             found,
         )
     return found

@@ -10,7 +10,7 @@ from torch import Tensor
 from mercer.arrays import generator
 from mercer.config import memory_budget
 from mercer.errors import NotConverged
-from mercer.learn.distillation_filters import inverse_or_zero
+from mercer.learn.eigenvalues import inverse_or_zero
 from mercer.learn.expansion import Expansion, ExpansionPath
 from mercer.learn.primal import PrimalPath, row_blocks
 from mercer.operators.cg import block_cg
@@ -79,12 +79,7 @@ class EigenForm:
 
     def expansion(self, state: Tensor) -> Expansion:
         """The function."""
-        found = self.path.path.vectors @ (state[:, None] * self.path.path.rotated)
-        if self.path.centers is not None:
-            return Expansion(self.path.similarity, self.path.points, self.path.centers.to_coefficients(found))
-        if self.path.path.is_primal:
-            return Expansion(self.path.similarity, self.path.points, found.new_empty(0, found.shape[1]), found)
-        return Expansion(self.path.similarity, self.path.points, found)
+        return self.path.expansion(self.path.path.vectors @ (state[:, None] * self.path.path.rotated))
 
     def left_out(self, state: Tensor) -> tuple[Tensor, Tensor]:
         """Exactly."""

@@ -19,9 +19,8 @@ from mercer.operators.weight_space import WeightFactor
 
 __all__ = ["FourierPosterior", "box_around", "why_not_fourier"]
 
-_MARGIN = (
-    0.01  # of each side of the data's box, within which the series is right too: new points are often just outside
-)
+# Of each side of the data's box, within which the series is right too: new points are often just outside.
+_MARGIN = 0.01
 _EXPLICIT = 2048  # points up to which features are formed; beyond, transforms are quicker for a mean
 
 

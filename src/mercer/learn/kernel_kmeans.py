@@ -13,8 +13,9 @@ from torch import Tensor
 
 from mercer.arrays import as_tensor, generator
 from mercer.errors import ShapeError
+from mercer.learn.arguments import check_not_negative, check_whole
 from mercer.learn.feature_space_means import lloyd, members, seed
-from mercer.learn.inputs import Given, as_weights, check_data, densify, is_sparse
+from mercer.learn.inputs import Given, as_points, as_weights, check_data, densify
 from mercer.learn.kernel_argument import KernelArgument
 from mercer.learn.saving import Saved
 from mercer.learn.similarity import Similarity
@@ -101,9 +102,8 @@ class KernelKMeans(
             sample_weight: ``(n,)``, >= 0: a row of weight 2 counts as two rows; one of weight 0 only gets a label.
         """
         for name in ("n_clusters", "n_init", "max_iter"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not (value >= 1 and value == int(value)):
-                raise ValueError(f"{name} must be a whole number >= 1, not {value!r}.")
+            check_whole(name, getattr(self, name))
+        check_not_negative("tol", self.tol)
         given = check_data(self, X, reset=True, accept_sparse=True)
         given_weights = as_weights(sample_weight, given)
         ones = torch.ones(len(given), dtype=torch.float64, device=given.device)
@@ -119,7 +119,7 @@ class KernelKMeans(
         K = densify(given.points, why="kernel='precomputed'") if similarity is None else similarity.matrix(given.points)
         system = System(K)
         starts = self._starts(system, similarity, given, weights)
-        found = lloyd(system, starts, weights, self.n_clusters, max_iter=self.max_iter, tol=self.tol)
+        found = lloyd(system, starts, weights, int(self.n_clusters), max_iter=int(self.max_iter), tol=self.tol)
         self._weights, self._center_labels, self._norms = weights, found.center_labels, found.norms
         self.labels_ = given.coefficients(found.labels)
         self.inertia_, self.n_iter_ = found.inertia, found.n_iter
@@ -141,7 +141,7 @@ class KernelKMeans(
         """
         given, offsets = self._offsets(X)
         labels = offsets.argmin(1)
-        return labels if isinstance(given.example, Tensor) else labels.cpu().numpy()
+        return given.coefficients(labels)
 
     def transform(self, X: Any) -> Any:
         """Distances in feature space from the rows of X to the means, ``(m, k)``."""
@@ -170,7 +170,7 @@ class KernelKMeans(
                 raise ValueError(f"init must be 'k-means++', 'random' or points (n_clusters, d), not {self.init!r}.")
             draw = generator(self.random_state)
             spread = self.init == "k-means++"
-            return torch.stack([seed(system, weights, k, spread=spread, draw=draw) for _ in range(self.n_init)])
+            return torch.stack([seed(system, weights, k, spread=spread, draw=draw) for _ in range(int(self.n_init))])
         if similarity is None:
             raise ValueError("kernel='precomputed' has no points: init must be 'k-means++' or 'random'.")
         centers = as_tensor(self.init, dtype=torch.float64, device=given.device)
@@ -191,9 +191,7 @@ class KernelKMeans(
         if self.kernel_ is None:
             products = densify(given.points, why="kernel='precomputed'").to(M) @ M
         else:
-            points = given.points if given.is_sparse else given.points.to(M.device)
-            rows = self.X_fit_ if is_sparse(self.X_fit_) else as_tensor(self.X_fit_)
-            products = Similarity(self.kernel_).times(points, rows, M)
+            products = Similarity(self.kernel_).times(given.points_on(M.device), as_points(self.X_fit_), M)
         return given, self._norms - 2.0 * products
 
     def _own(self, given: Given) -> Tensor:

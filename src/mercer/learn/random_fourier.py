@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -14,15 +14,14 @@ from mercer.arrays import as_tensor
 from mercer.config import require_memory
 from mercer.kernels import features
 from mercer.learn.inputs import check_data
-from mercer.learn.kernel_argument import KernelArgument
-from mercer.learn.saving import Saved
+from mercer.learn.kernel_transformer import KernelTransformer
 
 __all__ = ["RandomFourier"]
 
 _BLOCK = 1 << 21  # phases computed at once, in float64
 
 
-class RandomFourier(KernelArgument, Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class RandomFourier(KernelTransformer):
     r"""Random features whose dot products approximate a stationary kernel: for linear models on many rows, or streams.
 
     .. math:: \phi(x) = \sqrt{k(x, x) / m}\,[\cos \omega_i \cdot x, \sin \omega_i \cdot x]_{i = 1 .. m},
@@ -73,11 +72,6 @@ class RandomFourier(KernelArgument, Saved, ClassNamePrefixFeaturesOutMixin, Tran
         self.kernel = kernel
         self.method = method
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
     def fit(self, X: Any, y: Any = None) -> Self:
         """Draw frequencies for points with as many columns as X.
 
@@ -126,7 +120,7 @@ class RandomFourier(KernelArgument, Saved, ClassNamePrefixFeaturesOutMixin, Tran
 
     def _gamma_of(self, points: Any) -> float:
         if self.gamma != "scale":
-            if isinstance(self.gamma, str) or not self.gamma >= 0.0:
+            if not isinstance(self.gamma, Real) or not self.gamma >= 0.0:
                 raise ValueError(f"gamma must be a number >= 0 or 'scale', not {self.gamma!r}.")
             return float(self.gamma)
         if isinstance(points, Tensor):
