@@ -25,6 +25,8 @@ from mercer.learn.random_states import as_random_state
 
 __all__ = ["GaussianProcessClassifier"]
 
+_BELOW_HALF = float(np.nextafter(0.5, 0.0))
+
 
 class GaussianProcessClassifier(ClassifierMixin, KernelModel):
     r"""Gaussian process classification: ``p(y = 1 | x) = 1 / (1 + exp(-f(x)))``, ``f ~ GP(0, k)``.
@@ -321,4 +323,7 @@ def _signs(is_positive: Tensor) -> Tensor:
 def _probability(machine: BinaryLaplace, points: Any) -> Tensor:
     """Of the class that counts as 1."""
     posterior = machine.posterior()
-    return logistic_normal(posterior.mean(points)[:, 0], posterior.variance(points, with_noise=True))
+    mean = posterior.mean(points)[:, 0]
+    # Of the class that is not predicted: below one half even where the two are alike and round-off would decide.
+    lesser = logistic_normal(-mean.abs(), posterior.variance(points, with_noise=True)).clamp(max=_BELOW_HALF)
+    return torch.where(mean > 0, 1.0 - lesser, lesser)

@@ -14,7 +14,9 @@ from torch import Tensor
 from mercer.arrays import as_tensor, generator
 from mercer.errors import ShapeError
 from mercer.learn.arguments import check_not_negative, check_whole
-from mercer.learn.feature_space_means import lloyd, members, seed
+from mercer.learn.feature_space_descent import hartigan, lloyd
+from mercer.learn.feature_space_means import Runs, members
+from mercer.learn.feature_space_seeds import seed
 from mercer.learn.inputs import Given, as_points, as_weights, check_data, densify
 from mercer.learn.kernel_argument import KernelArgument
 from mercer.learn.saving import Saved
@@ -24,6 +26,7 @@ from mercer.operators.system import System
 __all__ = ["KernelKMeans"]
 
 _INITS = ("k-means++", "random")
+_ALGORITHMS = ("hartigan", "lloyd")
 
 
 class KernelKMeans(
@@ -34,7 +37,8 @@ class KernelKMeans(
     .. math:: \min_{C, \mu} \sum_i s_i \lVert \phi(x_i) - \mu_{C(i)} \rVert^2
 
     With weights and the right kernel this is also a graph cut (Dhillon et al.). scikit-learn has no twin; arguments
-    that its ``KMeans`` has are named and meant as there, and with ``kernel="linear"`` it is that.
+    that its ``KMeans`` has are named and meant as there, and with ``kernel="linear"`` and ``algorithm="lloyd"`` it is
+    that.
 
     Args:
         n_clusters: k.
@@ -42,9 +46,12 @@ class KernelKMeans(
         init: "k-means++" in feature space, "random" rows, or points ``(k, d)`` whose images are the first means.
         n_init: runs from different starts, of which the best counts. They share every kernel value, so 4 cost little
             more than 1 where kernel values are dear; points as ``init`` make it 1.
-        max_iter: rounds.
+        max_iter: rounds, of each of the two parts of "hartigan".
         tol: a run ends when a round lowers the inertia by no more than this share of it; 0 waits for labels to rest.
         random_state: of the starts.
+        algorithm: "lloyd" moves all rows to their nearest means until they rest, as scikit-learn's "lloyd";
+            "hartigan" goes on from there with moves of single rows, until none lowers the inertia (see the page on
+            clusters for what it gains).
         gamma, degree, coef0, kernel_params: of named kernels and functions.
 
     Attributes:
@@ -76,6 +83,7 @@ class KernelKMeans(
         max_iter: int = 300,
         tol: float = 1e-4,
         random_state: Any = None,
+        algorithm: str = "hartigan",
         gamma: float | None = None,
         degree: float = 3,
         coef0: float = 1,
@@ -88,6 +96,7 @@ class KernelKMeans(
         self.max_iter = max_iter
         self.tol = tol
         self.random_state = random_state
+        self.algorithm = algorithm
         self.gamma = gamma
         self.degree = degree
         self.coef0 = coef0
@@ -104,6 +113,8 @@ class KernelKMeans(
         for name in ("n_clusters", "n_init", "max_iter"):
             check_whole(name, getattr(self, name))
         check_not_negative("tol", self.tol)
+        if self.algorithm not in _ALGORITHMS:
+            raise ValueError(f"algorithm must be one of {', '.join(_ALGORITHMS)}, not {self.algorithm!r}.")
         given = check_data(self, X, reset=True, accept_sparse=True)
         given_weights = as_weights(sample_weight, given)
         ones = torch.ones(len(given), dtype=torch.float64, device=given.device)
@@ -118,11 +129,14 @@ class KernelKMeans(
         self.X_fit_ = given.keep(copy=True)
         K = densify(given.points, why="kernel='precomputed'") if similarity is None else similarity.matrix(given.points)
         system = System(K)
-        starts = self._starts(system, similarity, given, weights)
-        found = lloyd(system, starts, weights, int(self.n_clusters), max_iter=int(self.max_iter), tol=self.tol)
+        runs = Runs(system, self._starts(system, similarity, given, weights), weights, int(self.n_clusters))
+        self.n_iter_ = lloyd(runs, max_iter=int(self.max_iter), tol=self.tol)
+        if self.algorithm == "hartigan":
+            self.n_iter_ += hartigan(runs, max_iter=int(self.max_iter), tol=self.tol)
+        found = runs.best()
         self._weights, self._center_labels, self._norms = weights, found.center_labels, found.norms
         self.labels_ = given.coefficients(found.labels)
-        self.inertia_, self.n_iter_ = found.inertia, found.n_iter
+        self.inertia_ = found.inertia
         n_found = int(torch.isfinite(found.norms).sum())
         if n_found < self.n_clusters:
             warnings.warn(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Real
 from typing import Any, Self
 
@@ -10,9 +11,10 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from mercer.arrays import as_tensor
+from mercer.arrays import as_tensor, generator
 from mercer.config import require_memory
 from mercer.kernels import features
+from mercer.learn.arguments import check_whole
 from mercer.learn.inputs import check_data
 from mercer.learn.kernel_transformer import KernelTransformer
 
@@ -29,12 +31,13 @@ class RandomFourier(KernelTransformer):
 
     Stands in for ``sklearn.kernel_approximation.RBFSampler``, whose arguments are the first three: the same kernel in
     expectation from other draws. Where that has one cosine of a random phase a frequency, this has a cosine and a sine
-    for half as many frequencies, which is exact at x = y and has the smaller variance.
+    for half as many frequencies, which is exact at x = y and has the smaller variance. An odd ``n_components`` ends in
+    one cosine of a random phase, as there.
 
     Args:
         gamma: of the kernel "rbf", ``exp(-gamma |x - y|^2)``; "scale" is 1 / (d * variance of X).
-        n_components: how many features, even.
-        random_state: of the frequencies.
+        n_components: how many features; even is better.
+        random_state: of the frequencies and of the phase.
         kernel: "rbf", "laplacian", or a stationary kernel of mercer or its text ("Matern(0.5)"), without gamma.
         method: how frequencies are drawn, "orthogonal", "iid" or "quasi"; see
             :class:`mercer.kernels.features.RandomFourier`.
@@ -42,11 +45,12 @@ class RandomFourier(KernelTransformer):
     Attributes:
         frequencies_: ``(m, d)`` float64, in radians per unit of X.
         amplitudes_: ``(m,)`` float64.
+        offset_: the random phase of the last cosine, in radians; None for an even ``n_components``.
         kernel_: the kernel as mercer has it.
 
     Raises:
         TypeError: in ``fit``, a kernel without a spectrum.
-        ValueError: in ``fit``, an odd ``n_components`` or an unknown ``method``.
+        ValueError: in ``fit``, ``n_components`` that is no whole number >= 1, or an unknown ``method``.
 
     Cost: ``n d m`` multiply-adds and ``n n_components`` sines in float64, whatever the type of X.
     Source: Rahimi & Recht, Random features for large-scale kernel machines (NIPS 2007), algorithm 1.
@@ -80,18 +84,21 @@ class RandomFourier(KernelTransformer):
             y: not used.
         """
         given = check_data(self, X, reset=True, accept_sparse=True)
+        check_whole("n_components", self.n_components)
         self._gamma = self._gamma_of(given.points)
         self.kernel_ = self._resolved().kernel
+        is_odd, draw = int(self.n_components) % 2, generator(self.random_state)
         drawn = features.RandomFourier(
             self.kernel_,
-            int(self.n_components) if self.n_components == int(self.n_components) else self.n_components,
+            int(self.n_components) + is_odd,
             d=self.n_features_in_,
             method=self.method,
-            random_state=self.random_state,
+            random_state=draw,
         )
         omega, weight = drawn.waves()
         self.frequencies_ = given.coefficients(omega.to(given.device))
         self.amplitudes_ = given.coefficients((2.0 * weight / self.n_components).sqrt().to(given.device))
+        self.offset_ = 2.0 * math.pi * float(torch.rand((), generator=draw, dtype=torch.float64)) if is_odd else None
         return self
 
     def transform(self, X: Any) -> Any:
@@ -99,21 +106,25 @@ class RandomFourier(KernelTransformer):
         check_is_fitted(self)
         given = check_data(self, X, reset=False, accept_sparse=True)
         omega, amplitudes = as_tensor(self.frequencies_), as_tensor(self.amplitudes_)
-        n, m = len(given), len(omega)
+        n, m, n_features = len(given), len(omega), self._n_features_out
         dtype = torch.float64 if given.is_sparse and given.points.dtype == np.float64 else torch.float32
         dtype = dtype if given.is_sparse else given.points.dtype
-        require_memory(2 * n * m * dtype.itemsize, asked=f"{2 * m} features of {n} rows", instead="Transform in parts.")
-        result = torch.empty(n, 2 * m, dtype=dtype, device=omega.device)
+        require_memory(
+            n * n_features * dtype.itemsize, asked=f"{n_features} features of {n} rows", instead="Transform in parts."
+        )
+        result = torch.empty(n, n_features, dtype=dtype, device=omega.device)
         for i in range(0, n, max(1, _BLOCK // m)):
             rows = slice(i, min(i + max(1, _BLOCK // m), n))
             phase = _phases(given.points[rows], omega)  # (b, m); float64: phases of data far off 0 lose digits
+            result[rows, m:] = phase[:, : n_features - m].sin() * amplitudes[: n_features - m]
+            if self.offset_ is not None:
+                phase[:, -1] += self.offset_
             result[rows, :m] = phase.cos() * amplitudes
-            result[rows, m:] = phase.sin() * amplitudes
         return given.answer(result)
 
     @property
     def _n_features_out(self) -> int:
-        return 2 * int(self.amplitudes_.shape[0])
+        return 2 * int(self.amplitudes_.shape[0]) - (self.offset_ is not None)
 
     def _kernel_gamma(self) -> float:
         return self._gamma
