@@ -92,7 +92,8 @@ def _power_rule(node: Expression, i: int) -> Expression:
 
 def _angle(x: Tensor, *, value: None = None) -> Tensor:
     beyond = x.abs() >= 1.0
-    return torch.where(beyond, torch.where(x > 0.0, 0.0, math.pi), torch.where(beyond, 0.0, x).acos())
+    inside = torch.where(beyond, torch.zeros_like(x), x).acos()
+    return torch.where(beyond, (1.0 - x.detach().sign()) * (math.pi / 2.0), inside)
 
 
 def _unary(function: Callable[..., Tensor]) -> Compute:

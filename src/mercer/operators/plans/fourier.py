@@ -97,10 +97,10 @@ class FourierPlan(Algorithm):
                 f"tolerance: K.with_plan('fourier', tolerance=1e-6)."
             )
         try:
-            find(request.operator.operands(), root, request.allowed_error)
+            found = self._found(request)
         except NoFourierSeries as error:
             return f"{error}. Use plan='tiles' or a larger tolerance."
-        needed = self._memory(request)
+        needed = self._memory(request, found)
         if needed > config.memory_budget():
             allowed = config.format_bytes(config.memory_budget())
             return f"its transforms take {config.format_bytes(needed)}, the memory budget is {allowed}."
@@ -108,7 +108,6 @@ class FourierPlan(Algorithm):
 
     def predict(self, request: Request) -> Plan:
         """Spreading to and from a grid, a few points a coordinate and digit, and two FFTs of it."""
-        assert request.operator is not None
         found = self._found(request)
         grid, itemsize, machine = found.series.grid, max(4, request.itemsize), rates()
         transform = transform_tolerance(request.allowed_error, itemsize)
@@ -128,7 +127,7 @@ class FourierPlan(Algorithm):
         size = min(1.0, _MARGIN * found.spread / math.sqrt(request.shape[1]))
         error = found.rms / found.share + transform * size
         reason = f"a Fourier series of {modes} modes, entries right to {found.series.error:.0e} of k(0)"
-        return Plan(self.name, reason, seconds, self._memory(request), error)
+        return Plan(self.name, reason, seconds, self._memory(request, found), error)
 
     def multiply(self, K: KernelOperator, operands: Operands, v: Tensor, memory: dict[Any, Any]) -> Tensor:
         """The product as an autograd function; its gradient is made of the same transforms."""
@@ -160,11 +159,14 @@ class FourierPlan(Algorithm):
     @staticmethod
     def _found(request: Request) -> Found:
         assert request.operator is not None
-        return find(request.operator.operands(), difference_terms(request.spec), request.allowed_error)
+        with torch.no_grad():  # else points are embedded anew, and looked at again
+            operands = request.operator.operands()
+        return find(operands, difference_terms(request.spec), request.allowed_error)
 
-    def _memory(self, request: Request) -> int:
+    @staticmethod
+    def _memory(request: Request, found: Found) -> int:
         """The upsampled grid of each direction, modes, and sorted points."""
-        grid, itemsize = self._found(request).series.grid, max(4, request.itemsize)
+        grid, itemsize = found.series.grid, max(4, request.itemsize)
         columns = min(4, math.ceil(request.columns / 2))
         modes = 2 * itemsize * grid.n_modes * columns * (2**grid.d + 2)
         # Points and columns are in float64 too, for sums over points.
@@ -278,17 +280,9 @@ def find(operands: Operands, root: Expression, tolerance: float) -> Found:
         NoFourierSeries: too many modes, with their number.
     """
     with torch.no_grad():
-        flat = tuple(
-            t.detach().reshape(t.shape[t.dim() - e :]) for t, e in zip(operands.flat(), _events(operands), strict=True)
-        )
-        matrix = operands.unflatten(flat)
+        matrix = _unbatched(operands)
         of_map = EmbeddedDifferences(matrix, root)
-        left, right = of_map.points(matrix.left), of_map.points(matrix.rights)
-        low, high = (torch.stack([getattr(side, name)(0) for side in (left, right)]) for name in ("amin", "amax"))
-        extent = (high.amax(0).to(torch.float64) - low.amin(0)).tolist()
-        # a little more, so that the same series serves points that moved by round-off
-        extent = [float(f"{1.0001 * a + 1e-300:.5g}") * 1.0001 for a in extent]
-        rows, columns = _spread(left).to(torch.float64), _spread(right).to(torch.float64)
+        extent, rows, columns = of_map.remembered("look", partial(_look, of_map))
         r = rows[:, None] - columns
         entries = of_map(r)
         origin = float(of_map(r.new_zeros(1, r.shape[-1])))
@@ -296,7 +290,7 @@ def find(operands: Operands, root: Expression, tolerance: float) -> Found:
         share = min(1.0, mean * math.sqrt(operands.shape[1]))
         target = float(f"{tolerance * share:.2g}")
         views = tuple(tuple(sorted(view.items())) for view in of_map.views.values())
-        key = (root, tuple(map(float, matrix.theta)), views, tuple(extent), target)
+        key = (root, tuple(map(float, matrix.theta)), views, tuple(extent), target, f"{share:.2g}")
         if key not in _found:
             n, m = operands.shape
             most = min(MAX_MODES, max(FEW_MODES, n * m / ENTRIES_PER_MODE))
@@ -311,14 +305,25 @@ def find(operands: Operands, root: Expression, tolerance: float) -> Found:
         return _found[key]
 
 
-def _events(operands: Operands) -> list[int]:
-    """The dimensions of each tensor without batch."""
-    count = len(operands.left) * (1 if operands.symmetric else 2)
+def _unbatched(operands: Operands) -> Operands:
+    """Operands without leading dimensions of size 1; where there are none, with the tensors themselves."""
     batch = operands.like.dim() - 2
-    return [t.dim() - batch for t in operands.flat()] if count else []
+    flat = [t.reshape(t.shape[batch:]) if batch else t for t in operands.flat()]
+    matrix = operands.unflatten(flat)
+    return replace(matrix, theta=tuple(t.detach() for t in matrix.theta))
 
 
-def _spread(points: Tensor) -> Tensor:
+def _look(of_map: EmbeddedDifferences) -> tuple[list[float], Tensor, Tensor]:
+    """The largest difference of points by axis, and some points of rows and of columns, in float64."""
+    left, right = of_map.points(of_map.operands.left), of_map.points(of_map.operands.rights)
+    low, high = (torch.stack([getattr(side, name)(0) for side in (left, right)]) for name in ("amin", "amax"))
+    extent = (high.amax(0).to(torch.float64) - low.amin(0)).tolist()
+    # a little more, so that the same series serves points that moved by round-off
+    extent = [float(f"{1.0001 * a + 1e-300:.5g}") * 1.0001 for a in extent]
+    return extent, _some(left).to(torch.float64), _some(right).to(torch.float64)
+
+
+def _some(points: Tensor) -> Tensor:
     """Some points, spread evenly over their order."""
     step = max(1, len(points) // SAMPLE)
     return points[::step][:SAMPLE]
