@@ -41,7 +41,7 @@ class _ArcCosine(torch.autograd.Function):
 
 
 def arc_cosine(h: Tensor, *, value: int) -> Tensor:
-    """The function of order ``value`` (0, 1 or 2) at ``h = 1 - cos t``, which round-off may have pushed out of [0, 2]."""
+    """The function of order ``value`` (0, 1 or 2) at ``h = 1 - cos t``; round-off may have pushed it out of [0, 2]."""
     result: Tensor = _ArcCosine.apply(h, value)  # type: ignore[no-untyped-call]
     return result
 

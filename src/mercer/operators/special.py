@@ -1,4 +1,4 @@
-"""Functions the op set needs and torch lacks: guarded roots and powers, and the Matern correlation of any smoothness."""
+"""Functions the op set needs and torch lacks: guarded roots and powers, the Matern correlation of any smoothness."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def safe_sqrt(x: Tensor) -> Tensor:
 def safe_power(x: Tensor, exponent: Tensor) -> Tensor:
     """x ** exponent, with derivatives of all orders 0 at x = 0, where those of a fractional power are infinite."""
     is_zero = x == 0
-    return torch.where(is_zero, torch.zeros_like(x) ** exponent, torch.where(is_zero, torch.ones_like(x), x) ** exponent)
+    elsewhere = torch.where(is_zero, torch.ones_like(x), x) ** exponent
+    return torch.where(is_zero, torch.zeros_like(x) ** exponent, elsewhere)
 
 
 def reciprocal_or_zero(x: Tensor, *, out: Tensor | None = None) -> Tensor:
