@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from mercer.kernels import RBF
-from mercer.operators.fourier_solution import FourierLikelihood, FourierSolution
+from mercer.operators.fourier_likelihood import FourierLikelihood
+from mercer.operators.fourier_solution import FourierSolution
 from mercer.timing import compare
 
 SIZES = (1_000_000,)

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from mercer.operators.expression import OPERATIONS, clamp, constant, derivatives, evaluate, leaf, make, substitute
-from mercer.operators.special import matern, matern_polynomial, reciprocal_or_zero, safe_sqrt
+from mercer.operators.spec import singular_statistics
+from mercer.operators.special import matern, matern_polynomial, reciprocal_or_zero, safe_power, safe_sqrt
 
 S, T, ROW = leaf("statistic", 0), leaf("theta", 0), leaf("row", 0)
 
@@ -120,6 +121,32 @@ def test_guarded_functions_are_zero_with_zero_slope_at_zero():
     assert reciprocal_or_zero(torch.tensor([0.0, 4.0])).tolist() == [0.0, 0.25]
 
 
+@pytest.mark.parametrize("exponent", [0.3, 0.7, 1.4, 2.6])
+def test_a_fractional_power_of_zero_has_no_slope_of_any_order(exponent):
+    x = torch.tensor([0.0, 0.8], dtype=torch.float64, requires_grad=True)
+    p = torch.tensor(exponent, dtype=torch.float64)
+    value = safe_power(x, p)
+    (slope,) = torch.autograd.grad(value.sum(), x, create_graph=True)
+    (bend,) = torch.autograd.grad(slope.sum(), x)
+    expected = [0.8**exponent, exponent * 0.8 ** (exponent - 1.0), exponent * (exponent - 1.0) * 0.8 ** (exponent - 2)]
+    for found, other in zip((value, slope, bend), expected, strict=True):
+        torch.testing.assert_close(found.detach(), torch.tensor([0.0, other], dtype=torch.float64))
+
+
+def test_other_powers_of_zero_and_of_negative_numbers_are_those_of_torch():
+    x = torch.tensor([0.0, -2.0, 3.0])
+    for exponent in (-1.5, -20.0, 20.0, 0.4):
+        found = safe_power(x, torch.tensor(exponent))
+        torch.testing.assert_close(found, x**exponent, equal_nan=True)
+
+
+def test_derivatives_may_be_singular_where_the_map_is_not():
+    k = make("matern", S, value=1.5)
+    assert singular_statistics((k,)) == frozenset()
+    assert singular_statistics(tuple(derivatives(k, [S]))) == {0}
+    assert singular_statistics((ROW * leaf("statistic", 1), S**0.4)) == {0}
+
+
 def test_every_op_can_be_computed_into_a_buffer_or_expanded():
     for name, operation in OPERATIONS.items():
         assert operation.into is not None or operation.expand is not None, name
@@ -128,3 +155,9 @@ def test_every_op_can_be_computed_into_a_buffer_or_expanded():
 def test_angle_of_a_cosine_pushed_past_one_is_zero():
     (value,) = evaluate([make("angle", S)], {S: torch.tensor([1.0 + 1e-7, -1.0 - 1e-7], dtype=torch.float64)})
     assert value.tolist() == [0.0, math.pi]
+
+
+def test_an_angle_has_no_slope_at_coincident_and_at_opposite_points():
+    c = torch.tensor([1.0, -1.0, 0.6], dtype=torch.float64, requires_grad=True)
+    evaluate([make("angle", S)], {S: c})[0].sum().backward()
+    torch.testing.assert_close(c.grad, torch.tensor([0.0, 0.0, -1.25], dtype=torch.float64))

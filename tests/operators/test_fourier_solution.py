@@ -4,8 +4,10 @@ import torch
 from mercer.errors import ShapeError
 from mercer.kernels import RBF, Linear, Matern, RationalQuadratic, White
 from mercer.operators.fourier_features import FourierBasis, FourierFeatures, evaluate_square
+from mercer.operators.fourier_likelihood import FourierLikelihood
+from mercer.operators.fourier_modes import FourierModes, white_variance
 from mercer.operators.fourier_series import fourier_series
-from mercer.operators.fourier_solution import FourierLikelihood, FourierModes, FourierSolution, white_variance
+from mercer.operators.fourier_solution import FourierSolution
 
 N = 300
 NOISES = [torch.tensor(0.05, dtype=torch.float64), torch.linspace(0.02, 0.2, N, dtype=torch.float64)]

@@ -3,7 +3,8 @@ import torch
 
 from mercer.errors import NotConverged
 from mercer.kernels import Matern
-from mercer.operators.fourier_solution import FourierLikelihood, FourierSolution
+from mercer.operators.fourier_likelihood import FourierLikelihood
+from mercer.operators.fourier_solution import FourierSolution
 from mercer.operators.weight_iteration import IterativeWeightSpace, WeightIteration
 
 N = 150

@@ -13,8 +13,9 @@ from mercer.learn.covariance import MercerCovariance
 from mercer.learn.gaussian_process_plan import GaussianProcessPlan
 from mercer.operators.cholesky import NotPositiveDefinite
 from mercer.operators.fourier_features import FourierFeatures, mode_sums
+from mercer.operators.fourier_modes import FourierModes, difference_map
 from mercer.operators.fourier_series import NoFourierSeries
-from mercer.operators.fourier_solution import FourierModes, FourierSolution, difference_map
+from mercer.operators.fourier_solution import FourierSolution
 from mercer.operators.weight_space import WeightFactor
 
 __all__ = ["FourierPosterior", "box_around", "why_not_fourier"]

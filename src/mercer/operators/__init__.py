@@ -11,7 +11,8 @@ from mercer.operators.convolution_plan import ConvolutionPlan, convolution_plan
 from mercer.operators.differentiable import logdet_tensor, solve_tensor
 from mercer.operators.eigen import Eigen, eigsh
 from mercer.operators.extremes import Extremes, topk
-from mercer.operators.fourier_solution import FourierLikelihood, FourierSolution
+from mercer.operators.fourier_likelihood import FourierLikelihood
+from mercer.operators.fourier_solution import FourierSolution
 from mercer.operators.greedy import Selection, coding_rate, greedy_logdet
 from mercer.operators.inv_quad_logdet import InvQuadLogdet, inv_quad_logdet
 from mercer.operators.kernel_operator import KernelOperator, plan

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -12,10 +13,12 @@ from torch import Tensor
 from mercer.operators.embed import Columns
 from mercer.operators.expression import Expression, constant, derivatives, evaluate, leaf, leaves, substitute
 from mercer.operators.operands import Operands
+from mercer.operators.remember import remembered
 from mercer.operators.spec import Spec
 
 __all__ = ["EmbeddedDifferences", "PointDifferences", "difference_terms", "why_not_differences"]
 
+Found = TypeVar("Found")
 MOST_COORDINATES = 3
 
 
@@ -84,10 +87,19 @@ class EmbeddedDifferences:
         widths = [E.shape[-1] for E in operands.left]
         self.axes = [seen for _, seen in _coordinates(operands.spec, used, widths)]
         # views[g][k]: the coordinate that column k of statistic g sees, and by what it multiplies it
-        self.views: dict[int, dict[int, tuple[int, float]]] = {g: {} for g in used}
+        self.views: dict[int, dict[int, tuple[int, float]]] = self.remembered("views", self._views)
+
+    def remembered(self, key: str, compute: Callable[[], Found]) -> Found:
+        """``compute()``, or what it gave before for the same map of the same embedded points."""
+        g = self.axes[0][0][0]
+        return remembered((key, self.root), self.operands.left[g], self.operands.rights[g], compute)
+
+    def _views(self) -> dict[int, dict[int, tuple[int, float]]]:
+        views: dict[int, dict[int, tuple[int, float]]] = {g: {} for g in statistics_of(self.root)}
         for axis, seen in enumerate(self.axes):
             for g, k in seen:
-                self.views[g][k] = (axis, self._factor(seen[0], (g, k)))
+                views[g][k] = (axis, self._factor(seen[0], (g, k)))
+        return views
 
     def _factor(self, base: tuple[int, int], other: tuple[int, int]) -> float:
         statistics = self.operands.spec.statistics

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -184,6 +185,7 @@ class KernelOperator(Operator):
         return Operands(spec, left, right, row, column, parameters, tuple(theta[i] for i in spec.scalars))
 
     def request(self, operands: Operands, *, columns: int = 1, products: int = 1, gradient: bool = False) -> Request:
+        """What a planner is asked for ``products`` products with ``columns`` right-hand sides each."""
         return Request(
             self.spec,
             tuple(E.shape[-1] for E in operands.left),
@@ -209,8 +211,7 @@ class KernelOperator(Operator):
         with torch.no_grad():
             operands, _ = self._operands()
             request = self.request(operands, columns=columns, products=products, gradient=gradient)
-            request = Request(**{**request.__dict__, "radius": radius(operands)})
-        return choose(request, self.forced)[1]
+            return choose(replace(request, radius=radius(operands)), self.forced)[1]
 
     @property
     def is_structured(self) -> bool:

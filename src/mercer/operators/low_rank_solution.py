@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from mercer.operators.low_rank import low_rank_root
 from mercer.operators.weight_space import DenseFeatures, WeightSpace, weight_inv_quad_logdet
 
 if TYPE_CHECKING:
@@ -84,8 +85,6 @@ class LowRankSolution:
 
     def inv_quad_of(self, cross: KernelOperator, noise: Tensor | float) -> Tensor:
         """``c' M^-1 c`` for every row c of a cross matrix: ``|z|^2 - s z' A^-1 z`` with the features z of its point."""
-        from mercer.operators.plans.lowrank import low_rank_root
-
         with torch.no_grad():
             z = low_rank_root(cross.double().operands(), "row")
         assert z is not None  # it is another side of the same kernel

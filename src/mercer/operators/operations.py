@@ -91,7 +91,9 @@ def _power_rule(node: Expression, i: int) -> Expression:
 
 
 def _angle(x: Tensor, *, value: None = None) -> Tensor:
-    return torch.acos(x.clamp(-1.0, 1.0))
+    beyond = x.abs() >= 1.0
+    inside = torch.where(beyond, torch.zeros_like(x), x).acos()
+    return torch.where(beyond, (1.0 - x.detach().sign()) * (math.pi / 2.0), inside)
 
 
 def _unary(function: Callable[..., Tensor]) -> Compute:
@@ -116,7 +118,7 @@ OPERATIONS |= {
         torch.div,
         _simplify_div,
     ),
-    "pow": Operation(_binary(torch.pow), _power_rule, torch.pow, _simplify_pow),
+    "pow": Operation(_binary(special.safe_power), _power_rule, torch.pow, _simplify_pow),
     "exp": Operation(_unary(torch.exp), lambda n, i: n, torch.exp),
     "exp2": Operation(_unary(torch.exp2), lambda n, i: n * math.log(2.0), torch.exp2),
     "log": Operation(_unary(torch.log), lambda n, i: 1.0 / n.args[0], torch.log),
@@ -135,7 +137,7 @@ OPERATIONS |= {
     ),
     "asin": Operation(_unary(torch.asin), lambda n, i: _call("rsqrt", 1.0 - n.args[0] * n.args[0]), torch.asin),
     "acos": Operation(_unary(torch.acos), lambda n, i: -_call("rsqrt", 1.0 - n.args[0] * n.args[0]), torch.acos),
-    # acos for cosines that round-off pushes past 1: the angle, with derivative 0 at coincident points.
+    # acos for cosines that round-off pushes past 1: the angle, with derivative 0 at coincident and opposite points.
     "angle": Operation(
         _angle,
         lambda n, i: -_call("reciprocal_or_zero", _call("sqrt", 1.0 - n.args[0] * n.args[0])),
@@ -165,7 +167,7 @@ OPERATIONS |= {
     "matern": Operation(special.matern, special.matern_rule, special.matern_into, None, special.matern_expand),
     # Wendland's function of (exponent, smoothness) ``value``, of s = r^2 too.
     "wendland": Operation(wendland, wendland_rule, None, None, wendland_expand),
-    # Arc-cosine function of order ``value``, of the cosine of an angle.
+    # Arc-cosine function of order ``value``, of 1 minus the cosine of an angle.
     "arc_cosine": Operation(arc_cosine, arc_cosine_rule, None, None, arc_cosine_expand),
 }
 

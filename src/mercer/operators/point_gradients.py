@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -10,8 +11,10 @@ from torch import Tensor
 from mercer.errors import ShapeError
 from mercer.operators import parallel
 from mercer.operators.expression import derivatives, leaf
-from mercer.operators.kernel_operator import KernelOperator
 from mercer.operators.tiles import Tiles
+
+if TYPE_CHECKING:
+    from mercer.operators.kernel_operator import KernelOperator
 
 __all__ = ["point_gradients"]
 

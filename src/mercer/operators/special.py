@@ -1,4 +1,4 @@
-"""Functions the op set needs and torch lacks: guarded roots and the Matern correlation of any smoothness."""
+"""Functions the op set needs and torch lacks: guarded roots and powers, the Matern correlation of any smoothness."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ def safe_sqrt(x: Tensor) -> Tensor:
     """Square root, 0 for x <= 0, with derivative 0 there: a coincident pair pulls in no direction."""
     positive = x > 0
     return torch.where(positive, torch.where(positive, x, torch.ones_like(x)).sqrt(), torch.zeros_like(x))
+
+
+def safe_power(x: Tensor, exponent: Tensor) -> Tensor:
+    """x ** exponent, with derivatives of all orders 0 at x = 0, where those of a fractional power are infinite."""
+    is_zero = x == 0
+    elsewhere = torch.where(is_zero, torch.ones_like(x), x) ** exponent
+    return torch.where(is_zero, torch.zeros_like(x) ** exponent, elsewhere)
 
 
 def reciprocal_or_zero(x: Tensor, *, out: Tensor | None = None) -> Tensor:

@@ -16,6 +16,7 @@ from mercer.operators import parallel
 from mercer.operators.expression import Expression
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.program import Program
+from mercer.operators.spec import singular_statistics
 from mercer.operators.statistics import Panels
 from mercer.operators.tile_shape import tile_shape
 
@@ -65,13 +66,14 @@ class Tiles:
         self.n, self.m = operands.shape
         roots = roots or (spec.total,)
         self.program = Program(roots, spec, operands.numbers(), operands.row, operands.columns, operands.like)
+        singular = singular_statistics(roots)
         self.panels: list[Panels] = [
             spec.statistics[g].panels(
                 operands.left[g],
                 operands.rights[g],
                 operands.parameters[g],
                 self.program.scales[g],
-                g in spec.singular,
+                g in singular,
             )
             for g in self.program.used
         ]

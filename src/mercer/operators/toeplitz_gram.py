@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mercer.operators.fourier_features import FourierBasis
-from mercer.operators.fourier_series import even_smooth
+from mercer.operators.fourier_grid import even_smooth
 
 __all__ = ["ToeplitzGram"]
 

@@ -3,7 +3,7 @@ import torch
 
 from mercer.errors import MissingExtra
 from mercer.kernels import RBF, Linear, Matern, White
-from mercer.operators import plan
+from mercer.operators import fourier_find, plan
 from mercer.operators.plans.fourier import FourierForward
 
 KERNELS = [
@@ -51,6 +51,20 @@ def test_transforms_are_planned_once(monkeypatch):
     first = K @ v
     monkeypatch.setattr("mercer.operators.plans.fourier.FourierProduct", None)
     torch.testing.assert_close(K @ v, first)
+
+
+@pytest.mark.parametrize("kernel", [KERNELS[1], KERNELS[2]], ids=str)
+def test_points_are_looked_at_once_for_plans_and_products(kernel, monkeypatch):
+    looks, real = [], fourier_find._look
+    monkeypatch.setattr(fourier_find, "_look", lambda of_map: looks.append(of_map) or real(of_map))
+    K = kernel(points(60)).with_plan("fourier", tolerance=1e-6)
+    assert K.plan.name == plan(K, columns=3, products=5).name == "fourier"
+    K @ torch.ones(60, 2, dtype=torch.float64)
+    assert len(looks) == 1
+    K.X.mul_(0.9)  # other points: they are looked at again
+    exact = K.to_dense()
+    torch.testing.assert_close(K @ torch.eye(60, dtype=torch.float64), exact, rtol=0, atol=1e-5)
+    assert len(looks) == 2
 
 
 def test_points_of_a_rough_kernel_have_the_gradient_of_tiles():

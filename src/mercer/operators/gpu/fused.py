@@ -22,7 +22,7 @@ from mercer.operators.gpu.printer import print_triton, unprintable
 from mercer.operators.gpu.source import BLOCK, SYMMETRIC, Tile
 from mercer.operators.gpu.split_panel import SplitPanel
 from mercer.operators.operands import Identity, Operands
-from mercer.operators.spec import Spec
+from mercer.operators.spec import Spec, singular_statistics
 
 DTYPES = {torch.float32: "tl.float32", torch.float64: "tl.float64"}
 
@@ -173,8 +173,9 @@ class _Prepared:
         dtype = DTYPES[like.dtype]
         printed = print_triton(roots, dtype)
         used = sorted({*printed.slots("statistic"), *pulled})
+        singular = singular_statistics(roots)
         panels = tuple(
-            make_panel(g, spec.statistics[g], operands.left[g].shape[-1], like.dtype, g in spec.singular) for g in used
+            make_panel(g, spec.statistics[g], operands.left[g].shape[-1], like.dtype, g in singular) for g in used
         )
         same = SYMMETRIC if operands.symmetric else BLOCK if identity is not None else None
         tile = Tile(panels, printed, same, shape or tile_shape(panels, dtype, pulled=bool(pulled)), dtype)

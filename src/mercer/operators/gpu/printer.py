@@ -25,7 +25,7 @@ from mercer.operators.expression import (
     rebuild,
     substitute,
 )
-from mercer.operators.program import lower
+from mercer.operators.lowering import lower
 
 # The ops of OPERATIONS that remain after lowering; {0} and {1} are arguments.
 FORMS = {
