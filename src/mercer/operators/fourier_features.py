@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from mercer.operators.fourier_series import FourierGrid
+from mercer.operators.fourier_grid import FourierGrid
 from mercer.operators.nufft import NonuniformTransform
 
 __all__ = ["FourierBasis", "FourierFeatures"]

@@ -128,14 +128,15 @@ class KernelOperator(Operator):
     def _algorithm(
         self, operands: Operands, memory: dict[Any, Any], *, columns: int, counted: bool = False
     ) -> Algorithm:
-        """The plan's algorithm, chosen anew whenever the number of products has doubled.
+        """The plan's algorithm; where it is tiles, chosen anew whenever the number of products has doubled.
 
         Nobody knows how often a matrix will be multiplied: as often again as it has been is the guess that costs at
         most twice what knowing would, so that K is stored once storing it would have paid.
         """
         done = memory["products"] = memory.get("products", 0) + counted
-        key = ("algorithm", columns, done.bit_length())
-        if key not in memory:
+        key = ("algorithm", columns)
+        is_doubled = counted and done & (done - 1) == 0
+        if key not in memory or (is_doubled and memory[key].name == "tiles"):
             request = self.request(operands, columns=columns, products=max(done, 1))
             memory[key] = choose(request, self.forced)[0]
         algorithm: Algorithm = memory[key]
