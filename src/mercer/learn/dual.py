@@ -13,8 +13,7 @@ from torch import Tensor
 from mercer.config import require_memory
 from mercer.errors import ApproximationWarning, NotConverged
 from mercer.operators import solve
-from mercer.operators.cholesky import CholeskyFactor, cholesky
-from mercer.operators.system import System
+from mercer.operators.solvers import CholeskyFactor, System, cholesky
 
 __all__ = ["Dual", "DualPath", "inverse_diagonal", "solve_dual"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mercer.operators.system import System
+from mercer.operators.solvers import System
 from mercer.progress import Progress, track
 
 __all__ = ["Means", "lloyd", "members", "seed"]
