@@ -33,7 +33,7 @@ class Case:
 
 
 SINGLE, DOUBLE = torch.float32, torch.float64
-# The default rates in mercer.operators.machine_rates were fitted to these cases, so only the others judge the planner.
+# The default rates in mercer.operators.machine were fitted to these cases, so only the others judge the planner.
 FITTED = (
     Case("RBF(0.5)", 20_000, 3, plan="tiles"),
     Case("RBF(0.5)", 20_000, 3, plan="tiles", rectangular=True),

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mercer import config
-from mercer.operators import calibration
+from mercer.operators.machine import calibration
 
 # Triton reads this when it is imported, which no test may do before: without a GPU its kernels run in the interpreter.
 os.environ.setdefault("TRITON_INTERPRET", "1")
@@ -37,7 +37,7 @@ def _same_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def _typical_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Plans are chosen from the default rates, not from what was measured on this machine."""
     missing = tmp_path_factory.getbasetemp() / f"{uuid.uuid4()}.json"
-    monkeypatch.setattr("mercer.operators.calibration.calibration_path", lambda: missing)
+    monkeypatch.setattr("mercer.operators.machine.calibration.calibration_path", lambda: missing)
     calibration.load.cache_clear()
 
 

@@ -8,9 +8,8 @@ import torch
 from scipy.integrate import quad
 
 from mercer.kernels import ArcCosine
-from mercer.operators.angle import Angle
-from mercer.operators.embed import Columns
-from mercer.operators.expression import derivatives, evaluate, leaf, make
+from mercer.operators.maps import derivatives, evaluate, leaf, make
+from mercer.operators.statistics import Angle, Columns
 
 DOUBLE = torch.float64
 S = leaf("statistic", 0)

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from mercer.operators.expression import evaluate, leaf, postorder
 from mercer.operators.gpu import Fused, why_not_fused
-from mercer.operators.power_distance import PowerDistance
-from mercer.operators.tile_statistic import TileStatistic
+from mercer.operators.maps import evaluate, leaf, postorder
+from mercer.operators.statistics import PowerDistance, TileStatistic
 
 pytestmark = pytest.mark.filterwarnings("ignore:divide by zero encountered:RuntimeWarning")  # NumPy's, of log2(0)
 

@@ -12,10 +12,8 @@ from torch import Tensor
 from mercer.kernels.base import NOT_NEGATIVE, POSITIVE_VECTOR, Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Value
-from mercer.operators.angle import Angle
-from mercer.operators.expression import Expression, make
-from mercer.operators.special import reciprocal_or_zero, safe_sqrt
-from mercer.operators.statistics import SquaredDistance
+from mercer.operators.maps import Expression, make, reciprocal_or_zero, safe_sqrt
+from mercer.operators.statistics import Angle, SquaredDistance
 
 
 @dataclass(frozen=True)

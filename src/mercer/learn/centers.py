@@ -22,9 +22,8 @@ from mercer.learn.dual import Dual
 from mercer.learn.inputs import take
 from mercer.learn.primal import normal_equations
 from mercer.learn.similarity import Similarity
-from mercer.operators.cg import block_cg
-from mercer.operators.precondition import pivoted_cholesky
-from mercer.operators.rates import rates
+from mercer.operators.machine import rates
+from mercer.operators.solvers import block_cg, pivoted_cholesky
 
 __all__ = ["CenterFeatures", "choose_centers", "solve_with_centers"]
 
@@ -216,7 +215,7 @@ def _preconditioner(features: CenterFeatures, alpha: float, weights: Tensor | No
 
 
 class _NormalSystem:
-    """``F' S F + alpha`` as :func:`mercer.operators.cg.block_cg` wants it, F through products with k(X, C)."""
+    """``F' S F + alpha`` as :func:`mercer.operators.solvers.cg.block_cg` wants it, F through products with k(X, C)."""
 
     has_single = True
 

@@ -13,10 +13,7 @@ from mercer.errors import NotConverged
 from mercer.learn.eigenvalues import inverse_or_zero
 from mercer.learn.expansion import Expansion, ExpansionPath
 from mercer.learn.primal import PrimalPath, row_blocks
-from mercer.operators.cg import block_cg
-from mercer.operators.cholesky import CholeskyFactor, cholesky, cholesky_bytes
-from mercer.operators.iterative import build_preconditioner
-from mercer.operators.system import System
+from mercer.operators.solvers import CholeskyFactor, System, block_cg, build_preconditioner, cholesky, cholesky_bytes
 
 __all__ = ["EigenForm", "KernelForm", "KernelRounds", "SolverForm"]
 

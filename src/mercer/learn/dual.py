@@ -14,8 +14,7 @@ from mercer.config import require_memory
 from mercer.errors import ApproximationWarning, NotConverged
 from mercer.learn.eigenvalues import inverse_or_zero
 from mercer.operators import solve
-from mercer.operators.cholesky import CholeskyFactor, cholesky
-from mercer.operators.system import System
+from mercer.operators.solvers import CholeskyFactor, System, cholesky
 
 __all__ = ["Dual", "DualPath", "inverse_diagonal", "solve_dual"]
 

@@ -11,12 +11,15 @@ from torch import Tensor
 from mercer import config
 from mercer.learn.covariance import MercerCovariance
 from mercer.learn.gaussian_process_plan import GaussianProcessPlan
-from mercer.operators.cholesky import NotPositiveDefinite
-from mercer.operators.fourier_features import FourierFeatures, mode_sums
-from mercer.operators.fourier_modes import FourierModes, difference_map
-from mercer.operators.fourier_series import NoFourierSeries
-from mercer.operators.fourier_solution import FourierSolution
-from mercer.operators.weight_space import WeightFactor
+from mercer.operators.fourier import (
+    FourierFeatures,
+    FourierModes,
+    FourierSolution,
+    NoFourierSeries,
+    difference_map,
+    mode_sums,
+)
+from mercer.operators.solvers import NotPositiveDefinite, WeightFactor
 
 __all__ = ["FourierPosterior", "box_around", "why_not_fourier"]
 

@@ -26,7 +26,7 @@ from mercer.learn.marginal_likelihood import EXACT, MarginalLikelihood
 from mercer.learn.optimise import maximise, warn_at_bounds
 from mercer.learn.posterior import Posterior
 from mercer.learn.random_states import as_random_state
-from mercer.operators.fourier_series import NoFourierSeries
+from mercer.operators.fourier import NoFourierSeries
 
 __all__ = ["GaussianProcessRegressor"]
 

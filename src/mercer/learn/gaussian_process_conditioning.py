@@ -19,7 +19,7 @@ from mercer.learn.gradient_observations import GradientPosterior, stack_gradient
 from mercer.learn.inputs import Given, as_given, as_targets
 from mercer.learn.marginal_likelihood import FourierTerms, MarginalLikelihood
 from mercer.learn.posterior import Posterior
-from mercer.operators.fourier_series import NoFourierSeries
+from mercer.operators.fourier import NoFourierSeries
 from mercer.operators.plans.fourier import FourierPlan
 
 __all__ = ["GaussianProcessConditioning"]

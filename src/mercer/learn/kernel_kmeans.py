@@ -21,7 +21,7 @@ from mercer.learn.inputs import Given, as_points, as_weights, check_data, densif
 from mercer.learn.kernel_argument import KernelArgument
 from mercer.learn.saving import Saved
 from mercer.learn.similarity import Similarity
-from mercer.operators.system import System
+from mercer.operators.solvers import System
 
 __all__ = ["KernelKMeans"]
 

@@ -15,13 +15,10 @@ from mercer.kernels import Kernel
 from mercer.learn.covariance import Array, Covariance, MercerCovariance, matrix_and_noise, with_log_prior
 from mercer.learn.sklearn_covariance import SklearnCovariance
 from mercer.operators import NotPositiveDefinite
-from mercer.operators.fourier_likelihood import FourierLikelihood
-from mercer.operators.fourier_modes import FourierModes
-from mercer.operators.fourier_series import NoFourierSeries
-from mercer.operators.fourier_solution import FourierSolution
-from mercer.operators.inv_quad_logdet import inv_quad_logdet
+from mercer.operators.fourier import FourierLikelihood, FourierModes, FourierSolution, NoFourierSeries
+from mercer.operators.functions import inv_quad_logdet
 from mercer.operators.kernel_operator import KernelOperator
-from mercer.operators.structured import structure_of
+from mercer.operators.solvers import structure_of
 
 __all__ = ["EXACT", "FourierTerms", "MarginalLikelihood"]
 

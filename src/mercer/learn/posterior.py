@@ -14,10 +14,7 @@ from mercer.learn.covariance import Covariance, as_dense
 from mercer.learn.gaussian_process_plan import GaussianProcessPlan
 from mercer.learn.marginal_likelihood import EXACT
 from mercer.operators import NotPositiveDefinite, solve
-from mercer.operators.cholesky import CholeskyFactor, cholesky, cholesky_bytes
-from mercer.operators.direct_solution import DirectSolution
-from mercer.operators.structured import structure_of
-from mercer.operators.system import System
+from mercer.operators.solvers import CholeskyFactor, DirectSolution, System, cholesky, cholesky_bytes, structure_of
 from mercer.progress import track
 
 __all__ = ["Posterior", "Prior"]

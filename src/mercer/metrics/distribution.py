@@ -20,7 +20,7 @@ from mercer.kernels.binder import Binder
 from mercer.metrics.samples import Samples, as_sample, check_order, distances_apart, root
 from mercer.metrics.sinkhorn import sinkhorn_divergence
 from mercer.metrics.transport import coupling_of_quantiles, wasserstein
-from mercer.operators.expression import Expression, make
+from mercer.operators.maps import Expression, make
 
 __all__ = [
     "energy_distance",

@@ -11,16 +11,16 @@ from torch import Tensor
 
 from mercer import config
 from mercer.errors import ShapeError
-from mercer.operators.base import Operator
-from mercer.operators.direct_solution import DirectSolution
-from mercer.operators.expression import evaluate, leaf
 from mercer.operators.extremes import Extremes, topk
+from mercer.operators.maps import evaluate, leaf
+from mercer.operators.matrices import Operator
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.planning import Plan, Request, radius
 from mercer.operators.plans import Algorithm, choose
-from mercer.operators.product import Call, KernelDense
 from mercer.operators.reductions import logsumexp
+from mercer.operators.solvers import DirectSolution
 from mercer.operators.spec import Spec, self_values
+from mercer.operators.tiles import Call, KernelDense
 
 Index = slice | Tensor
 

@@ -12,7 +12,7 @@ from linear_operator.operators import LinearOperator
 from torch import Tensor
 
 from mercer.errors import ShapeError
-from mercer.operators.base import Operator, require_dense_memory
+from mercer.operators.matrices import Operator, require_dense_memory
 
 __all__ = ["KroneckerOperator", "kronecker"]
 

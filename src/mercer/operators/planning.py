@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from mercer.config import format_bytes
-from mercer.operators.expression import LEAVES, leaves, postorder
+from mercer.operators.machine import Rates
+from mercer.operators.maps import LEAVES, leaves, postorder
 from mercer.operators.operands import Operands
-from mercer.operators.rates import Rates
 from mercer.operators.remember import remembered
 from mercer.operators.spec import Spec
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mercer import config
-from mercer.operators.expression import Expression, constant, evaluate, leaf, substitute
+from mercer.operators.maps import Expression, constant, evaluate, leaf, substitute
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.spec import Spec
 

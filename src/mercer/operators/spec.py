@@ -9,9 +9,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from mercer.operators.embed import Columns
-from mercer.operators.expression import Expression, constant, evaluate, leaf, leaves, postorder, substitute
-from mercer.operators.statistics import Statistic
+from mercer.operators.maps import Expression, constant, evaluate, leaf, leaves, postorder, substitute
+from mercer.operators.statistics import Columns, Statistic
 
 
 class RowValue(Protocol):

@@ -3,7 +3,8 @@ import torch
 
 from mercer.errors import MissingExtra
 from mercer.kernels import RBF, Linear, Matern, White
-from mercer.operators import fourier_find, plan
+from mercer.operators import plan
+from mercer.operators.fourier import found
 from mercer.operators.plans.fourier import FourierForward
 
 KERNELS = [
@@ -55,8 +56,8 @@ def test_transforms_are_planned_once(monkeypatch):
 
 @pytest.mark.parametrize("kernel", [KERNELS[1], KERNELS[2]], ids=str)
 def test_points_are_looked_at_once_for_plans_and_products(kernel, monkeypatch):
-    looks, real = [], fourier_find._look
-    monkeypatch.setattr(fourier_find, "_look", lambda of_map: looks.append(of_map) or real(of_map))
+    looks, real = [], found._look
+    monkeypatch.setattr(found, "_look", lambda of_map: looks.append(of_map) or real(of_map))
     K = kernel(points(60)).with_plan("fourier", tolerance=1e-6)
     assert K.plan.name == plan(K, columns=3, products=5).name == "fourier"
     K @ torch.ones(60, 2, dtype=torch.float64)

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mercer.operators.expression import Expression, derivatives, leaf, substitute
 from mercer.operators.gpu.backward import Targets, backward_source, padded_to
 from mercer.operators.gpu.column_panel import FORMS
 from mercer.operators.gpu.forward import chunk_of, forward_source
@@ -21,6 +20,7 @@ from mercer.operators.gpu.panels import Panel, make_panel, unsupported
 from mercer.operators.gpu.printer import print_triton, unprintable
 from mercer.operators.gpu.source import BLOCK, SYMMETRIC, Tile
 from mercer.operators.gpu.split_panel import SplitPanel
+from mercer.operators.maps import Expression, derivatives, leaf, substitute
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.spec import Spec, singular_statistics
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from mercer import config
+from mercer.operators.machine import rates
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.planning import Plan, Request
 from mercer.operators.plans.algorithm import EntryAlgorithm
-from mercer.operators.rates import rates
 from mercer.operators.tiles import Tiles
 
 SEVERAL = 1.5  # times slower with a few right-hand sides than one pass over K takes

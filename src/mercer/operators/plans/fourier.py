@@ -13,20 +13,24 @@ from torch import Tensor
 
 from mercer import config
 from mercer.errors import MissingExtra
-from mercer.operators.expression import Expression
-from mercer.operators.fourier_find import Found, find
-from mercer.operators.fourier_map import EmbeddedDifferences, difference_terms, why_not_differences
-from mercer.operators.fourier_modes import FourierModes
-from mercer.operators.fourier_product import FourierProduct
-from mercer.operators.fourier_series import NoFourierSeries
-from mercer.operators.fourier_solution import FourierSolution
+from mercer.operators.fourier import (
+    EmbeddedDifferences,
+    Found,
+    FourierModes,
+    FourierProduct,
+    FourierSolution,
+    NoFourierSeries,
+    difference_terms,
+    find,
+    why_not_differences,
+)
+from mercer.operators.machine import rates
+from mercer.operators.maps import Expression
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.planning import Plan, Request
 from mercer.operators.plans.algorithm import Algorithm
-from mercer.operators.product import Call, KernelProduct
-from mercer.operators.pull import OuterCotangent, pull
-from mercer.operators.rates import rates
 from mercer.operators.remember import remembered
+from mercer.operators.tiles import Call, KernelProduct, OuterCotangent, pull
 
 if TYPE_CHECKING:
     from mercer.operators.kernel_operator import KernelOperator
@@ -110,7 +114,10 @@ class FourierPlan(Algorithm):
 
     def multiply(self, K: KernelOperator, operands: Operands, v: Tensor, memory: dict[Any, Any]) -> Tensor:
         """The product as an autograd function; its gradient is made of the same transforms."""
-        forward = FourierForward(K.request(operands).allowed_error)
+        request = K.request(operands)
+        if "series" not in memory:
+            memory["series"] = self._found(request).series
+        forward = FourierForward(request.allowed_error)
         call = Call(operands.structure, K.identity, forward, memory)
         out: Tensor = KernelProduct.apply(call, v, *operands.flat())  # type: ignore[no-untyped-call]
         return out
@@ -231,7 +238,8 @@ class FourierForward:
         if "fourier" not in memory:
             root = difference_terms(operands.spec)
             of_map = EmbeddedDifferences(operands, root)
-            series = find(operands, root, self.tolerance).series
+            # a transposed matrix, which has other memory, may need a better one
+            series = memory["series"] if "series" in memory else find(operands, root, self.tolerance).series
             left = of_map.points(operands.left)
             right = None if operands.symmetric else of_map.points(operands.rights)
             tolerance = transform_tolerance(self.tolerance, left.element_size())

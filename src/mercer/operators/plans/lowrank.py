@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mercer.operators.low_rank import low_rank_features, low_rank_root, low_rank_terms, low_rank_width
-from mercer.operators.low_rank_solution import LowRankSolution
+from mercer.operators.machine import rates
 from mercer.operators.operands import Operands
 from mercer.operators.planning import Plan, Request
 from mercer.operators.plans.algorithm import Algorithm
-from mercer.operators.rates import rates
+from mercer.operators.structure import LowRankSolution, low_rank_features, low_rank_root, low_rank_terms, low_rank_width
 
 if TYPE_CHECKING:
     from mercer.operators.kernel_operator import KernelOperator
