@@ -78,7 +78,7 @@ def solve_dual(
         f"K + {alpha:g} is singular to round-off: the coefficients are the least-squares solution, relative residual "
         f"{least.residual:.1e}. Give a larger alpha.",
         ApproximationWarning,
-        stacklevel=4,
+        stacklevel=5,  # whoever called fit
     )
     return Dual(coefficients, least.residual, 0, f"{least.method}: K + alpha is singular to round-off")
 

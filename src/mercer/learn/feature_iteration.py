@@ -55,7 +55,7 @@ class FeatureLeaf:
         matrix: M, ``(width, width)`` or ``(width,)``.
         lengthscale: of the kernel there.
         dual: ``(n, t)``, float64.
-        losses: the squared error of each iterate on rows that it has not seen.
+        losses: the squared error of each iterate on rows that it has not seen; those after this one too.
         best: which iterate this is; 0 has the given columns, unchanged.
         errors: truth minus prediction on those rows, ``(k, t)``, of this iterate.
         targets: their truth, ``(k, t)``, and ``weights``: ``(k,)`` or None.

@@ -90,7 +90,7 @@ class GaussianProcessPredictions(KernelModel):
         Args:
             X: ``(m, d)``.
             n_samples: how many.
-            random_state: int, RandomState or None.
+            random_state: int, generator or None.
             include_noise: as in :meth:`predict`.
 
         Cost: an eigendecomposition of ``(m, m)``.
@@ -120,7 +120,7 @@ class GaussianProcessPredictions(KernelModel):
 
         Args:
             n_samples: how many.
-            random_state: int, Generator or None.
+            random_state: int, generator or None.
             n_features: random Fourier features of each draw of a stationary kernel's prior. Covariances over many
                 draws are right whatever the number; a single draw looks Gaussian where it is large.
             within: points that will be asked about, where the model has a Fourier series (``tolerance``): its draws

@@ -297,7 +297,7 @@ class KernelDensity(Saved, BaseEstimator):
         """
         check_is_fitted(self)
         if self.metric != "euclidean":
-            drawn = self._trees.sample(n_samples, random_state)
+            drawn = self._trees.sample(n_samples, as_random_state(random_state))
         else:
             drawn = self._draw(n_samples, as_random_state(random_state))
         return as_tensor(drawn).to(self.X_fit_) if isinstance(self.X_fit_, Tensor) else drawn

@@ -88,7 +88,9 @@ class RidgeModel(KernelArgument, Saved, BaseEstimator):
             points = densify(given.points, why="kernel='precomputed'") if similarity is None else given.points
             kept, solve = given.points, partial(fit_ridge, similarity, points, **options)
         groups = {alpha: [j for j, other in enumerate(alphas) if other == alpha] for alpha in alphas}
-        fits = [solve(Y[:, columns], alpha=alpha) for alpha, columns in groups.items()]
+        fits = []
+        for alpha, columns in groups.items():
+            fits.append(solve(Y[:, columns], alpha=alpha))
         self._keep(similarity, given, kept)
         self.solver_ = fits[-1].reason
         self.residual_, self.n_iter_ = max(fit.residual for fit in fits), max(fit.n_iter for fit in fits)
