@@ -12,9 +12,8 @@ from torch import Tensor
 from mercer import config
 from mercer.errors import ShapeError
 from mercer.operators.extremes import Extremes, topk
-from mercer.operators.maps import evaluate, leaf
-from mercer.operators.matrices import Operator
-from mercer.operators.operands import Identity, Operands
+from mercer.operators.matrices import Operator, is_whole
+from mercer.operators.operands import Identity, Operands, coincident, entries_at
 from mercer.operators.planning import Plan, Request, radius
 from mercer.operators.plans import Algorithm, choose
 from mercer.operators.reductions import logsumexp
@@ -275,23 +274,8 @@ class KernelOperator(Operator):
     def entries(self, rows: Tensor, columns: Tensor, *, delta: bool = True) -> Tensor:
         """k at pairs of positions, ``(p,), (p,) -> (*batch, p)``, by the definition; ``delta`` counts white noise."""
         operands, _ = self._operands()
-        spec = operands.spec
-        values = {}
-        for g, statistic in enumerate(spec.statistics):
-            E, F = operands.left[g][..., rows, :], operands.rights[g][..., columns, :]
-            values[leaf("statistic", g)] = statistic.pairs(E, F, operands.parameters[g])
-        for g in range(len(spec.row_values)):
-            values[leaf("row", g)] = operands.row[g][..., rows]
-            values[leaf("column", g)] = operands.columns[g][..., columns]
-        for slot, theta in zip(spec.scalars, operands.theta, strict=True):
-            values[leaf("theta", slot)] = theta.to(operands.like.dtype).unsqueeze(-1)
-        if self.identity is not None:
-            coincident = self.identity.rows[rows] == self.identity.columns[columns]
-        else:
-            coincident = (rows == columns) & self.symmetric
-        coincident = coincident & delta
-        values[leaf("delta")] = coincident.to(operands.like.dtype)
-        (k,) = evaluate([spec.total], values)
+        same = coincident(operands, self.identity, rows, columns) & delta
+        k = entries_at(operands, rows, columns, same.to(operands.like.dtype))
         return k.expand(*self.batch_shape, len(rows)).to(self.dtype)
 
     # reductions beside the sum
@@ -330,7 +314,7 @@ class KernelOperator(Operator):
         operator = self
         if batch_indices:
             operator = self._like(*(t[batch_indices] for t in self._args))
-        if _is_whole(row_index) and _is_whole(col_index):
+        if is_whole(row_index) and is_whole(col_index):
             return operator
         n, m = self.shape[-2:]
         X, Y = operator.X[..., row_index, :], operator.Y[..., col_index, :]
@@ -389,10 +373,6 @@ class KernelOperator(Operator):
     def half(self, device_id: str | None = None) -> KernelOperator:
         """K in float16; tiles still work in float32."""
         return self.to(torch.float16)
-
-
-def _is_whole(index: Any) -> bool:
-    return isinstance(index, slice) and index == slice(None)
 
 
 def _add_at(K: Tensor, rows: Tensor, columns: Tensor, values: Tensor) -> Tensor:

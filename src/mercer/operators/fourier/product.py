@@ -80,21 +80,6 @@ class FourierProduct:
             by_column = (V.conj() * moved).real.sum(1).to(v.dtype)
         return by_row, by_column
 
-    def checked_error(self, v: Tensor, result: Tensor, rows: Callable[[Tensor], Tensor], n_rows: int = 16) -> float:
-        """The error of a product on a few rows, in float64, relative to ``|K| |v|``.
-
-        Args:
-            v: ``(m, t)``.
-            result: ``K v`` as computed.
-            rows: positions ``(p,)`` to the true rows of K, ``(p, m)``.
-            n_rows: how many rows, spread evenly.
-        """
-        index = torch.linspace(0, len(result) - 1, min(n_rows, len(result))).round().to(torch.int64)
-        true = rows(index).to(torch.float64)
-        wide = v.to(torch.float64)
-        error = torch.linalg.vector_norm(result[index].to(torch.float64) - true @ wide)
-        return float(error / torch.linalg.vector_norm(true.abs() @ wide.abs()))
-
 
 def _pair(v: Tensor) -> Tensor:
     """Columns 0, 1 of ``(n, t)`` as one complex column, and so on; an odd last one has no imaginary part."""

@@ -152,9 +152,7 @@ class WeightIteration:
         return torch.cat([self._solve(part, rtol) for part in B.split(_COLUMNS, 1)], 1) if B.shape[1] else B.clone()
 
     def _solve(self, B: Tensor, rtol: float) -> Tensor:
-        state = block_cg(
-            self, B, rtol=rtol, max_iter=_MAX_ITER, precondition=self.P.solve, dtype=torch.float64
-        )  # fmt: skip
+        state = block_cg(self, B, rtol=rtol, max_iter=_MAX_ITER, precondition=self.P.solve, dtype=torch.float64)
         self.n_iter = state.n_iter
         reached = float(state.residual.max())
         if not reached <= max(rtol, 1e-6):

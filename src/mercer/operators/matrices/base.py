@@ -275,6 +275,11 @@ class Operator(LinearOperator):
             )
 
 
+def is_whole(index: Any) -> bool:
+    """Whether an index keeps everything, in order."""
+    return isinstance(index, slice) and index == slice(None)
+
+
 def require_dense_memory(operator: LinearOperator, what: str) -> None:
     """Raise unless the whole matrix fits the memory budget."""
     config.require_memory(

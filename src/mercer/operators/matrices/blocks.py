@@ -9,7 +9,7 @@ import torch
 from linear_operator.operators import LinearOperator
 from torch import Tensor
 
-from mercer.operators.matrices.base import Operator, require_dense_memory
+from mercer.operators.matrices.base import Operator, is_whole, require_dense_memory
 
 
 class BlockOperator(Operator):
@@ -110,7 +110,7 @@ def _found(places: Sequence[Tensor], index: Tensor) -> tuple[Tensor, Tensor]:
 
 def _chosen(places: Sequence[Tensor], index: Any) -> tuple[Sequence[Tensor], Sequence[Any]]:
     """The places of what an index keeps of each block, and the index into the block."""
-    if isinstance(index, slice) and index == slice(None):
+    if is_whole(index):
         return places, [slice(None)] * len(places)
     size = sum(map(len, places))
     kept = torch.arange(size, device=places[0].device)[index]

@@ -13,7 +13,7 @@ from torch import Tensor
 from mercer import config
 from mercer.errors import ShapeError
 from mercer.operators.convolution import KernelSpectrum, convolve
-from mercer.operators.matrices.base import Operator, require_dense_memory
+from mercer.operators.matrices.base import Operator, is_whole, require_dense_memory
 
 Sizes = tuple[int, ...]
 
@@ -136,7 +136,7 @@ class ToeplitzOperator(Operator):
 
     def _getitem(self, row_index: Any, col_index: Any, *batch_indices: Any) -> LinearOperator:
         operator = self._like(self.table[batch_indices]) if batch_indices else self
-        if _is_whole(row_index) and _is_whole(col_index):
+        if is_whole(row_index) and is_whole(col_index):
             return operator
         found = operator._slice(row_index, col_index)
         return operator._gather(row_index, col_index) if found is None else found
@@ -232,7 +232,3 @@ def toeplitz(column: Tensor, row: Tensor | None = None, *, dims: int = 1) -> Toe
     mirrored = row[..., 1:].flip(-1)
     values = torch.cat([mirrored.expand(*batch, -1), column.expand(*batch, -1)], -1)
     return ToeplitzOperator(values, rows=rows, columns=(row.shape[-1],))
-
-
-def _is_whole(index: Any) -> bool:
-    return isinstance(index, slice) and index == slice(None)

@@ -9,23 +9,22 @@ from torch import Tensor
 
 from mercer.operators.solvers.system import Products
 
-__all__ = ["Progress", "block_cg", "rounding_ratio"]
+__all__ = ["Reached", "Saved", "block_cg", "rounding_ratio"]
 
 _DROP = {torch.float32: 1e-2, torch.float64: 1e-6}  # how far the residual may fall between two true ones
 _TOO_ROUGH = 0.3  # the rounding_ratio above which float64 is used at once
 _RISE = 1e3  # conjugate gradients let the residual rise on the way, but not that far
 _CHECK_EVERY = 50  # iterations in float32
 _FAR = 5.0  # a true residual this many times the one promised, which has not fallen ...
+_STALLED = 0.2  # ... to this part of the last true one: the products are too coarse
 _TENSORS = ("X", "R", "active", "verified", "Q", "AQ", "factor")
 _BEST = ("best_X", "best_R", "best_residual")
-_STALLED = 0.2  # ... to this part of the last true one: the products are too coarse
-
 
 Saved = tuple[dict[str, Tensor], dict[str, Any]]  # the state of a run: tensors, and what JSON can hold
 
 
 @dataclass
-class Progress:
+class Reached:
     """What block_cg has reached; the answer it returns and what its ``watch`` is shown.
 
     Attributes:
@@ -56,10 +55,10 @@ def block_cg(
     precondition: Callable[[Tensor], Tensor],
     initial: Tensor | None = None,
     dtype: torch.dtype = torch.float32,
-    watch: Callable[[Progress], bool] | None = None,
+    watch: Callable[[Reached], bool] | None = None,
     saved: Saved | None = None,
     note: Callable[[Saved], None] | None = None,
-) -> Progress:
+) -> Reached:
     """Solve ``system @ X = B`` for B ``(n, t)``; columns that have converged leave the block.
 
     All vectors are float64. In float32 mode only the product with A is rounded, if that does little harm. Whenever the
@@ -118,7 +117,7 @@ class _BlockCG:
         norms = torch.linalg.vector_norm(B, dim=0)
         self.norms = torch.where(norms > 0, norms, 1.0)
         self.X = torch.zeros_like(B) if initial is None else initial.clone()
-        self.state = Progress(self.X, torch.ones_like(self.norms))
+        self.state = Reached(self.X, torch.ones_like(self.norms))
         self.R = B.clone() if initial is None else B - self.multiply(self.X, torch.float64)
         self.active = torch.arange(B.shape[1], device=B.device)
         self.state.residual = self.relative()
@@ -144,7 +143,7 @@ class _BlockCG:
         self.best = (tensors["best_X"], tensors["best_R"], tensors["best_residual"])
         self.verified_at, self.dtype = numbers["verified_at"], getattr(torch, numbers["dtype"])
         names = ("n_iter", "switched_at", "products", "history")
-        self.state = Progress(self.X, tensors["residual"], **{name: numbers[name] for name in names})
+        self.state = Reached(self.X, tensors["residual"], **{name: numbers[name] for name in names})
 
     def multiply(self, V: Tensor, dtype: torch.dtype) -> Tensor:
         self.state.products["float32" if dtype == torch.float32 else "float64"] += 1

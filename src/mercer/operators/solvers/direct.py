@@ -15,6 +15,7 @@ _REFINEMENTS = 5
 _REFINEMENTS_IN_SINGLE = 30
 _DOUBLE = 4000  # rows up to which the factor is float64: refining costs as much as it saves
 _BLOCK = 64  # right-hand sides refined at a time
+_ADVICE = "Give a larger noise or a larger rtol; if A is not symmetric, solve with torch.linalg.solve instead."
 
 
 def solve_by_cholesky(system: System, B: Tensor, options: Options, *, reason: str) -> Attempt:
@@ -100,6 +101,3 @@ def solve_by_least_squares(system: System, B: Tensor, *, rtol: float, reason: st
         f"do better; give a positive noise."
     )
     return finish(system, B, X, rtol=rtol, method="lstsq", reason=reason, advice=advice)
-
-
-_ADVICE = "Give a larger noise or a larger rtol; if A is not symmetric, solve with torch.linalg.solve instead."

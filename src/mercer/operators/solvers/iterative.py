@@ -9,15 +9,14 @@ from torch import Tensor
 
 from mercer.config import memory_budget
 from mercer.operators.machine import rates
-from mercer.operators.solvers.cg import Progress, Saved, block_cg
+from mercer.operators.solvers.cg import Reached, Saved, block_cg
 from mercer.operators.solvers.checkpoint import Checkpoint
 from mercer.operators.solvers.methods import ITERATIONS, Attempt, Options, finish, product_seconds
 from mercer.operators.solvers.nystrom import nystrom
 from mercer.operators.solvers.pivots import pivoted_cholesky
 from mercer.operators.solvers.precondition import Preconditioner, precondition
 from mercer.operators.solvers.system import System
-from mercer.progress import Progress as Bar
-from mercer.progress import track
+from mercer.progress import Progress, track
 
 __all__ = ["build_preconditioner", "expected_iterations", "iteration_seconds", "solve_by_cg"]
 
@@ -131,11 +130,11 @@ def solve_by_cg(
     if 0.5 * expected > ITERATIONS:  # the bound is often twice what is needed
         system.expect(ITERATIONS, torch.float64 if options.precision == "float64" else torch.float32)
     X = torch.empty_like(B)
-    steps: list[Progress] = []
+    steps: list[Reached] = []
     # A little lower than asked, so that the round-off of the residual is covered.
     target = 0.8 * rtol
     digits = -math.log(target)
-    progress: Bar[int] = track(None, description="conjugate gradients", total=digits * -(-t // _BLOCK))
+    progress: Progress[int] = track(None, description="conjugate gradients", total=digits * -(-t // _BLOCK))
     saved, begun, unfinished = None if checkpoint is None else checkpoint.load(), 0, False
     if saved is not None:
         begun = saved[1]["column"]
@@ -145,7 +144,7 @@ def solve_by_cg(
             columns = slice(j, j + _BLOCK)
             done = progress.done
 
-            def watch(state: Progress, done: float = done) -> bool:
+            def watch(state: Reached, done: float = done) -> bool:
                 residual = state.history[-1]
                 gained = min(digits, max(0.0, -math.log(residual))) if residual > 0 else digits
                 note = f"{state.n_iter} iterations, residual {residual:.0e}"
@@ -207,7 +206,7 @@ def _is_too_slow(history: list[float], target: float, alternative_iterations: fl
     return rate <= 0 or math.log(history[-1] / target) / rate > alternative_iterations
 
 
-def _precision(steps: list[Progress]) -> str:
+def _precision(steps: list[Reached]) -> str:
     if not any(state.products["float32"] for state in steps):
         return "float64"
     switches = [state.switched_at for state in steps if state.switched_at is not None]
@@ -218,7 +217,7 @@ def _precision(steps: list[Progress]) -> str:
     return "float32 (residuals float64)"
 
 
-def _advice(state: Progress, max_iter: int, rank: int) -> str:
+def _advice(state: Reached, max_iter: int, rank: int) -> str:
     if state.stopped == "max_iter":
         return f"Give max_iter above {max_iter}, a rank above {rank}, a larger noise, or a larger rtol."
     if state.stopped == "breakdown":

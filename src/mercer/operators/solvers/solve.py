@@ -23,6 +23,7 @@ from mercer.operators.solvers.system import Matrix, System
 __all__ = ["Solution", "solve"]
 
 Method = Literal["cholesky", "cg", "lstsq"]
+_LEAST_SQUARES = 4000  # rows; an eigendecomposition takes ten times a Cholesky factorisation
 
 
 @dataclass(frozen=True)
@@ -197,9 +198,6 @@ def _solve_one(system: System, B: Tensor, initial: Tensor | None, options: Optio
             key=lambda a: (not a.converged, a.residual if math.isfinite(a.residual) else math.inf),
         )
     return attempt if best is None or not best.residual < attempt.residual else best
-
-
-_LEAST_SQUARES = 4000  # rows; an eigendecomposition takes ten times a Cholesky factorisation
 
 
 def _check(

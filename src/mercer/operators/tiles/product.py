@@ -66,10 +66,6 @@ def _flatten_batch(tensors: Sequence[Tensor], event_dims: Sequence[int]) -> tupl
     return flat, batch
 
 
-def _event_dims(structure: Structure, tensors: Sequence[Tensor], batch_dims: int) -> list[int]:
-    return [t.dim() - batch_dims for t in tensors]
-
-
 def _vmap(
     apply: Callable[..., Any], info: Any, in_dims: Sequence[int | None], args: Sequence[Any], n_static: int
 ) -> Any:
