@@ -1,6 +1,6 @@
 """What similarity means: kernels, their algebra, their hyperparameters, their text."""
 
-from mercer.kernels import features
+from mercer.kernels import features, neural
 from mercer.kernels.additive import ANOVA, Additive
 from mercer.kernels.algebra import On, Power, Product, Scaled, Sum
 from mercer.kernels.arc_cosine import ArcCosine
@@ -25,6 +25,7 @@ from mercer.kernels.laplacian import Laplacian
 from mercer.kernels.linear import Linear
 from mercer.kernels.matern import Matern
 from mercer.kernels.named import Pairwise, from_name
+from mercer.kernels.neural import NNGP, NTK, NetworkKernel
 from mercer.kernels.parameters import Gamma, Hyperparameter, LogNormal, Parameter
 from mercer.kernels.periodic import Periodic
 from mercer.kernels.polynomial import Polynomial
@@ -44,6 +45,8 @@ from mercer.kernels.white import White
 
 __all__ = [
     "ANOVA",
+    "NNGP",
+    "NTK",
     "RBF",
     "Additive",
     "ArcCosine",
@@ -67,6 +70,7 @@ __all__ = [
     "LogNormal",
     "Matern",
     "MeanEmbedding",
+    "NetworkKernel",
     "On",
     "Pairwise",
     "Parameter",
@@ -94,6 +98,7 @@ __all__ = [
     "from_gpytorch",
     "from_name",
     "from_sklearn",
+    "neural",
     "pack",
     "parse",
     "to_gpytorch",

@@ -1,0 +1,6 @@
+"""Networks of infinite width: their layers, and their kernels."""
+
+from mercer.kernels.neural import layers
+from mercer.kernels.neural.kernel import NNGP, NTK, NetworkKernel
+
+__all__ = ["NNGP", "NTK", "NetworkKernel", "layers"]
