@@ -25,7 +25,7 @@ from mercer.kernels.laplacian import Laplacian
 from mercer.kernels.linear import Linear
 from mercer.kernels.matern import Matern
 from mercer.kernels.named import Pairwise, from_name
-from mercer.kernels.neural import NNGP, NTK, NetworkKernel
+from mercer.kernels.neural import NNGP, NTK, InfiniteNetwork, NetworkKernel
 from mercer.kernels.parameters import Gamma, Hyperparameter, LogNormal, Parameter
 from mercer.kernels.periodic import Periodic
 from mercer.kernels.polynomial import Polynomial
@@ -62,6 +62,7 @@ __all__ = [
     "GradientKernel",
     "Hamming",
     "Hyperparameter",
+    "InfiniteNetwork",
     "Intersection",
     "Jaccard",
     "Kernel",

@@ -121,15 +121,11 @@ class ErrorFunction(Dual):
         return apply("atan2", p * 2.0, root(p * 4.0 + 1.0)) * (2.0 / math.pi)
 
     def covariance(self, w: Value, p: Value, q: Value) -> Value:
-        s = _covariance(w, p, q)
-        return apply("atan2", s * 2.0, root(self._rest(w, p, q))) * (2.0 / math.pi)
+        return apply("atan2", *_saturated(w, p * 2.0, q * 2.0)) * (2.0 / math.pi)
 
     def slope(self, w: Value, p: Value, q: Value) -> Value:
-        return inverse(root(self._rest(w, p, q))) * (4.0 / math.pi)
-
-    def _rest(self, w: Value, p: Value, q: Value) -> Value:
-        """(1 + 2p) (1 + 2q) - 4 s^2 without cancellation."""
-        return (p + q) * 2.0 + 1.0 + p * q * (w * (2.0 - w)) * 4.0
+        _, height = _saturated(w, p * 2.0, q * 2.0)
+        return root(inverse(p * 2.0 + 1.0)) * root(inverse(q * 2.0 + 1.0)) * inverse(height) * (4.0 / math.pi)
 
 
 @dataclass(frozen=True)
@@ -137,26 +133,22 @@ class GaussianErrorUnit(Dual):
     """phi(z) = z (1 + erf(z / sqrt(2))) / 2."""
 
     def variance(self, p: Value) -> Value:
-        return self._value(p, p, p, p * 2.0 + 1.0)
+        return self.covariance(p * 0.0, p, p)
 
     def covariance(self, w: Value, p: Value, q: Value) -> Value:
-        return self._value(_covariance(w, p, q), p, q, self._rest(w, p, q))
+        c, h = _saturated(w, p, q)
+        a, b = inverse(p + 1.0), inverse(q + 1.0)
+        size = root(p) * root(q)
+        folded = c * c * inverse(h) * (root(a) * root(b)) + size * (root(p * a) * root(q * b)) * h
+        s = size * (1.0 - w)
+        return s * 0.25 + (folded + s * apply("atan2", c, h)) * (0.5 / math.pi)
 
     def slope(self, w: Value, p: Value, q: Value) -> Value:
-        s, rest = _covariance(w, p, q), self._rest(w, p, q)
-        side, whole = inverse(root(rest)), inverse((p + 1.0) * (q + 1.0))
-        top = s * s + p * q * rest
-        parts = s * (1.0 - p * q) * (whole * side) * 2.0 + top * s * (whole * side) * (side * side)
-        return 0.25 + (parts + s * side + apply("atan2", s, root(rest))) * (0.5 / math.pi)
-
-    def _value(self, s: Value, p: Value, q: Value, rest: Value) -> Value:
-        side = root(rest)
-        first = (s * s + p * q * rest) * inverse((p + 1.0) * (q + 1.0) * side)
-        return s * 0.25 + (first + s * apply("atan2", s, side)) * (0.5 / math.pi)
-
-    def _rest(self, w: Value, p: Value, q: Value) -> Value:
-        """(1 + p) (1 + q) - s^2 without cancellation."""
-        return p + q + 1.0 + p * q * (w * (2.0 - w))
+        c, h = _saturated(w, p, q)
+        a, b = inverse(p + 1.0), inverse(q + 1.0)
+        ratio = c * inverse(h)
+        parts = ratio * (a * b * (1.0 + ratio * ratio) + (a + b))
+        return (parts + apply("atan2", c, h)) * (0.5 / math.pi) + 0.25
 
 
 @dataclass(frozen=True)
@@ -284,8 +276,12 @@ class Quadrature(Dual):
         return function(z) @ torch.from_numpy(weights[:, None] * polynomials).to(p.device)
 
 
-def _covariance(w: Value, p: Value, q: Value) -> Value:
-    return root(p) * root(q) * (1.0 - w)
+def _saturated(w: Value, p: Value, q: Value) -> tuple[Value, Value]:
+    """c = s / sqrt((1 + p) (1 + q)) and sqrt(1 - c^2), at any scale of p and q and without cancellation."""
+    a, b = inverse(p + 1.0), inverse(q + 1.0)
+    both = root(p * a) * root(q * b)
+    height = (a + b - a * b) + (both * both) * (w * (2.0 - w))
+    return both * (1.0 - w), root(height)
 
 
 def _derivative(coefficients: tuple[float, ...]) -> tuple[float, ...]:

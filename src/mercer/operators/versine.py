@@ -65,9 +65,9 @@ def _slope(v: Expression, order: int) -> Expression:
 def _in_simple_ops(v: Expression, order: int) -> Expression:
     v = clamp(v, 0.0, 2.0)
     half = v * 0.5  # sin(t / 2) squared
-    sine = make("sqrt", half)
-    half_angle = make("asin", clamp(sine, max=1.0))
+    sine, cosine = make("sqrt", half), make("sqrt", 1.0 - half)
+    # An arc sine would disagree with the cosine near pi, by the root of round-off.
+    half_angle = make("atan2", sine, cosine)
     if order == 0:
         return 1.0 - half_angle * (2.0 / math.pi)
-    cosine = make("sqrt", 1.0 - half)
     return v - (sine * cosine - half_angle * (1.0 - v)) * (2.0 / math.pi)

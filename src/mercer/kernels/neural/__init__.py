@@ -2,5 +2,6 @@
 
 from mercer.kernels.neural import layers
 from mercer.kernels.neural.kernel import NNGP, NTK, NetworkKernel
+from mercer.kernels.neural.network import InfiniteNetwork
 
-__all__ = ["NNGP", "NTK", "NetworkKernel", "layers"]
+__all__ = ["NNGP", "NTK", "InfiniteNetwork", "NetworkKernel", "layers"]

@@ -86,11 +86,10 @@ class _Network(Kernel):
         return [finished(through(rest, moments, (network[0], network[1]), angle=angle))]
 
     def _sigma(self, binder: Binder, name: str) -> Sigma:
-        """The slot of a hyperparameter; the number 0.0 where a plain 0 says that there is no bias."""
-        raw = getattr(self, name)
-        if isinstance(raw, int | float) and float(raw) == 0.0:
-            return 0.0
-        return binder.slot(self.hyperparameter(name), 0)
+        """The slot of a hyperparameter; the number 0.0 where there is no bias."""
+        value = self.hyperparameter(name)
+        off = value.dim() == 0 and not value.requires_grad and float(value) == 0.0
+        return 0.0 if off else binder.slot(value, 0)
 
     def _tile(self, binder: Binder, shape: tuple[int, ...]) -> list[Expression]:
         layers = self._layers
@@ -179,7 +178,7 @@ class NetworkKernel(_Network):
                 if Z is not None and not hasattr(Z, "columns"):
                     Z = as_tensor(Z)
                     kernel = kernel._shaped(name, Z)
-                    Z = Z.reshape(len(Z), -1) if kernel.shape is not None and Z.dim() == len(kernel.shape) + 1 else Z
+                    Z = Z.reshape(len(Z), -1) if tuple(Z.shape[1:]) == tuple(kernel.shape or ()) else Z
                 images.append(Z)
             X, Y = images
         operator = super(NetworkKernel, kernel).__call__(X, Y, plan=plan)
@@ -207,7 +206,7 @@ class NetworkKernel(_Network):
         size = 1
         for n in expected:
             size *= n
-        if tuple(Z.shape[1:]) != expected and (Z.dim() == len(expected) + 1 or Z.shape[-1] != size):
+        if tuple(Z.shape[1:]) != expected and Z.shape[-1] != size:
             raise ShapeError(
                 f"k(X, Y): {name} has shape {tuple(Z.shape)}, but the network sees inputs of shape {expected}. Give "
                 f"(n, {', '.join(map(str, expected))}) or (n, {size}), or change the network's shape."
