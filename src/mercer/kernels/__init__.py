@@ -19,6 +19,8 @@ from mercer.kernels.gpytorch_translation import from_gpytorch
 from mercer.kernels.gradients import GradientKernel
 from mercer.kernels.grammar import parse, to_text
 from mercer.kernels.hamming import Hamming
+from mercer.kernels.hierarchical import HierarchicalConv, LocalPatches
+from mercer.kernels.hierarchical_spectrum import gram_spectrum, torus_spectrum
 from mercer.kernels.intersection import Intersection
 from mercer.kernels.jaccard import Jaccard, Tanimoto
 from mercer.kernels.laplacian import Laplacian
@@ -61,6 +63,7 @@ __all__ = [
     "Gibbs",
     "GradientKernel",
     "Hamming",
+    "HierarchicalConv",
     "Hyperparameter",
     "InfiniteNetwork",
     "Intersection",
@@ -68,6 +71,7 @@ __all__ = [
     "Kernel",
     "Laplacian",
     "Linear",
+    "LocalPatches",
     "LogNormal",
     "Matern",
     "MeanEmbedding",
@@ -99,10 +103,12 @@ __all__ = [
     "from_gpytorch",
     "from_name",
     "from_sklearn",
+    "gram_spectrum",
     "neural",
     "pack",
     "parse",
     "to_gpytorch",
     "to_text",
+    "torus_spectrum",
     "translate",
 ]

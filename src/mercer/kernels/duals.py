@@ -1,8 +1,8 @@
 r"""Dual activations: what a layer of infinitely many random units does to a covariance.
 
 For an activation phi and (u, v) ~ N(0, [[p, s], [s, q]]) the duals are E = E[phi(u) phi(v)] and
-D = E[phi'(u) phi'(v)] = dE/ds. Covariances come as two variances p, q and the *versine* ``w = 1 - s / sqrt(p q)``, which
-keeps the digits of nearly equal points that a correlation near 1 has lost; they go out as the *lapse*
+D = E[phi'(u) phi'(v)] = dE/ds. Covariances come as two variances p, q and the *versine* ``w = 1 - s / sqrt(p q)``,
+which keeps the digits of nearly equal points that a correlation near 1 has lost; they go out as the *lapse*
 ``1 - E / sqrt(E(p) E(q))``, the versine of the next layer. Everything is written in the op set of kernel maps: it works
 on expressions and on tensors alike.
 

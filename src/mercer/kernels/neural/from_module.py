@@ -68,12 +68,14 @@ def _convolution(module: nn.Conv1d | nn.Conv2d, where: str) -> Conv:
     if module.groups != 1 or _one(module.dilation, where) != 1:
         raise ValueError(f"{where}: groups and dilation have no layer here. Use groups=1, dilation=1.")
     padding = module.padding
-    if padding == "same" or (not isinstance(padding, str) and 2 * _one(padding, where) == size - 1 and size > 1):
+    if padding == "same" or (
+        not isinstance(padding, str) and 2 * _one(padding, where) == size - 1 and size > 1 and stride == 1
+    ):
         kind = "circular" if module.padding_mode == "circular" else "same"
     elif padding == "valid" or not any(padding):
         kind = "valid"
     else:
-        raise ValueError(f"{where}: padding={padding!r} keeps no shape. Use padding='same', (size - 1) / 2 or 0.")
+        raise ValueError(f"{where}: padding={padding!r} has no layer here. Use 0, or (size - 1) / 2 at stride 1.")
     return Conv(size, stride, kind, None, None if module.bias is not None else 0.0)
 
 

@@ -1,8 +1,8 @@
 r"""The kernel of any network on two blocks of points, by plain torch: convolutions, pools, any activation.
 
 The NNGP kernel S of positions i, j is kept as ``Q = (p_i + q_j) / 2 - S_ij``, half a squared distance. Q is linear
-under layers with weights and exactly 0 for equal patches, of which images are full (borders, background), where the versine
-``(Q - (sqrt(p) - sqrt(q))^2 / 2) / sqrt(p q)`` would otherwise be round-off.
+under layers with weights and exactly 0 for equal patches, of which images are full (borders, background); from S, the
+versine ``(Q - (sqrt(p) - sqrt(q))^2 / 2) / sqrt(p q)`` would be round-off there.
 """
 
 from __future__ import annotations
