@@ -120,8 +120,8 @@ class HierarchicalConv(Kernel):
     r"""Kernel of an infinitely wide deep convolutional network whose patches do not overlap.
 
     A point is cut into patches of ``filters[0]`` neighbours, scaled to norm 1; each next layer looks at ``filters[l]``
-    neighbouring nodes, and the readout averages over what is left. With S = T = <x_j, y_j> of the patches at first, layer
-    by layer, for the ReLU functions k0 and k1 of the cosine,
+    neighbouring nodes, and the readout averages over what is left. With S = T = <x_j, y_j> of the patches at first,
+    layer by layer, for the ReLU functions k0 and k1 of the cosine,
 
     .. math:: S \leftarrow \text{mean over children of } k_1(S), \quad
         T \leftarrow \text{mean over children of } k_0(S)\, T + \text{the new } S

@@ -17,8 +17,8 @@ def torus_spectrum(kernel: HierarchicalConv, n_frequencies: Sequence[int]) -> tu
     """The exact eigenvalues of a hierarchical kernel of patches of two numbers, uniform on circles.
 
     A patch of two is an angle, and the kernel depends on differences of angles only, so its eigenfunctions are waves
-    and its eigenvalues its Fourier coefficients. Read no frequency near half of an axis' grid, and give axes that are not
-    read a grid finer than the largest frequency read in the same sector: what is beyond is folded back.
+    and its eigenvalues its Fourier coefficients. Read no frequency near half of an axis' grid, and give axes that are
+    not read a grid finer than the largest frequency read in the same sector: what is beyond is folded back.
 
     Args:
         kernel: with ``filters[0] == 2``, one axis and one channel.

@@ -18,6 +18,16 @@ True
 ```
 
 The numbers below come from kernels alone: eigenvalues by FFT, and noise-free regression on random functions.
+
+**What came out.** Waves across the two top nodes have eigenvalues of 4e-18, where those within one have 1.7e-2. The
+exponents of the spectrum are the theorem's to 0.02, 0.12 and 0.28 for the three layers. A student of three layers
+learns targets of one, two and three with the exponents 0.56, 0.46 and 0.31, in the order of the theory; a fully
+connected kernel has 0.25 for the easiest of them. With 16 numbers instead of 8 the network's own functions are learnt
+at 0.6 of the rate.
+
+**What is not there yet.** At these sizes the exponents are not those of the formula (0.625, 0.417, 0.25): the first lies
+below, the last above, by 0.07. Fully connected networks with three hidden layers do better (0.36) than the formula says
+(0.25), for the same reason. The empirical kernel of a single network of 1024 channels is off by 7 %.
 """
 
 import math
@@ -42,6 +52,7 @@ paper = Paper.from_catalog(
 Array = np.ndarray[Any, Any]
 N_TEST = 512
 N_FIELDS = 8
+N_NETWORKS = 6
 JITTER = 1e-10  # of regression without noise, relative to k(x, x)
 SECTORS = (  # of filters (2, 2, 2): which patches share a frequency, the grid, the frequencies read
     ((1, 0, 0, 0), (2048, 16, 16, 16), (32, 256)),
@@ -57,9 +68,7 @@ SECTORS = (  # of filters (2, 2, 2): which patches share a frequency, the grid, 
     measures=(
         Quantity("across", "largest absolute eigenvalue of waves across the two top nodes", at_most=1e-14),
         Quantity("within", "eigenvalue of the wave (1, 1, 0, 0) within one", at_least=1e-3),
-        Quantity(
-            "smallest", "smallest eigenvalue of waves up to frequency 3 with three layers, relative", at_least=0.0
-        ),
+        Quantity("smallest", "smallest eigenvalue up to frequency 3 with three layers, relative", at_least=0.0),
     ),
     identity=True,
     quick=Effort(seeds=1, seconds=5),
@@ -90,8 +99,8 @@ def sectors(run: Run) -> None:
     ),
     quick=Effort(seeds=1, seconds=20),
     notes="""
-        Fits over frequencies of one parity, both parities and both kernels; the worst of four is shown. Waves (k, 0, 0, 0),
-        (k, k, 0, 0) and (k, 0, k, 0). The pure diagonal (k, k, k, k) is not yet asymptotic at these frequencies.
+        Fits over frequencies of one parity, both parities and both kernels; the worst of four is shown. Waves
+        (k, 0, 0, 0), (k, k, 0, 0) and (k, 0, k, 0). The diagonal (k, k, k, k) is not asymptotic at these frequencies.
     """,
 )
 def decay(run: Run) -> None:
@@ -129,9 +138,9 @@ def decay(run: Run) -> None:
     quick=Effort(seeds=4, seconds=60),
     full=Effort(seeds=16, seconds=7200),
     notes="""
-        Student (2, 2, 2), 8 numbers, NTK, no noise and no ridge; teachers (2,), (2, 2), (2, 2, 2) draw 8 Gaussian random
-        fields a seed; n from 128 to 1024 (in full to 8192), 512 test points. The formula is our derivation from the
-        decay of the eigenvalues: (2 nu / d_S) (2 nu + d_S) / (2 nu + d_eff(l)), d_S = 4.
+        Student (2, 2, 2), 8 numbers, NTK, no noise and no ridge; teachers (2,), (2, 2), (2, 2, 2) draw 8 Gaussian
+        random fields a seed; n from 128 to 1024 (in full to 8192), 512 test points. The formula is our derivation from
+        the decay of the eigenvalues: (2 nu / d_S) (2 nu + d_S) / (2 nu + d_eff(l)), d_S = 4.
     """,
 )
 def adapt(run: Run) -> None:
@@ -212,12 +221,15 @@ def cursed(run: Run) -> None:
     "finite",
     says="The kernel is the limit of real networks at large width.",
     where="definition",
-    measures=Quantity("slope", "slope of the log relative error against the log width", at_most=-0.4),
+    measures=Quantity("slope", "slope of the log mean relative error against the log width", at_most=-0.4),
     rivals=Quantity("widest", "relative error of the empirical NTK at the largest width"),
     identity=True,
     quick=Effort(seeds=3, seconds=40),
     full=Effort(seeds=5, seconds=1800),
-    notes="Empirical NTK of random networks of 64, 256 and 1024 channels (in full to 4096), 8 numbers, three layers.",
+    notes="""
+        Empirical NTK of six random networks of 64, 256 and 1024 channels each (in full to 4096), three layers. One
+        network alone is off by a factor of two either way, so that three widths give no slope.
+    """,
 )
 def finite(run: Run) -> None:
     """Gradients of each output, point by point."""
@@ -229,15 +241,12 @@ def finite(run: Run) -> None:
         points = torch.from_numpy(X).float().unsqueeze(1)
         errors = []
         for width in widths:
-            network = kernel.network(8).finite(width, random_state=seed)
-            parameters = [p for name, p in network.named_parameters() if name.endswith("weight")]
-            rows = []
-            for point in points:
-                gradients = torch.autograd.grad(network(point.unsqueeze(0)).sum(), parameters)
-                rows.append(torch.cat([g.flatten() for g in gradients]))
-            J = torch.stack(rows)
-            K = (J @ J.mT).double()
-            errors.append(float((K - expected).norm() / expected.norm()))
+            gaps = []
+            for draw in range(N_NETWORKS):
+                network = kernel.network(8).finite(width, random_state=1000 * seed + draw)
+                K = _empirical(network, points)
+                gaps.append(float((K - expected).norm() / expected.norm()))
+            errors.append(float(np.mean(gaps)))
         slope = float(np.polyfit(np.log(widths), np.log(errors), 1)[0])
         run.record(slope=slope, widest=errors[-1])
 
@@ -258,6 +267,17 @@ paper.sabotage("targets of noise", lambda: sabotage.replaced(gaussian_field, _no
 
 def _noise(kernel: Kernel, X: Array, n_functions: int = 1, random_state: int = 0) -> Array:
     return np.random.default_rng(random_state).normal(size=(len(X), n_functions))
+
+
+def _empirical(network: torch.nn.Module, points: torch.Tensor) -> torch.Tensor:
+    """The inner products of the gradients of the output in all weights, float64."""
+    parameters = [p for name, p in network.named_parameters() if name.endswith("weight")]
+    rows = []
+    for point in points:
+        gradients = torch.autograd.grad(network(point.unsqueeze(0)).sum(), parameters)
+        rows.append(torch.cat([g.flatten() for g in gradients]))
+    J = torch.stack(rows)
+    return (J @ J.mT).double()
 
 
 def _most(run: Run) -> int:

@@ -203,7 +203,8 @@ class Activation(Unit):
 
     Args:
         apply: on float64 tensors of any shape.
-        order: terms of the series: smooth functions such as tanh have 1e-8 with 48; for kinks, take the classes above.
+        order: terms of the series. tanh has an error of 1e-9 at variance 1 and 1e-5 at variance 4 with 48; for kinks
+            take the classes above.
 
     Raises:
         TypeError: ``apply`` is no function.
