@@ -1,8 +1,8 @@
 """Kernels of infinite networks against neural-tangents, process by process: ``python -m benchmarks.neural PYTHON``.
 
 PYTHON is an interpreter with neural-tangents 0.6.5 (``pip install "numpy<2" jax==0.4.30 jaxlib==0.4.30
-neural-tangents==0.6.5``), which needs another NumPy than mercer. Every case runs in a process of its own, mercer and the
-peer in turn; what counts is CPU time of the whole process between two readings, after a warm-up that compiles.
+neural-tangents==0.6.5``), which needs another NumPy than mercer. Every case runs in a process of its own, mercer and
+the peer in turn; what counts is CPU time of the whole process between two readings, after a warm-up that compiles.
 """
 
 from __future__ import annotations

@@ -27,7 +27,8 @@ def multisphere(n: int, p: int, s: int, random_state: int = 0) -> np.ndarray[Any
     if min(n, p, s) < 1:
         raise ValueError(f"multisphere(n={n}, p={p}, s={s}): each is a whole number >= 1.")
     drawn = np.random.default_rng(random_state).normal(size=(n, p, s))
-    return (drawn / np.linalg.norm(drawn, axis=-1, keepdims=True)).reshape(n, p * s)
+    X: np.ndarray[Any, Any] = (drawn / np.linalg.norm(drawn, axis=-1, keepdims=True)).reshape(n, p * s)
+    return X
 
 
 def gaussian_field(kernel: Kernel, X: Any, n_functions: int = 1, random_state: int = 0) -> np.ndarray[Any, Any]:
@@ -54,4 +55,5 @@ def gaussian_field(kernel: Kernel, X: Any, n_functions: int = 1, random_state: i
     if int(info):
         raise ValueError(f"gaussian_field: {kernel!r} is not positive definite on these {len(K)} points.")
     normal = np.random.default_rng(random_state).normal(size=(len(K), n_functions))
-    return (factor @ torch.from_numpy(normal)).numpy()
+    values: np.ndarray[Any, Any] = (factor @ torch.from_numpy(normal)).numpy()
+    return values

@@ -29,8 +29,8 @@ Value = TypeVar("Value", Expression, Tensor)
 def apply(op: str, *args: Value, value: int | None = None) -> Value:
     """An op of the set, on expressions or on tensors (with the guarded derivatives that maps have)."""
     if isinstance(args[0], Expression):
-        return make(op, *args, value=value)  # type: ignore[return-value, arg-type]
-    return OPERATIONS[op].compute(*args, value=value)  # type: ignore[return-value]
+        return make(op, *args, value=value)
+    return OPERATIONS[op].compute(*args, value=value)
 
 
 def root(x: Value) -> Value:

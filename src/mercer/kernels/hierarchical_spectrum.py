@@ -67,7 +67,8 @@ def _sectors(kernel: HierarchicalConv, sizes: tuple[int, ...]) -> np.ndarray:
     for i, n in enumerate(sizes):
         active = (np.arange(n) > 0).reshape([-1 if axis == i else 1 for axis in range(p)])
         index += (active << i).astype(index.dtype)
-    return table[index]
+    labels: np.ndarray[Any, Any] = table[index]
+    return labels
 
 
 def gram_spectrum(kernel: Kernel, X: Any) -> np.ndarray:

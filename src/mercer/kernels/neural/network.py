@@ -97,11 +97,15 @@ sigma_b=0.1)
         >>> network.finite(64, in_features=3, random_state=0)(torch.ones(5, 3)).shape
         torch.Size([5, 1])
         """
+        if in_features is None:
+            if self.shape is None:
+                raise ValueError("finite: say how many columns X has: finite(width, in_features=...).")
+            in_features = self.shape[0]
         return build(
             self.layers,
             width,
             out_features,
-            in_features=self.shape[0] if in_features is None and self.shape is not None else in_features,
+            in_features=in_features,
             positions=() if self.shape is None else self.shape[1:],
             sigmas=(float(self.ntk.hyperparameter("sigma_w")), float(self.ntk.hyperparameter("sigma_b"))),
             parametrization=parametrization,

@@ -41,7 +41,7 @@ class Signal:
         )
         points = X[..., list(self.columns)] * (weight * len(self.columns) ** -0.5)
         if self.sigma_b == 0.0 and isinstance(self.sigma_b, float):
-            return points
+            return torch.cat([points], -1)
         return torch.cat([points, bias.expand(*points.shape[:-1], 1)], -1)
 
 

@@ -20,7 +20,7 @@ from mercer.kernels.neural.layers import AvgPool, Conv, Flatten, GlobalAvgPool, 
 from mercer.kernels.neural.shapes import has_pool, normal_after_pool, pads, positions_after
 
 BLOCK_BYTES = 1 << 26  # of the diagonal's temporaries
-FLOPS_OF_A_PASS = 150.0  # of the planner's, for one elementwise pass of fresh memory; as measured, see NetworkTile
+FLOPS_OF_A_PASS = 180.0  # of the planner's, for one elementwise pass of fresh memory; as measured, see NetworkTile
 PASSES = {"activation": 42.0, "weights": 4.0, "window": 6.0}
 
 
@@ -321,7 +321,7 @@ def _padded(state: Covariances, layer: Conv) -> Covariances:
                     K = K.index_select(axis, places)
             return K
 
-        own = [(i - k,) for i in range(k)]
+        own: list[tuple[int, ...]] = [(i - k,) for i in range(k)]
         moved = state.mapped(lambda K: wrap(K, state.axes()))
         return replace(moved, p=wrap(state.p, own), q=wrap(state.q, own))
     widths = [n for pair in reversed(around) for n in pair]
@@ -346,7 +346,7 @@ def _windows(state: Covariances, layer: Conv) -> Covariances:
             K = _mean_of_windows(K, group, layer.size, layer.stride)
         return K
 
-    own = [(i - k,) for i in range(k)]
+    own: list[tuple[int, ...]] = [(i - k,) for i in range(k)]
     moved = state.mapped(lambda K: windows(K, state.axes()))
     return replace(moved, p=windows(state.p, own), q=windows(state.q, own))
 
@@ -364,4 +364,5 @@ def _mean_of_windows(K: Tensor, group: tuple[int, ...], size: int, stride: int) 
             if stride > 1:
                 part = part.index_select(axis, torch.arange(0, part.shape[axis], stride, device=K.device))
         total = part + total
-    return total * (1.0 / size)
+    mean: Tensor = total * (1.0 / size)
+    return mean
