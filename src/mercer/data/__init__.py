@@ -8,3 +8,15 @@ from mercer.data.spiked import spiked_regression
 from mercer.data.toy import toy_sine
 
 __all__ = ["Bunch", "diamonds", "flights", "noisy_labels", "noisy_split", "spiked_regression", "toy_sine"]
+from mercer.data.multisphere import gaussian_field, multisphere
+
+__all__ = [
+    "Bunch",
+    "diamonds",
+    "flights",
+    "gaussian_field",
+    "multisphere",
+    "noisy_labels",
+    "spiked_regression",
+    "toy_sine",
+]

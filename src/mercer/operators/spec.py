@@ -113,6 +113,8 @@ def _is_singular(root: Expression, statistic: Expression) -> bool:
         rough = rough or (node.op == "pow" and node.args[1].is_constant and not node.args[1].number.is_integer())
         if rough and reaches(node.args[0]):
             return True
+        if node.op == "versine" and node.value == 0 and statistic in leaves([node.args[0]]):
+            return True  # versines add up through layers, and the error of the first stays that of the last
     return False
 
 

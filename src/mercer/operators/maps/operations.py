@@ -16,6 +16,7 @@ from torch import Tensor
 from mercer.operators.maps import special
 from mercer.operators.maps.arc_cosine import arc_cosine, arc_cosine_expand, arc_cosine_rule
 from mercer.operators.maps.expression import OPERATIONS, TORCH_NAMES, Expression, Operation, clamp, constant, make
+from mercer.operators.maps.versine import versine, versine_expand, versine_rule
 from mercer.operators.maps.wendland import wendland, wendland_expand, wendland_rule
 
 __all__ = ["OPERATIONS", "TORCH_NAMES"]
@@ -169,6 +170,8 @@ OPERATIONS |= {
     "wendland": Operation(wendland, wendland_rule, None, None, wendland_expand),
     # Arc-cosine function of order ``value``, of 1 minus the cosine of an angle.
     "arc_cosine": Operation(arc_cosine, arc_cosine_rule, None, None, arc_cosine_expand),
+    # What ReLU units make of the versine of an angle, of order ``value``.
+    "versine": Operation(versine, versine_rule, None, None, versine_expand),
 }
 
 TORCH_NAMES |= {

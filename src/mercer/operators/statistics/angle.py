@@ -63,11 +63,13 @@ class _AnglePanels:
 
     def fill(self, i0: int, i1: int, j0: int, j1: int, out: Tensor, scratch: Tensor) -> None:
         torch.mm(self.E[i0:i1], self.F[j0:j1].mT, out=out)
-        torch.abs(out, out=scratch)
-        i, j = scratch.gt(LARGEST_COSINE).nonzero(as_tuple=True)
-        out.clamp_(-1.0, 1.0).acos_()
-        if len(i):
+        low, high = torch.aminmax(out)
+        if max(-float(low), float(high)) > LARGEST_COSINE:  # the extremes alone say that most tiles have none
+            i, j = torch.abs(out, out=scratch).gt(LARGEST_COSINE).nonzero(as_tuple=True)
+            out.clamp_(-1.0, 1.0).acos_()
             out[i, j] = self.angle.pairs(self.E[i0 + i], self.F[j0 + j])
+        else:
+            out.acos_()
         if self.zeros is not None:
             rows, columns = self.zeros
             rows = rows[(rows >= i0) & (rows < i1)] - i0
