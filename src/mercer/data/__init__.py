@@ -4,11 +4,9 @@ from mercer.data.bunch import Bunch
 from mercer.data.diamonds import diamonds
 from mercer.data.flights import flights
 from mercer.data.label_noise import noisy_labels, noisy_split
+from mercer.data.multisphere import gaussian_field, multisphere
 from mercer.data.spiked import spiked_regression
 from mercer.data.toy import toy_sine
-
-__all__ = ["Bunch", "diamonds", "flights", "noisy_labels", "noisy_split", "spiked_regression", "toy_sine"]
-from mercer.data.multisphere import gaussian_field, multisphere
 
 __all__ = [
     "Bunch",
@@ -17,6 +15,7 @@ __all__ = [
     "gaussian_field",
     "multisphere",
     "noisy_labels",
+    "noisy_split",
     "spiked_regression",
     "toy_sine",
 ]
