@@ -29,15 +29,9 @@ _NAMES_SHOWN = 20
 
 
 class FeatureMachine(Saved, BaseEstimator):
-    """Base of the recursive feature machines, whose arguments are the same: one constructor, described there.
+    """Base of the recursive feature machines: their arguments are the same, so they have one constructor.
 
-    Attributes:
-        M_: the learnt feature matrix, ``(width, width)``, or its diagonal; of several leaves the mean by rows.
-        feature_importances_: the diagonal of M a column of X, summing to 1.
-        n_leaves_: how many leaves the rows were split into.
-        losses_: for each leaf, the squared error of each iterate on rows that it has not seen.
-        best_iter_: for each leaf, the iterate that was kept; 0 is kernel ridge on the columns as given.
-        residual_, n_iter_: the largest relative residual of a leaf's system; the most iterates of a leaf.
+    Arguments and fitted attributes are those that :class:`mercer.learn.RecursiveFeatureMachine` describes.
     """
 
     n_features_in_: int

@@ -179,7 +179,7 @@ def limit(run: Run) -> None:
         alpha = float(np.random.default_rng(seed).uniform(0.2, 0.8))
         path, zero = (rounds(weight).fit(X, y).path_ for weight in (alpha, 0.0))
         expected = ridge(20.0 / alpha).fit(X, y).predict(X)
-        gaps = np.array([np.linalg.norm(path.predict(X, round=int(t)) - expected) for t in rounds_shown])
+        gaps = np.array([np.linalg.norm(path.predict(X, round=t) - expected) for t in rounds_shown.tolist()])
         gaps /= np.linalg.norm(expected)
         rate = (1.0 - alpha) * float((path.eigenvalues / (path.eigenvalues + 20.0)).max())
         # From round 5 on the slowest direction leads; above 1e-12 round-off does not.
@@ -246,8 +246,8 @@ def sparse(run: Run) -> None:
     run.figure("filters", lambda figure: path.plot_filters(figure.subplots()), caption=caption)
     shown = np.argsort(found.max(0) / limits)[[0, len(limits) // 2, -1]]
     over = [Curve(range(1, 16), (found[:15] / limits)[:, shown], "o-"), Curve([1, 15], [1.0, 1.0], color="#888888")]
-    labels = {"xlabel": "round", "ylabel": "ratio of two filters over its limit"}
-    run.figure("ratios", curves(over, **labels), caption=f"Three pairs of eigenvalues with alpha {alpha:.2f}.")
+    drawn = curves(over, xlabel="round", ylabel="ratio of two filters over its limit")
+    run.figure("ratios", drawn, caption=f"Three pairs of eigenvalues with alpha {alpha:.2f}.")
 
 
 @paper.claim(
