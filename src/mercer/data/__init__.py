@@ -4,7 +4,18 @@ from mercer.data.bunch import Bunch
 from mercer.data.diamonds import diamonds
 from mercer.data.flights import flights
 from mercer.data.label_noise import noisy_labels
+from mercer.data.pde import PDE_BENCHMARKS, PDEProblem, pde_benchmark
 from mercer.data.spiked import spiked_regression
 from mercer.data.toy import toy_sine
 
-__all__ = ["Bunch", "diamonds", "flights", "noisy_labels", "spiked_regression", "toy_sine"]
+__all__ = [
+    "PDE_BENCHMARKS",
+    "Bunch",
+    "PDEProblem",
+    "diamonds",
+    "flights",
+    "noisy_labels",
+    "pde_benchmark",
+    "spiked_regression",
+    "toy_sine",
+]
