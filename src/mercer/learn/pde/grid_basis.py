@@ -26,18 +26,19 @@ class AxisBasis:
     Args:
         nodes: ``(n,)``.
         kernel: of this axis.
+        jitter: to be added to the diagonal; None: the least share of k(0) with which the matrix factorises.
 
-    Attributes:
-        jitter: what was added to the diagonal, as a share of k(0).
+    Raises:
+        ValueError: no share up to 1e-6 is enough.
     """
 
-    def __init__(self, nodes: Tensor, kernel: Kernel) -> None:
+    def __init__(self, nodes: Tensor, kernel: Kernel, jitter: float | None = None) -> None:
         self.nodes, self.kernel = nodes, AxisKernel.of(kernel)
         self._gram = Gram(nodes, nodes)
         K = self._gram(self.kernel)
-        for self.jitter in JITTERS:
+        for added in [float(share * K[0, 0]) for share in JITTERS] if jitter is None else [jitter]:
             regular = K.clone()
-            regular.diagonal().add_(self.jitter * K[0, 0])
+            regular.diagonal().add_(added)
             self.factor, failed = torch.linalg.cholesky_ex(regular)
             if not int(failed):
                 break

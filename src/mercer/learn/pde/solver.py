@@ -20,7 +20,7 @@ from mercer.learn.pde.domain import Domain
 from mercer.learn.pde.equation import Equation, Product
 from mercer.learn.pde.functionals import Functionals, Part, functionals_of
 from mercer.learn.pde.grid_basis import AxisBasis, GridFunction
-from mercer.learn.pde.joint import fit_jointly
+from mercer.learn.pde.joint import JITTER, fit_jointly
 from mercer.learn.pde.marginal import FunctionalPosterior, learn_kernels
 from mercer.learn.pde.operators import Unknown
 from mercer.learn.pde.plot import plot_solution
@@ -395,7 +395,8 @@ class PDESolver(Saved, BaseEstimator):
     # predicting
 
     def _bases(self, kernels: Sequence[Kernel]) -> list[AxisBasis]:
-        return [AxisBasis(torch.as_tensor(x), kernel) for x, kernel in zip(self.nodes_ or (), kernels, strict=True)]
+        jitter = JITTER if self.method_ in ("joint", "extra") else None  # as in the objective
+        return [AxisBasis(torch.as_tensor(x), kernel, jitter) for x, kernel in zip(self.nodes_ or (), kernels, strict=True)]
 
     def _function(self) -> GridFunction:
         if self._solution is None:
