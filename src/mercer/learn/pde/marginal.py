@@ -47,11 +47,19 @@ class Parameters:
             w, mu, scale = (kernel.hyperparameter(n).detach().reshape(-1) for n in ("weights", "frequencies", "lengthscale"))
             w = w.clamp(min=1e-300)
             self.axes.append([t.clone().requires_grad_() for t in (w.log(), mu, scale.expand_as(w).log())])
-        self.unknowns = {n: torch.tensor(v, dtype=torch.float64, requires_grad=True) for n, v in unknowns.items()}
+        # in units of their start, since a step of Adam is as long for all leaves
+        self._units = {n: abs(v) or 1.0 for n, v in unknowns.items()}
+        self._relative = {
+            n: torch.tensor(v / self._units[n], dtype=torch.float64, requires_grad=True) for n, v in unknowns.items()
+        }
 
     def leaves(self) -> list[Tensor]:
         """All of them."""
-        return [t for axis in self.axes for t in axis] + list(self.unknowns.values())
+        return [t for axis in self.axes for t in axis] + list(self._relative.values())
+
+    def unknowns(self) -> dict[str, Tensor]:
+        """Coefficients of the equation, with their graph."""
+        return {n: self._units[n] * value for n, value in self._relative.items()}
 
     def kernels(self) -> list[AxisKernel]:
         """Kernels with their graph."""
@@ -92,7 +100,7 @@ def learn_kernels(
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, max_iter))
     best, best_at, curve = -math.inf, [t.detach().clone() for t in leaves], []
     for _ in track(range(max_iter), description="marginal likelihood"):
-        K = covariance(functionals, functionals, parameters.kernels(), parameters.unknowns, tables)
+        K = covariance(functionals, functionals, parameters.kernels(), parameters.unknowns(), tables)
         factor, noise = _factor(K.detach(), functionals)
         x = torch.cholesky_solve(y.unsqueeze(1), factor)
         value = float(-0.5 * (y @ x.squeeze(1)) - factor.diagonal().log().sum() - 0.5 * len(y) * math.log(2 * math.pi))
@@ -109,7 +117,7 @@ def learn_kernels(
     with torch.no_grad():
         for leaf, value_at in zip(leaves, best_at, strict=True):
             leaf.copy_(value_at)
-    return Learnt(parameters.mixtures(), {n: float(v.detach()) for n, v in parameters.unknowns.items()}, curve)
+    return Learnt(parameters.mixtures(), {n: float(v.detach()) for n, v in parameters.unknowns().items()}, curve)
 
 
 @dataclass

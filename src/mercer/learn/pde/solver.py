@@ -51,8 +51,8 @@ class PDESolver(Saved, BaseEstimator):
         domain: ``{"x": (0, 1), "t": (0, 2)}``, a list of pairs (axes x, y, z), or one pair. Up to three axes.
         grid: number of nodes of each axis, or of all, ends included; or the nodes themselves; or, for
             ``method="marginal"``, points ``(m, d)`` anywhere in the domain.
-        kernel: None: the waves of the source and of the boundary data, a Student-t envelope, lengthscales as long as
-            the axis. A kernel of one column, for all axes or a list, one each. A ``SpectralMixture`` is where methods
+        kernel: None: the waves of the source and of the boundary data, a Student-t envelope, lengthscales of three
+            times the axis. A kernel of one column, for all axes or a list, one each. A ``SpectralMixture`` is where methods
             that learn begin; any other stationary kernel is kept as it is.
         method: ``"collocation"``: the kernel fixed, the equation holds at every node, solved directly; grids only;
             about ``10 (n_1^3 + n_2^3)`` operations and memory in proportion to the nodes. ``"marginal"``: the

@@ -17,8 +17,10 @@ __all__ = ["axis_signals", "kernel_of_signals", "mixtures_from_data"]
 SIGNALS = 4  # singular vectors of a table of data that are looked at along each axis
 FAINTEST = 1e-3  # a singular value as a share of the largest, below which it is not looked at
 WAVES = 8  # looked for in each signal
+SCATTERED_WAVES = 4  # in values at scattered points; each further one costs a training step as much again
 LIGHTEST = 1e-6  # a wave of less energy, as a share of its signal's, is round-off or the tail of another one's peak
 BROAD = 0.1  # energy of the part without a wave, for what is smooth and what was overlooked
+LENGTHSCALE = 3.0  # times the axis: measured best over smooth, single-scale and growing solutions among 1, 3 and 10
 CLOSEST = 0.25  # waves at a smaller distance, in cycles per length of the axis, are one
 
 
@@ -30,6 +32,8 @@ def mixtures_from_data(equation: Equation, n_components: int, envelope: str) -> 
     looked for in the largest.
     """
     domain = equation.domain
+    if domain.points is not None:
+        return _mixtures_from_points(domain, equation.source, envelope)
     return [
         kernel_of_signals(signals, high - low, n_components, envelope)
         for signals, (low, high) in zip(_all_signals(equation), domain.bounds, strict=True)
@@ -38,20 +42,26 @@ def mixtures_from_data(equation: Equation, n_components: int, envelope: str) -> 
 
 def _all_signals(equation: Equation) -> list[list[tuple[Tensor, Tensor]]]:
     domain, boundary = equation.domain, equation.boundary
-    if domain.points is not None:  # no lines: each axis sees the values over its own coordinate
-        found: list[list[tuple[Tensor, Tensor]]] = []
-        for i in range(domain.d):
-            own = [(domain.points[:, i], equation.source)]
-            if boundary.points is not None and boundary.values is not None and len(boundary.values) >= 4:
-                own.append((boundary.points[:, i], boundary.values))
-            found.append(own)
-        return found
     found = [list(axis_signals(domain, i, equation.source, range(domain.d))) for i in range(domain.d)]
     for face in boundary.faces:
         others = [i for i in range(domain.d) if i != face.axis]
         for i in others:
             found[i] += axis_signals(domain, i, face.values, others)
     return found
+
+
+def _mixtures_from_points(domain: Domain, values: Tensor, envelope: str) -> list[SpectralMixture]:
+    """Scattered points have no lines: waves of all axes at once, of the source."""
+    assert domain.points is not None
+    varies = len(values) >= 4 and float(values.std()) > 1e-12 * float(values.abs().max())
+    found = SpectralMixture.from_data(domain.points, values / values.std(), SCATTERED_WAVES) if varies else None
+    mixtures = []
+    for i, (low, high) in enumerate(domain.bounds):
+        waves: list[tuple[float, float]] = []
+        if found is not None:
+            waves = list(zip(np.asarray(found.frequencies)[:, i].tolist(), np.asarray(found.weights).tolist(), strict=True))
+        mixtures.append(_mixture(waves, high - low, len(waves) + 1, envelope))
+    return mixtures
 
 
 def axis_signals(domain: Domain, axis: int, values: Tensor, axes: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
@@ -75,6 +85,11 @@ def kernel_of_signals(
         found = SpectralMixture.from_data(nodes[:, None], values / values.std(), WAVES)
         energy = float(values.square().mean()) * np.asarray(found.weights) / np.sum(found.weights)
         waves += zip(np.ravel(found.frequencies).tolist(), energy.tolist(), strict=True)
+    return _mixture(waves, extent, n_components, envelope)
+
+
+def _mixture(waves: list[tuple[float, float]], extent: float, n_components: int, envelope: str) -> SpectralMixture:
+    """Of waves ``(frequency, energy)`` the heaviest that differ, and what has no wave."""
     chosen: list[tuple[float, float]] = []
     heaviest = max((energy for _, energy in waves), default=0.0)
     for frequency, energy in sorted(waves, key=lambda wave: -wave[1]):
@@ -88,6 +103,6 @@ def kernel_of_signals(
         len(chosen) + 1,
         weights=[w / total for w in (*weights, BROAD)],
         frequencies=[*(frequency for frequency, _ in chosen), 0.0],
-        lengthscale=[extent] * (len(chosen) + 1),
+        lengthscale=[LENGTHSCALE * extent] * (len(chosen) + 1),
         envelope=envelope,
     )
