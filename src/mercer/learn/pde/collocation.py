@@ -149,14 +149,20 @@ class Collocation:
         return sums
 
     def _lift(self) -> Tensor:
-        """What the boundary data give where all free nodes are 0; at a corner the first axis's data count."""
+        """What the boundary data give where all free nodes are 0.
+
+        Where faces meet, values count before slopes, and the data of the first axis before others.
+        """
         shape = self.equation.domain.shape
         known = torch.zeros(shape, dtype=torch.float64)
-        for i, a in enumerate(self.axes):
+        slopes = {face.axis for face in self.equation.boundary.used if face.order}
+        order = sorted(range(len(shape)), key=lambda i: i in slopes)
+        for place, i in enumerate(order):
+            a = self.axes[i]
             if not len(a.rows):
                 continue
             g = a.data.reshape(len(a.rows), *shape[:i], *shape[i + 1 :]).movedim(0, i)
-            for j in range(i):  # of the data, only what the axes before do not say
+            for j in order[:place]:  # of the data, only what the axes before do not say
                 g = _along(self.axes[j].E, g.index_select(j, self.axes[j].free), j)
             known += _along(a.G, g, i)
         return known
@@ -190,7 +196,7 @@ class KroneckerSum:
         self._schur = None
         if worst > WORST_EIGENVECTORS * max(A.shape[0] for A in self.matrices) and len(matrices) == 2:
             left, right = self.matrices
-            self._schur = schur(left, output="real"), schur(right.T, output="real")
+            self._schur = schur(left, output="real"), schur(right, output="real")
         total = self._eigen[0][0]
         for values, _, _ in self._eigen[1:]:
             total = np.add.outer(total, values)
@@ -204,7 +210,7 @@ class KroneckerSum:
         X = R.numpy()
         if self._schur is not None:
             (T, Q), (S, P) = self._schur
-            Y, scale, _ = lapack.dtrsyl(T, S, Q.T @ X @ P, tranb="T")
+            Y, scale, _ = lapack.dtrsyl(T, S, Q.T @ X @ P, tranb="C")
             return torch.from_numpy(Q @ (Y / scale) @ P.T)
         for i, (_, _, inverse) in enumerate(self._eigen):
             X = np.moveaxis(np.tensordot(inverse, X, (1, i)), 0, i)

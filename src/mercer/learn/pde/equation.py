@@ -77,6 +77,12 @@ class Equation:
         if not any(sum(t.orders) for t in (*terms, *inner)):
             raise ValueError(f"{operator!r} has no derivative: it is no differential equation.")
         known = Boundary.of(boundary, domain, [*terms, *inner], square=square)
+        has_value = any(face.order == 0 for face in known.faces) or known.points is not None
+        if not has_value and not operator.nonlinear and not any(sum(t.orders) == 0 for t in terms):
+            raise ValueError(
+                "The boundary data leave the solution open: slopes and periodic axes alone say nothing of a constant "
+                "that is added. Give values on at least one face."
+            )
         f = evaluate(source, domain.all_points, domain.shape, "source")
         unknowns = {s.name: float(s.start) for t in terms for s in t.symbols if isinstance(s, Unknown)}
         functions = tuple(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mercer.arrays import as_tensor, check_finite, generator, like
 from mercer.errors import NotConverged, ShapeError
-from mercer.kernels import Kernel, SpectralMixture
+from mercer.kernels import Kernel, SpectralMixture, parse
 from mercer.learn.pde.collocation import solve_by_collocation
 from mercer.learn.pde.domain import Domain
 from mercer.learn.pde.equation import Equation, Product
@@ -52,7 +52,7 @@ class PDESolver(Saved, BaseEstimator):
         grid: number of nodes of each axis, or of all, ends included; or the nodes themselves; or, for
             ``method="marginal"``, points ``(m, d)`` anywhere in the domain.
         kernel: None: the waves of the source and of the boundary data, a Student-t envelope, lengthscales of three
-            times the axis. A kernel of one column, for all axes or a list, one each. A ``SpectralMixture`` is where methods
+            times the axis. A kernel of one column or its text, for all axes; or a list, one each. A ``SpectralMixture`` is where methods
             that learn begin; any other stationary kernel is kept as it is.
         method: ``"collocation"``: the kernel fixed, the equation holds at every node, solved directly; grids only;
             about ``10 (n_1^3 + n_2^3)`` operations and memory in proportion to the nodes. ``"marginal"``: the
@@ -103,7 +103,7 @@ class PDESolver(Saved, BaseEstimator):
         *,
         domain: Any,
         grid: Any,
-        kernel: Kernel | Sequence[Kernel] | None = None,
+        kernel: Kernel | str | Sequence[Kernel] | None = None,
         method: str = "auto",
         boundary_weight: float = 200.0,
         lr: float | None = None,
@@ -276,7 +276,8 @@ class PDESolver(Saved, BaseEstimator):
         d = equation.domain.d
         if self.kernel is None:
             return list(mixtures_from_data(equation, N_COMPONENTS, "student_t"))
-        given = list(self.kernel) if isinstance(self.kernel, Sequence) else [self.kernel] * d
+        kernel = parse(self.kernel) if isinstance(self.kernel, str) else self.kernel
+        given = list(kernel) if isinstance(kernel, Sequence) else [kernel] * d
         if len(given) != d:
             raise ShapeError(f"kernel is a list of {len(given)}, but the domain has {d} axes: give one for each.")
         for kernel in given:

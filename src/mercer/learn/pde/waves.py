@@ -54,7 +54,14 @@ def _mixtures_from_points(domain: Domain, values: Tensor, envelope: str) -> list
     """Scattered points have no lines: waves of all axes at once, of the source."""
     assert domain.points is not None
     varies = len(values) >= 4 and float(values.std()) > 1e-12 * float(values.abs().max())
-    found = SpectralMixture.from_data(domain.points, values / values.std(), SCATTERED_WAVES) if varies else None
+    # m points in d axes tell waves apart up to half as many as stand side by side; one coordinate alone looks denser
+    beside = len(values) ** (1.0 / domain.d)
+    highest = [0.5 * beside / (high - low) for low, high in domain.bounds]
+    found = None
+    if varies:
+        found = SpectralMixture.from_data(
+            domain.points, values / values.std(), SCATTERED_WAVES, max_frequency=highest
+        )
     mixtures = []
     for i, (low, high) in enumerate(domain.bounds):
         waves: list[tuple[float, float]] = []
