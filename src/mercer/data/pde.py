@@ -74,12 +74,8 @@ def _sum(*waves: Wave) -> Wave:
 
 # sin a x cos b x = (sin (a + b) x + sin (a - b) x) / 2
 _MIXED = _sum(_sine(106.0, 0.5), _sine(-94.0, 0.5))
-_GROWING = Wave(
-    lambda x: x * np.sin(200 * x), lambda x: 400.0 * np.cos(200.0 * x) - 40_000.0 * x * np.sin(200.0 * x)
-)
-_PARABOLA = Wave(
-    lambda x: np.sin(500 * x) - 2.0 * (x - 0.5) ** 2, lambda x: -250_000.0 * np.sin(500.0 * x) - 4.0
-)
+_GROWING = Wave(lambda x: x * np.sin(200 * x), lambda x: 400.0 * np.cos(200.0 * x) - 40_000.0 * x * np.sin(200.0 * x))
+_PARABOLA = Wave(lambda x: np.sin(500 * x) - 2.0 * (x - 0.5) ** 2, lambda x: -250_000.0 * np.sin(500.0 * x) - 4.0)
 _SCALES = _sum(_sine(1.0), _sine(20.0, 0.1), _sine(100.0, 0.05))
 _SCALES_COS = _sum(_sine(1.0), _sine(20.0, 0.1), _cosine(100.0, 0.05))
 _SMALL_MIXED = _sum(_sine(26.0, 0.5), _sine(-14.0, 0.5))

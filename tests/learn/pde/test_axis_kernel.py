@@ -10,9 +10,7 @@ Z = torch.tensor([-1.3, -0.4, 0.0, 1e-9, 0.2, 2.5], dtype=torch.float64)
 
 @pytest.mark.parametrize("envelope", ["student_t", "gaussian"])
 def test_closed_forms_are_the_derivatives_of_the_kernel(envelope):
-    kernel = SpectralMixture(
-        2, weights=[0.7, 0.4], frequencies=[0.3, 1.1], lengthscale=[0.6, 1.7], envelope=envelope
-    )
+    kernel = SpectralMixture(2, weights=[0.7, 0.4], frequencies=[0.3, 1.1], lengthscale=[0.6, 1.7], envelope=envelope)
     for order in range(5):
         # samples of a Student-t mixture have two derivatives: four of the kernel, two a side
         left = min(order, 2)

@@ -191,5 +191,7 @@ def test_memory_is_in_proportion_to_the_nodes():
     )
     kernel = SpectralMixture(1, weights=[1.0], frequencies=[0.0], lengthscale=[0.5], envelope="student_t")
     system = Collocation(equation, [AxisBasis(x, kernel) for x in equation.domain.nodes])
-    sizes = [t.numel() for held in (system, *system.axes, *system.bases) for t in vars(held).values() if torch.is_tensor(t)]
+    sizes = [
+        t.numel() for held in (system, *system.axes, *system.bases) for t in vars(held).values() if torch.is_tensor(t)
+    ]
     assert max(sizes) <= 40_000

@@ -38,7 +38,9 @@ def test_text_and_representation_mean_the_same(text):
     assert terms(repr(operator)) == terms(operator)
 
 
-@pytest.mark.parametrize("text", ["__import__('os')", "Laplacian().__class__", "Laplacian(", "x + 1", "D('x')(2)", "[1]"])
+@pytest.mark.parametrize(
+    "text", ["__import__('os')", "Laplacian().__class__", "Laplacian(", "x + 1", "D('x')(2)", "[1]"]
+)
 def test_text_that_is_no_formula_is_refused(text):
     with pytest.raises(ValueError, match="no differential operator"):
         parse_operator(text)

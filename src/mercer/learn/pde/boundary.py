@@ -102,7 +102,7 @@ class Boundary:
                     periodic.append(i)
                 elif given is not None:
                     faces += _faces(given, i, domain)
-        elif domain.d == 1 and isinstance(boundary, Sequence | torch.Tensor) or hasattr(boundary, "shape"):
+        elif (domain.d == 1 and isinstance(boundary, Sequence | torch.Tensor)) or hasattr(boundary, "shape"):
             if domain.d != 1:
                 raise ShapeError(
                     f"boundary is an array, but the domain has {domain.d} axes: name them, such as "

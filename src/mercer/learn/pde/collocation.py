@@ -72,7 +72,10 @@ class AxisReduction:
         is_free = torch.ones(n, dtype=torch.bool)
         is_free[fixed] = False
         self.free = torch.nonzero(is_free).squeeze(1)
-        self.E, self.G = torch.zeros(n, len(self.free), dtype=torch.float64), torch.zeros(n, len(fixed), dtype=torch.float64)
+        self.E, self.G = (
+            torch.zeros(n, len(self.free), dtype=torch.float64),
+            torch.zeros(n, len(fixed), dtype=torch.float64),
+        )
         self.E[self.free, torch.arange(len(self.free))] = 1.0
         self.rows = torch.stack(rows) if rows else torch.zeros(0, n, dtype=torch.float64)
         self.data = torch.stack([g.reshape(-1) for g in data]) if data else torch.zeros(0, math.prod(others))
@@ -111,7 +114,9 @@ class Collocation:
         """A linear operator at the whole grid's values, at the free nodes."""
         total = torch.zeros(self.shape, dtype=torch.float64)
         for p in products:
-            factors = [b.derivative(o)[a.free] if o else None for a, b, o in zip(self.axes, self.bases, p.orders, strict=True)]
+            factors = [
+                b.derivative(o)[a.free] if o else None for a, b, o in zip(self.axes, self.bases, p.orders, strict=True)
+            ]
             value = U
             for i, (factor, a) in enumerate(zip(factors, self.axes, strict=True)):
                 value = value.index_select(i, a.free) if factor is None else _along(factor, value, i)
@@ -187,7 +192,9 @@ class KroneckerSum:
         self._eigen = []
         worst = 1.0
         for i, A in enumerate(self.matrices):
-            same = next((j for j in range(i) if A.shape == self.matrices[j].shape and np.array_equal(A, self.matrices[j])), i)
+            same = next(
+                (j for j in range(i) if A.shape == self.matrices[j].shape and np.array_equal(A, self.matrices[j])), i
+            )
             if same not in found:
                 values, V = np.linalg.eig(A)
                 found[same] = values, V, np.linalg.inv(V)

@@ -113,7 +113,7 @@ def evaluate(data: Any, points: Callable[[], Tensor], shape: tuple[int, ...], na
         values = _float64(data, name)
         if values.dim() == 0:
             values = values.expand(shape)
-        if values.numel() != int(np.prod(shape)) or values.dim() > 1 and tuple(values.shape) != shape:
+        if values.numel() != int(np.prod(shape)) or (values.dim() > 1 and tuple(values.shape) != shape):
             raise ShapeError(f"{name} has shape {tuple(values.shape)}, but there it needs {shape}, one value a node.")
     values = values.reshape(shape)
     check_finite(values.reshape(-1, 1), name)
@@ -165,5 +165,7 @@ def _axis(size: Any, low: float, high: float, name: str) -> Tensor:
     if nodes.dim() != 1 or len(nodes) < FEWEST_NODES or bool((nodes.diff() <= 0).any()):
         raise ValueError(f"grid: the nodes of axis {name!r} have to ascend, {FEWEST_NODES} of them or more.")
     if abs(float(nodes[0]) - low) > 1e-12 * (high - low) or abs(float(nodes[-1]) - high) > 1e-12 * (high - low):
-        raise ValueError(f"grid: the nodes of axis {name!r} have to begin at {low} and end at {high}, as the domain does.")
+        raise ValueError(
+            f"grid: the nodes of axis {name!r} have to begin at {low} and end at {high}, as the domain does."
+        )
     return nodes

@@ -138,7 +138,9 @@ def covariance(
             step = max(1, BLOCK // len(b))
             for start in range(0, len(a), step):
                 part = a.rows(slice(start, start + step))
-                total[top + start : top + start + len(part), left : left + len(b)] = _block(part, b, kernels, learnt, Tables())
+                total[top + start : top + start + len(part), left : left + len(b)] = _block(
+                    part, b, kernels, learnt, Tables()
+                )
             left += len(b)
         top += len(a)
     return total
@@ -174,7 +176,10 @@ def functionals_of(
     points, d = domain.all_points(), domain.d
     one, zero = torch.ones((), dtype=torch.float64), (0,) * d
     f = source.reshape(-1)
-    parts = tuple(Part(points, p.orders, p.coefficient.reshape(-1) if p.coefficient.dim() else p.coefficient, p.unknowns) for p in products)
+    parts = tuple(
+        Part(points, p.orders, p.coefficient.reshape(-1) if p.coefficient.dim() else p.coefficient, p.unknowns)
+        for p in products
+    )
     found = [Functionals(parts, f, float(f.square().mean().sqrt()) or 1.0)]
     seen: set[tuple[float, ...]] = set()
     for face in boundary.faces:

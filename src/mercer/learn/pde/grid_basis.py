@@ -85,14 +85,17 @@ class GridFunction:
         axes = [np.unique(column, return_inverse=True) for column in points.numpy().T]
         if np.prod([float(len(a)) for a, _ in axes]) <= FULLEST * len(points):
             factors = tuple(
-                basis.cross(torch.as_tensor(a), order) for basis, (a, _), order in zip(self.bases, axes, orders, strict=True)
+                basis.cross(torch.as_tensor(a), order)
+                for basis, (a, _), order in zip(self.bases, axes, orders, strict=True)
             )
             table = multiply_modes(factors, self.values.reshape(-1, 1)).reshape([len(a) for a, _ in axes])
             return table[tuple(torch.as_tensor(index) for _, index in axes)]
         parts = []
         for start in range(0, len(points), BLOCK):
             chunk = points[start : start + BLOCK]
-            rows = [basis.cross(chunk[:, i], order) for i, (basis, order) in enumerate(zip(self.bases, orders, strict=True))]
+            rows = [
+                basis.cross(chunk[:, i], order) for i, (basis, order) in enumerate(zip(self.bases, orders, strict=True))
+            ]
             total: Any = self.values.reshape(len(self.bases[0].nodes), -1)
             total = rows[0] @ total  # (m, n_2 ...)
             for row in rows[1:]:

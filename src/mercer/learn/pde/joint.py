@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mercer.kernels import SpectralMixture
-from mercer.learn.pde.axis_kernel import AxisKernel, Gram
+from mercer.learn.pde.axis_kernel import Gram
 from mercer.learn.pde.equation import Equation, Product
 from mercer.learn.pde.marginal import Parameters
 from mercer.progress import track
@@ -79,7 +79,11 @@ class Process:
                     value = solved[i]
                 else:
                     flat = value.movedim(i, 0)
-                    value = torch.cholesky_solve(flat.reshape(len(factors[i]), -1), factors[i]).reshape(flat.shape).movedim(0, i)
+                    value = (
+                        torch.cholesky_solve(flat.reshape(len(factors[i]), -1), factors[i])
+                        .reshape(flat.shape)
+                        .movedim(0, i)
+                    )
                 matrix = self.grams[i](kernels[i], each[i])
                 value = torch.tensordot(matrix, value, ([1], [i])).movedim(0, i)
             found.append(value)
@@ -160,13 +164,20 @@ def fit_jointly(
             "'marginal' for slopes, periodic axes and unknown coefficients."
         )
     grams = [Gram(x, x) for x in equation.domain.nodes]
-    size = float(equation.source.square().mean()) + sum(float(f.values.square().mean()) for f in equation.boundary.faces)
-    stages = [max_iter] if change_point is None else [int(change_point * max_iter), max_iter - int(change_point * max_iter)]
+    size = float(equation.source.square().mean()) + sum(
+        float(f.values.square().mean()) for f in equation.boundary.faces
+    )
+    stages = (
+        [max_iter] if change_point is None else [int(change_point * max_iter), max_iter - int(change_point * max_iter)]
+    )
     offset: tuple[Tensor, list[Tensor]] | None = None
     made, parts, curve, misfits = [], [], [], []
     for stage, steps in enumerate(stages):
         process = Process(grams, kernels if stage == 0 else [_matern() for _ in kernels], equation.domain.shape)
-        precisions = (torch.zeros((), dtype=torch.float64, requires_grad=True), torch.zeros((), dtype=torch.float64, requires_grad=True))
+        precisions = (
+            torch.zeros((), dtype=torch.float64, requires_grad=True),
+            torch.zeros((), dtype=torch.float64, requires_grad=True),
+        )
         optimiser = torch.optim.Adam([*process.leaves(), *precisions], lr=lr)
         for step in track(range(steps), description="joint fit"):
             optimiser.zero_grad()

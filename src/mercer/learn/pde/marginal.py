@@ -47,7 +47,9 @@ class Parameters:
         self.envelopes = [kernel.envelope for kernel in kernels]
         self.axes: list[list[Tensor]] = []
         for kernel in kernels:
-            w, mu, scale = (kernel.hyperparameter(n).detach().reshape(-1) for n in ("weights", "frequencies", "lengthscale"))
+            w, mu, scale = (
+                kernel.hyperparameter(n).detach().reshape(-1) for n in ("weights", "frequencies", "lengthscale")
+            )
             w = w.clamp(min=1e-300)
             self.axes.append([t.clone().requires_grad_() for t in (w.log(), mu, scale.expand_as(w).log())])
         # in units of their start, since a step of Adam is as long for all leaves
@@ -143,7 +145,9 @@ def _find_coefficients(
     units = {name: abs(value) or 1.0 for name, value in unknowns.items()}
 
     def objective(relative: np.ndarray[Any, Any]) -> float:
-        learnt = {n: torch.tensor(u * r, dtype=torch.float64) for (n, u), r in zip(units.items(), relative, strict=True)}
+        learnt = {
+            n: torch.tensor(u * r, dtype=torch.float64) for (n, u), r in zip(units.items(), relative, strict=True)
+        }
         factor, _ = _factor(covariance(functionals, functionals, axes, learnt, tables), functionals)
         half = torch.linalg.solve_triangular(factor, y.unsqueeze(1), upper=False)
         return len(y) * math.log(float(half.square().sum())) + 2.0 * float(factor.diagonal().log().sum())
@@ -173,7 +177,11 @@ class FunctionalPosterior:
 
     def __post_init__(self) -> None:
         n = sum(map(len, self.functionals))
-        config.require_memory(24 * n * n, asked=f"The covariance of {n} observations of the solution", instead="Take fewer nodes, or method='collocation' on a grid.")
+        config.require_memory(
+            24 * n * n,
+            asked=f"The covariance of {n} observations of the solution",
+            instead="Take fewer nodes, or method='collocation' on a grid.",
+        )
         self._axes = [AxisKernel.of(kernel) for kernel in self.kernels]
         learnt = {name: torch.tensor(v, dtype=torch.float64) for name, v in self.coefficients.items()}
         self.functionals = [_with_numbers(f, learnt) for f in self.functionals]

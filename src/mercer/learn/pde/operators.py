@@ -109,7 +109,9 @@ class DifferentialOperator(Saved):
             return self._scaled(1.0, other)
         other = as_operator(other)
         if self.nonlinear or other.nonlinear:
-            raise TypeError("A nonlinear operator cannot be multiplied: write the product into Nonlinear(fn, of=[...]).")
+            raise TypeError(
+                "A nonlinear operator cannot be multiplied: write the product into Nonlinear(fn, of=[...])."
+            )
         if any(isinstance(s, Field) for term in other.terms for s in term.symbols):
             raise TypeError(
                 "Operators are multiplied only where the right one has constant coefficients: write the product rule out."
@@ -181,7 +183,9 @@ class Nonlinear(Saved):
             ``Nonlinear(lambda u, slope: u * slope, of=(Identity(), D("x")))``.
     """
 
-    def __init__(self, fn: Callable[..., Any], dfn: Callable[..., Any] | None = None, *, of: Sequence[Any] = ()) -> None:
+    def __init__(
+        self, fn: Callable[..., Any], dfn: Callable[..., Any] | None = None, *, of: Sequence[Any] = ()
+    ) -> None:
         self.fn, self.dfn = fn, dfn
         self.of = tuple(as_operator(o) for o in of) or (Identity(),)
         if not all(operator.is_linear for operator in self.of):
@@ -207,7 +211,9 @@ class Nonlinear(Saved):
         if not isinstance(value, torch.Tensor):
             raise TypeError(f"{self!r}: without dfn, fn has to be written in torch, so that it can be differentiated.")
         slopes = torch.autograd.grad(value.sum(), leaves, allow_unused=True)
-        return value.detach().numpy(), [np.zeros_like(a) if s is None else s.numpy() for a, s in zip(arguments, slopes, strict=True)]
+        return value.detach().numpy(), [
+            np.zeros_like(a) if s is None else s.numpy() for a, s in zip(arguments, slopes, strict=True)
+        ]
 
     def torch_values(self, arguments: Sequence[Any]) -> Any:
         """The function at tensors, with their graph, where it can be run on them; for gradients by all unknowns."""

@@ -34,7 +34,12 @@ log = logging.getLogger(__name__)
 METHODS = ("auto", "collocation", "marginal", "joint", "extra")
 MOST_CONDITIONED = 10_000  # points of an equation that a Gaussian process is conditioned on, in two axes or more
 MOST_LEARNT = 500  # of them, on which hyperparameters are learnt in two axes or more
-DEFAULTS = {"collocation": (0.0, 30, 1e-6), "marginal": (0.05, 240, 1e-6), "joint": (0.01, 10_000, 1e-4), "extra": (0.01, 10_000, 1e-4)}
+DEFAULTS = {
+    "collocation": (0.0, 30, 1e-6),
+    "marginal": (0.05, 240, 1e-6),
+    "joint": (0.01, 10_000, 1e-4),
+    "extra": (0.01, 10_000, 1e-4),
+}
 N_COMPONENTS = 30
 Array = np.ndarray[Any, Any]
 
@@ -180,7 +185,9 @@ class PDESolver(Saved, BaseEstimator):
         else:
             self._fit_joint(equation, kernels, float(lr), int(max_iter), float(tol), callback)
         if method != "collocation" and self.residual_ > max(float(tol), 1e-3):
-            log.info("The equation is left with a relative residual of %.1e after %d steps.", self.residual_, self.n_iter_)
+            log.info(
+                "The equation is left with a relative residual of %.1e after %d steps.", self.residual_, self.n_iter_
+            )
         return self
 
     def predict(self, X: Any, *, return_std: bool = False, derivatives: Sequence[int] = ()) -> Any:
@@ -203,13 +210,17 @@ class PDESolver(Saved, BaseEstimator):
         points = self._points(X)
         orders = tuple(derivatives) or (0,) * self.n_features_in_
         if len(orders) != self.n_features_in_ or not all(isinstance(o, int) and 0 <= o <= 2 for o in orders):
-            raise ValueError(f"derivatives={derivatives!r}: one order from 0 to 2 for each of {self.n_features_in_} axes.")
+            raise ValueError(
+                f"derivatives={derivatives!r}: one order from 0 to 2 for each of {self.n_features_in_} axes."
+            )
         if self.method_ == "marginal":
             mean = self._conditioned().mean(points, orders)
         else:
             mean = self._function()(points, orders)
             if self._extra is not None:
-                mean = mean + GridFunction(self._bases(self._extra["kernels"]), torch.as_tensor(self._extra["values"]))(points, orders)
+                mean = mean + GridFunction(self._bases(self._extra["kernels"]), torch.as_tensor(self._extra["values"]))(
+                    points, orders
+                )
         if not return_std:
             return like(mean, X)
         if self._functionals is None:
@@ -228,9 +239,13 @@ class PDESolver(Saved, BaseEstimator):
         for kernel in self.kernels_:
             if not isinstance(kernel, SpectralMixture):
                 raise AttributeError(f"{kernel!r} has no list of frequencies: only a SpectralMixture has a spectrum_.")
-            w, mu, scale = (kernel.hyperparameter(n).numpy().reshape(-1) for n in ("weights", "frequencies", "lengthscale"))
+            w, mu, scale = (
+                kernel.hyperparameter(n).numpy().reshape(-1) for n in ("weights", "frequencies", "lengthscale")
+            )
             order = np.argsort(-w)
-            found.append({"frequencies": mu[order], "weights": w[order], "lengthscales": np.broadcast_to(scale, w.shape)[order]})
+            found.append(
+                {"frequencies": mu[order], "weights": w[order], "lengthscales": np.broadcast_to(scale, w.shape)[order]}
+            )
         return found
 
     def plot(self, axes: Any = None, *, n: int = 400) -> Any:
@@ -290,7 +305,12 @@ class PDESolver(Saved, BaseEstimator):
             if isinstance(kernel, SpectralMixture):
                 fastest, limit = float(kernel.hyperparameter("frequencies").max()), 0.5 / float(nodes.diff().max())
                 if fastest > limit:
-                    log.info("Axis %r: the kernel has frequencies up to %.3g, its grid tells them apart up to %.3g.", name, fastest, limit)
+                    log.info(
+                        "Axis %r: the kernel has frequencies up to %.3g, its grid tells them apart up to %.3g.",
+                        name,
+                        fastest,
+                        limit,
+                    )
 
     def _fit_collocation(self, equation: Equation, kernels: list[Kernel], max_iter: int, tol: float) -> None:
         self.kernels_ = kernels
@@ -308,7 +328,9 @@ class PDESolver(Saved, BaseEstimator):
             raise
         self._keep_grid(equation, found.values, found.residual, found.n_iter, bases)
 
-    def _keep_grid(self, equation: Equation, values: Tensor, residual: float, n_iter: int, bases: list[AxisBasis] | None) -> None:
+    def _keep_grid(
+        self, equation: Equation, values: Tensor, residual: float, n_iter: int, bases: list[AxisBasis] | None
+    ) -> None:
         self.values_, self.residual_, self.n_iter_ = values.numpy(), residual, n_iter
         self._solution = None if bases is None else GridFunction(bases, values)
         self._size = equation.domain.size
@@ -324,23 +346,41 @@ class PDESolver(Saved, BaseEstimator):
         function, points = self._function(), equation.domain.all_points()
         arguments = []
         for _, _, inner in equation.functions:
-            values = [[p.coefficient * function(points, p.orders).reshape(equation.domain.shape) for p in own] for own in inner]
+            values = [
+                [p.coefficient * function(points, p.orders).reshape(equation.domain.shape) for p in own]
+                for own in inner
+            ]
             arguments.append([torch.stack(own).sum(0) for own in values])
         return equation.linearised(arguments)
 
     def _fit_marginal(
-        self, equation: Equation, kernels: list[Kernel], seen: tuple[Tensor, Tensor, float] | None, lr: float, max_iter: int, tol: float
+        self,
+        equation: Equation,
+        kernels: list[Kernel],
+        seen: tuple[Tensor, Tensor, float] | None,
+        lr: float,
+        max_iter: int,
+        tol: float,
     ) -> None:
         is_learnt = max_iter > 0 and all(isinstance(k, SpectralMixture) for k in kernels)
         points, domain = equation.domain.all_points(), equation.domain
-        arguments = [[torch.zeros(domain.shape, dtype=torch.float64) for _ in inner] for _, _, inner in equation.functions]
+        arguments = [
+            [torch.zeros(domain.shape, dtype=torch.float64) for _ in inner] for _, _, inner in equation.functions
+        ]
         before, n_newton = None, 1 if equation.is_linear else 12
         for _ in range(n_newton):
-            products, source = (equation.products, equation.source) if equation.is_linear else equation.linearised(arguments)
+            products, source = (
+                (equation.products, equation.source) if equation.is_linear else equation.linearised(arguments)
+            )
             data = functionals_of(equation, products, source, seen)
             if is_learnt and before is None:
                 learnt = learn_kernels(
-                    self._subset(data, domain), kernels, equation.unknowns, lr=lr, max_iter=max_iter, tol=tol  # type: ignore[arg-type]
+                    self._subset(data, domain),
+                    kernels,
+                    equation.unknowns,
+                    lr=lr,
+                    max_iter=max_iter,
+                    tol=tol,  # type: ignore[arg-type]
                 )
                 kernels, self.coefficients_ = list(learnt.kernels), learnt.coefficients
                 self.loss_curve_ = [-value for value in learnt.curve]
@@ -352,7 +392,9 @@ class PDESolver(Saved, BaseEstimator):
             before = u
             for (_, _, inner), own in zip(equation.functions, arguments, strict=True):
                 for j, each in enumerate(inner):
-                    values = [p.coefficient * self._posterior.mean(points, p.orders).reshape(domain.shape) for p in each]
+                    values = [
+                        p.coefficient * self._posterior.mean(points, p.orders).reshape(domain.shape) for p in each
+                    ]
                     own[j] = torch.stack(values).sum(0)
         self.kernels_, self.n_iter_ = kernels, len(self.loss_curve_)
         self.values_ = u.reshape(domain.shape).numpy()
@@ -371,7 +413,13 @@ class PDESolver(Saved, BaseEstimator):
         return [f.rows(chosen) for f, chosen in zip(data, rows, strict=True)]
 
     def _fit_joint(
-        self, equation: Equation, kernels: list[Kernel], lr: float, max_iter: int, tol: float, callback: Callable[[int, Any, Any], None] | None
+        self,
+        equation: Equation,
+        kernels: list[Kernel],
+        lr: float,
+        max_iter: int,
+        tol: float,
+        callback: Callable[[int, Any, Any], None] | None,
     ) -> None:
         if not all(isinstance(k, SpectralMixture) for k in kernels):
             raise TypeError(f"method={self.method_!r} learns a SpectralMixture an axis, not {kernels[0]!r}.")
@@ -397,7 +445,9 @@ class PDESolver(Saved, BaseEstimator):
 
     def _bases(self, kernels: Sequence[Kernel]) -> list[AxisBasis]:
         jitter = JITTER if self.method_ in ("joint", "extra") else None  # as in the objective
-        return [AxisBasis(torch.as_tensor(x), kernel, jitter) for x, kernel in zip(self.nodes_ or (), kernels, strict=True)]
+        return [
+            AxisBasis(torch.as_tensor(x), kernel, jitter) for x, kernel in zip(self.nodes_ or (), kernels, strict=True)
+        ]
 
     def _function(self) -> GridFunction:
         if self._solution is None:

@@ -59,14 +59,14 @@ def _mixtures_from_points(domain: Domain, values: Tensor, envelope: str) -> list
     highest = [0.5 * beside / (high - low) for low, high in domain.bounds]
     found = None
     if varies:
-        found = SpectralMixture.from_data(
-            domain.points, values / values.std(), SCATTERED_WAVES, max_frequency=highest
-        )
+        found = SpectralMixture.from_data(domain.points, values / values.std(), SCATTERED_WAVES, max_frequency=highest)
     mixtures = []
     for i, (low, high) in enumerate(domain.bounds):
         waves: list[tuple[float, float]] = []
         if found is not None:
-            waves = list(zip(np.asarray(found.frequencies)[:, i].tolist(), np.asarray(found.weights).tolist(), strict=True))
+            waves = list(
+                zip(np.asarray(found.frequencies)[:, i].tolist(), np.asarray(found.weights).tolist(), strict=True)
+            )
         mixtures.append(_mixture(waves, high - low, len(waves) + 1, envelope))
     return mixtures
 
