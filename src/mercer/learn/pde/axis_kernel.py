@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -137,8 +137,8 @@ def _envelopes(kind: str, z: Tensor, lengthscales: Tensor, order: int) -> Sequen
     if kind == "gaussian":
         rho = 0.5 / lengthscales.square()
         G = torch.exp(-rho * z.square())
-        factors = (
-            lambda: 1.0,
+        factors: tuple[Callable[[], Tensor], ...] = (
+            lambda: torch.ones_like(z),
             lambda: -2.0 * rho * z,
             lambda: 4.0 * rho.square() * z.square() - 2.0 * rho,
             lambda: 12.0 * rho.square() * z - 8.0 * rho**3 * z**3,
@@ -148,11 +148,11 @@ def _envelopes(kind: str, z: Tensor, lengthscales: Tensor, order: int) -> Sequen
     a, r = math.sqrt(5.0) / lengthscales, z.abs()
     ar, c = a * r, a.square() / 3.0
     E = torch.exp(-ar)
-    factors = (
+    polynomials: tuple[Callable[[], Tensor], ...] = (
         lambda: 1.0 + ar + ar.square() / 3.0,
         lambda: -c * z * (1.0 + ar),
         lambda: -c * (1.0 + ar - ar.square()),
         lambda: c * a.square() * z * (3.0 - ar),
         lambda: c * a.square() * (3.0 - 5.0 * ar + ar.square()),
     )
-    return [factor() * E for factor in factors[: order + 1]]
+    return [polynomial() * E for polynomial in polynomials[: order + 1]]

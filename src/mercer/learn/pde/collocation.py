@@ -213,7 +213,9 @@ class KroneckerSum:
     def solve(self, R: Tensor) -> Tensor:
         """For R of the shape of the free nodes."""
         if self._single is not None:
-            return torch.linalg.lu_solve(*self._single, R.unsqueeze(1)).squeeze(1)
+            factors, pivots = self._single
+            solved: Tensor = torch.linalg.lu_solve(factors, pivots, R.unsqueeze(1))
+            return solved.squeeze(1)
         X = R.numpy()
         if self._schur is not None:
             (T, Q), (S, P) = self._schur
@@ -272,7 +274,7 @@ def _checked(system: Collocation, w: Tensor, residual: float, n_iter: int, tol: 
     found = Result(system.full(w), residual, n_iter)
     if residual > tol:
         raise NotConverged(
-            f"The equation is left with a relative residual of {residual:.1e}, above tol={tol:g}, after {n_iter} steps. "
+            f"The equation is left with a residual of {residual:.1e} after {n_iter} steps, above tol={tol:g}. "
             f"Raise max_iter or tol, or take fewer nodes; a nonlinear equation may have no solution near 0.",
             found,
         )
@@ -305,8 +307,8 @@ def _solve_linear(system: Collocation, products: Sequence[Product], rhs: Tensor,
     n = rhs.numel()
 
     def multiply(v: np.ndarray) -> np.ndarray:
-        v = nearest.solve(torch.from_numpy(np.ascontiguousarray(v)).reshape(rhs.shape))
-        return system.apply_free(products, v).reshape(-1).numpy()
+        inside = nearest.solve(torch.from_numpy(np.ascontiguousarray(v)).reshape(rhs.shape))
+        return system.apply_free(products, inside).reshape(-1).numpy()
 
     found, _ = gmres(
         LinearOperator((n, n), matvec=multiply, dtype=np.float64),
@@ -355,7 +357,8 @@ def _modes(factors: Sequence[Tensor], values: Tensor) -> Tensor:
 
 
 def _along(matrix: Tensor, values: Tensor, axis: int) -> Tensor:
-    return torch.tensordot(matrix, values, ([1], [axis])).movedim(0, axis)
+    product: Tensor = torch.tensordot(matrix, values, ([1], [axis]))
+    return product.movedim(0, axis)
 
 
 def _check_divisors(smallest: float, largest: float) -> None:

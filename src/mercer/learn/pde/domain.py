@@ -13,7 +13,7 @@ from torch import Tensor
 from mercer.arrays import as_tensor, check_finite
 from mercer.errors import ShapeError
 
-__all__ = ["Domain", "evaluate"]
+__all__ = ["Domain", "evaluate", "observed"]
 
 NAMES = ("x", "y", "z")
 FEWEST_NODES = 4
@@ -118,6 +118,25 @@ def evaluate(data: Any, points: Callable[[], Tensor], shape: tuple[int, ...], na
     values = values.reshape(shape)
     check_finite(values.reshape(-1, 1), name)
     return values
+
+
+def observed(observations: Any, noise: float, domain: Domain) -> tuple[Tensor, Tensor, float] | None:
+    """Points, values and the variance of their error, checked; None for none.
+
+    Raises:
+        ShapeError, ValueError: sizes that do not fit, a negative variance.
+    """
+    if observations is None:
+        return None
+    points, values = (as_tensor(part, dtype=torch.float64).detach().cpu() for part in observations)
+    if points.dim() != 2 or points.shape[1] != domain.d or values.shape != points.shape[:1]:
+        raise ShapeError(
+            f"observations are points (m, {domain.d}) and values (m,), not of shapes {tuple(points.shape)} and "
+            f"{tuple(values.shape)}."
+        )
+    if noise < 0.0:
+        raise ValueError(f"noise={noise}: it is a variance, 0 or more.")
+    return points, values, float(noise)
 
 
 def _float64(values: Any, name: str) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from mercer.learn.pde.axis_kernel import AxisKernel, GeneralAxisKernel, Gram
 from mercer.learn.pde.equation import Equation, Product
 
-__all__ = ["Functionals", "Part", "covariance", "functionals_of", "variances"]
+__all__ = ["Functionals", "Part", "covariance", "decoded", "encoded", "functionals_of", "some_rows", "variances"]
 
 Kernels = Sequence[AxisKernel | GeneralAxisKernel]
 BLOCK = 4_000_000  # entries of a covariance matrix assembled together
@@ -74,7 +75,8 @@ class Table:
     """Products of derivatives of the axes' kernels between two sets of points, ready for many kernels."""
 
     def __init__(self, rows: Tensor, columns: Tensor) -> None:
-        self.grams, self.places = [], []
+        self.grams: list[Gram] = []
+        self.places: list[tuple[Tensor, Tensor] | None] = []
         for a, b in zip(rows.mT, columns.mT, strict=True):
             (left, i), (right, j) = (torch.unique(side, return_inverse=True) for side in (a, b))
             if len(left) == len(a) and len(right) == len(b):
@@ -202,3 +204,36 @@ def functionals_of(
         at, values, noise = observations
         found.append(Functionals((Part(at, zero, one),), values, noise=noise))
     return found
+
+
+def encoded(functionals: Sequence[Functionals]) -> list[dict[str, Any]]:
+    """In a form that can be saved."""
+    return [
+        {
+            "parts": [{"points": p.points, "orders": list(p.orders), "coefficient": p.coefficient} for p in f.parts],
+            "targets": f.targets,
+            "scale": f.scale,
+            "noise": f.noise,
+        }
+        for f in functionals
+    ]
+
+
+def decoded(state: Sequence[Mapping[str, Any]]) -> list[Functionals]:
+    """The inverse of :func:`encoded`."""
+    return [
+        Functionals(
+            tuple(Part(p["points"], tuple(p["orders"]), p["coefficient"]) for p in f["parts"]),
+            f["targets"],
+            f["scale"],
+            f["noise"],
+        )
+        for f in state
+    ]
+
+
+def some_rows(data: Sequence[Functionals], most: int, draw: torch.Generator) -> list[Functionals]:
+    """Of all kinds of observations the same share, so that about ``most`` are left."""
+    total = sum(map(len, data))
+    rows = [torch.randperm(len(f), generator=draw)[: max(1, len(f) * most // total)] for f in data]
+    return [f.rows(chosen) for f, chosen in zip(data, rows, strict=True)]

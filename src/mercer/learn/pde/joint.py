@@ -187,8 +187,8 @@ def fit_jointly(
             curve.append(-float(density.detach()))
             misfits.append(float(misfit))
             if callback is not None:
-                before = 0.0 if offset is None else offset[0]
-                callback(step + 1, process.values.detach() + before, process.parameters.mixtures())
+                frozen = torch.zeros(()) if offset is None else offset[0]
+                callback(step + 1, process.values.detach() + frozen, process.parameters.mixtures())
             if early_stopping and misfits[-1] < tol**2 * size:
                 break
         with torch.no_grad():
@@ -196,8 +196,10 @@ def fit_jointly(
         own = process.values.detach().clone()
         made.append(process.parameters.mixtures())
         parts.append(own)
-        before = [torch.zeros_like(own)] * (1 + len(derivatives)) if offset is None else [offset[0], *offset[1]]
-        offset = own + before[0], [a + b for a, b in zip(derivatives, before[1:], strict=True)]
+        if offset is None:
+            offset = own, derivatives
+        else:
+            offset = offset[0] + own, [a + b for a, b in zip(derivatives, offset[1], strict=True)]
     assert offset is not None
     return JointResult(offset[0], made, parts, curve, misfits)
 

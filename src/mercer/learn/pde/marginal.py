@@ -22,6 +22,7 @@ __all__ = ["FunctionalPosterior", "Learnt", "learn_kernels"]
 
 NOISES = (1e-10, 1e-9, 1e-8, 1e-7, 1e-6)  # shares of the mean diagonal of each kind of observation
 BLOCK = 1024
+FALLING = 0.3  # share of the steps, at their end, in which the rate falls to 0
 FACTORS = np.geomspace(0.1, 10.0, 49)
 
 
@@ -93,7 +94,7 @@ def learn_kernels(
     max_iter: int,
     tol: float,
 ) -> Learnt:
-    """Adam with a rate that falls to 0, on the log marginal likelihood; the best place on the way is kept.
+    """Adam with a rate that falls to 0 at the end, on the log marginal likelihood; the best place on the way is kept.
 
     Coefficients of the equation are first found for the kernels as they are: a rigid kernel that has to serve a wrong
     equation adapts to it, and the way back is long.
@@ -108,11 +109,11 @@ def learn_kernels(
     parameters = Parameters(kernels, unknowns)
     leaves = parameters.leaves()
     optimiser = torch.optim.Adam(leaves, lr=lr)
-    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, max_iter))
+    falling = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: min(1.0, (1.0 - step / max_iter) / FALLING))
     best, best_at, curve = -math.inf, [t.detach().clone() for t in leaves], []
     for _ in track(range(max_iter), description="marginal likelihood"):
         K = covariance(functionals, functionals, parameters.kernels(), parameters.unknowns(), tables)
-        factor, noise = _factor(K.detach(), functionals)
+        factor, _ = _factor(K.detach(), functionals)
         x = torch.cholesky_solve(y.unsqueeze(1), factor)
         value = float(-0.5 * (y @ x.squeeze(1)) - factor.diagonal().log().sum() - 0.5 * len(y) * math.log(2 * math.pi))
         curve.append(value)

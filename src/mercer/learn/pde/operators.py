@@ -100,7 +100,7 @@ class DifferentialOperator(Saved):
         return self + (-as_operator(other))
 
     def __rsub__(self, other: Any) -> DifferentialOperator:
-        return as_operator(other) - self
+        return as_operator(other) + -self
 
     def __mul__(self, other: Any) -> DifferentialOperator:
         if isinstance(other, Real):
@@ -114,7 +114,7 @@ class DifferentialOperator(Saved):
             )
         if any(isinstance(s, Field) for term in other.terms for s in term.symbols):
             raise TypeError(
-                "Operators are multiplied only where the right one has constant coefficients: write the product rule out."
+                "Operators are multiplied only where the right one has constant coefficients: use the product rule."
             )
         return DifferentialOperator(
             [
@@ -124,8 +124,7 @@ class DifferentialOperator(Saved):
             ]
         )
 
-    def __rmul__(self, other: Any) -> DifferentialOperator:
-        return self * other
+    __rmul__ = __mul__
 
     def __truediv__(self, other: float) -> DifferentialOperator:
         return self._scaled(1.0 / other)
@@ -201,7 +200,7 @@ class Nonlinear(Saved):
             slopes = list(slopes) if isinstance(slopes, tuple | list) else [slopes]
             if len(slopes) != len(self.of):
                 raise ValueError(
-                    f"{self!r}: dfn gave {len(slopes)} derivatives for {len(self.of)} arguments: return a tuple, one each."
+                    f"{self!r}: dfn gave {len(slopes)} derivatives for {len(self.of)} arguments: return one each."
                 )
             return np.asarray(self.fn(*arguments)), [np.broadcast_to(s, arguments[0].shape) for s in slopes]
         import torch
@@ -230,7 +229,7 @@ class Nonlinear(Saved):
         return DifferentialOperator((), [(1.0, self)])
 
     def __add__(self, other: Any) -> DifferentialOperator:
-        return self._as_operator() + other
+        return self._as_operator().__add__(other)
 
     __radd__ = __add__
 
@@ -238,13 +237,13 @@ class Nonlinear(Saved):
         return -self._as_operator()
 
     def __sub__(self, other: Any) -> DifferentialOperator:
-        return self._as_operator() - other
+        return self._as_operator().__sub__(other)
 
     def __rsub__(self, other: Any) -> DifferentialOperator:
-        return as_operator(other) - self._as_operator()
+        return as_operator(other) + -self._as_operator()
 
     def __mul__(self, number: float) -> DifferentialOperator:
-        return self._as_operator() * number
+        return self._as_operator()._scaled(float(number))
 
     __rmul__ = __mul__
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -16,9 +16,9 @@ from mercer.arrays import as_tensor, check_finite, generator, like
 from mercer.errors import NotConverged, ShapeError
 from mercer.kernels import Kernel, SpectralMixture, parse
 from mercer.learn.pde.collocation import solve_by_collocation
-from mercer.learn.pde.domain import Domain
+from mercer.learn.pde.domain import Domain, observed
 from mercer.learn.pde.equation import Equation, Product
-from mercer.learn.pde.functionals import Functionals, Part, functionals_of
+from mercer.learn.pde.functionals import Functionals, decoded, encoded, functionals_of, some_rows
 from mercer.learn.pde.grid_basis import AxisBasis, GridFunction
 from mercer.learn.pde.joint import JITTER, fit_jointly
 from mercer.learn.pde.marginal import FunctionalPosterior, learn_kernels
@@ -57,8 +57,8 @@ class PDESolver(Saved, BaseEstimator):
         grid: number of nodes of each axis, or of all, ends included; or the nodes themselves; or, for
             ``method="marginal"``, points ``(m, d)`` anywhere in the domain.
         kernel: None: the waves of the source and of the boundary data, a Student-t envelope, lengthscales of three
-            times the axis. A kernel of one column or its text, for all axes; or a list, one each. A ``SpectralMixture`` is where methods
-            that learn begin; any other stationary kernel is kept as it is.
+            times the axis. A kernel of one column or its text, for all axes; or a list, one each. A
+            ``SpectralMixture`` is where methods that learn begin; any other stationary kernel is kept as it is.
         method: ``"collocation"``: the kernel fixed, the equation holds at every node, solved directly; grids only;
             about ``10 (n_1^3 + n_2^3)`` operations and memory in proportion to the nodes. ``"marginal"``: the
             process is conditioned on all data at once and its kernel learnt by marginal likelihood; one axis, or up
@@ -170,8 +170,11 @@ class PDESolver(Saved, BaseEstimator):
         kernels = self._kernels(equation)
         self.method_, self.n_features_in_ = method, domain.d
         self.nodes_ = None if domain.points is not None else tuple(x.numpy() for x in domain.nodes)
-        self.names_, self.coefficients_, self.loss_curve_ = domain.names, {}, []
-        self._solution = self._posterior = self._extra = None
+        self.names_ = domain.names
+        self.coefficients_: dict[str, float] = {}
+        self.loss_curve_: list[float] = []
+        self._extra: dict[str, Any] | None = None
+        self._solution = self._posterior = None
         lr, max_iter, tol = (
             default if given is None else given
             for given, default in zip((self.lr, self.max_iter, self.tol), DEFAULTS[method], strict=True)
@@ -180,7 +183,7 @@ class PDESolver(Saved, BaseEstimator):
         if method == "collocation":
             self._fit_collocation(equation, kernels, int(max_iter), float(tol))
         elif method == "marginal":
-            seen = _observed(observations, noise, domain)
+            seen = observed(observations, noise, domain)
             self._fit_marginal(equation, kernels, seen, float(lr), int(max_iter), float(tol))
         else:
             self._fit_joint(equation, kernels, float(lr), int(max_iter), float(tol), callback)
@@ -195,15 +198,16 @@ class PDESolver(Saved, BaseEstimator):
 
         Args:
             X: points ``(m, d)``.
-            return_std: also its standard deviation: in one axis, or up to 10 000 points of the grid.
+            return_std: also its standard deviation: in one axis, or up to 10 000 points of the grid. It is that of the
+                process conditioned on the equation; where the method is another one, the root of its square plus the
+                squared distance of the two solutions. In nonlinear equations, of the equation linearised there.
             derivatives: how often along each axis, such as ``(1, 0)``; empty for the solution itself.
 
         Returns:
             ``(m,)``, or a pair of them.
 
         Raises:
-            ValueError: error bars that would need too many points; a nonlinear equation's error bars other than by
-                marginal; orders that are too high.
+            ValueError: error bars that would need too many points; orders that are too high.
             ShapeError: another number of columns.
         """
         check_is_fitted(self)
@@ -218,9 +222,8 @@ class PDESolver(Saved, BaseEstimator):
         else:
             mean = self._function()(points, orders)
             if self._extra is not None:
-                mean = mean + GridFunction(self._bases(self._extra["kernels"]), torch.as_tensor(self._extra["values"]))(
-                    points, orders
-                )
+                second = GridFunction(self._bases(self._extra["kernels"]), torch.as_tensor(self._extra["values"]))
+                mean = mean + second(points, orders)
         if not return_std:
             return like(mean, X)
         if self._functionals is None:
@@ -229,7 +232,11 @@ class PDESolver(Saved, BaseEstimator):
                 f"{MOST_CONDITIONED} is the most in {self.n_features_in_} axes. Take a coarser grid for them, or leave "
                 f"return_std out."
             )
-        return like(mean, X), like(self._conditioned().std(points, orders), X)
+        posterior = self._conditioned()
+        std = posterior.std(points, orders)
+        if self.method_ != "marginal":
+            std = (std.square() + (mean - posterior.mean(points, orders)).square()).sqrt()
+        return like(mean, X), like(std, X)
 
     @property
     def spectrum_(self) -> list[dict[str, Array]]:
@@ -337,7 +344,7 @@ class PDESolver(Saved, BaseEstimator):
         self._functionals = None
         if equation.domain.d == 1 or self._size <= MOST_CONDITIONED:
             products, source = self._at_solution(equation)
-            self._functionals = _encoded(functionals_of(equation, products, source, None))
+            self._functionals = encoded(functionals_of(equation, products, source, None))
 
     def _at_solution(self, equation: Equation) -> tuple[Sequence[Product], Tensor]:
         """The linear equation whose solution is that of the equation near the solution found."""
@@ -362,7 +369,8 @@ class PDESolver(Saved, BaseEstimator):
         max_iter: int,
         tol: float,
     ) -> None:
-        is_learnt = max_iter > 0 and all(isinstance(k, SpectralMixture) for k in kernels)
+        mixtures = [k for k in kernels if isinstance(k, SpectralMixture)]
+        is_learnt = max_iter > 0 and len(mixtures) == len(kernels)
         points, domain = equation.domain.all_points(), equation.domain
         arguments = [
             [torch.zeros(domain.shape, dtype=torch.float64) for _ in inner] for _, _, inner in equation.functions
@@ -376,41 +384,38 @@ class PDESolver(Saved, BaseEstimator):
             if is_learnt and before is None:
                 learnt = learn_kernels(
                     self._subset(data, domain),
-                    kernels,
+                    mixtures,
                     equation.unknowns,
                     lr=lr,
                     max_iter=max_iter,
-                    tol=tol,  # type: ignore[arg-type]
+                    tol=tol,
                 )
                 kernels, self.coefficients_ = list(learnt.kernels), learnt.coefficients
                 self.loss_curve_ = [-value for value in learnt.curve]
-            self._posterior = FunctionalPosterior(data, kernels, dict(self.coefficients_))
+            self._posterior = posterior = FunctionalPosterior(data, kernels, dict(self.coefficients_))
             zero = (0,) * domain.d
-            u = self._posterior.mean(points, zero)
+            u = posterior.mean(points, zero)
             if before is not None and float((u - before).norm()) <= 1e-10 * float(u.norm()):
                 break
             before = u
             for (_, _, inner), own in zip(equation.functions, arguments, strict=True):
                 for j, each in enumerate(inner):
-                    values = [
-                        p.coefficient * self._posterior.mean(points, p.orders).reshape(domain.shape) for p in each
-                    ]
+                    values = [p.coefficient * posterior.mean(points, p.orders).reshape(domain.shape) for p in each]
                     own[j] = torch.stack(values).sum(0)
         self.kernels_, self.n_iter_ = kernels, len(self.loss_curve_)
         self.values_ = u.reshape(domain.shape).numpy()
-        self._size, self._functionals = domain.size, _encoded(self._posterior.functionals)
+        self._size, self._functionals = domain.size, encoded(posterior.functionals)
         numbers = {n: torch.tensor(v, dtype=torch.float64) for n, v in self.coefficients_.items()}
-        value = sum(p.value(numbers) * self._posterior.mean(points, p.orders).reshape(domain.shape) for p in products)
-        self.residual_ = float((torch.as_tensor(value) - source).norm()) / (float(source.norm()) or 1.0)
+        value = torch.zeros(domain.shape, dtype=torch.float64)
+        for p in products:
+            value += p.value(numbers) * posterior.mean(points, p.orders).reshape(domain.shape)
+        self.residual_ = float((value - source).norm()) / (float(source.norm()) or 1.0)
 
     def _subset(self, data: list[Functionals], domain: Domain) -> list[Functionals]:
-        """In two axes or more a share of all kinds of observations, so that MOST_LEARNT are left."""
-        total = sum(map(len, data))
-        if domain.d == 1 or total <= MOST_LEARNT:
+        """In two axes or more MOST_LEARNT observations."""
+        if domain.d == 1 or sum(map(len, data)) <= MOST_LEARNT:
             return data
-        draw = generator(self.random_state if self.random_state is not None else 0)
-        rows = [torch.randperm(len(f), generator=draw)[: max(1, len(f) * MOST_LEARNT // total)] for f in data]
-        return [f.rows(chosen) for f, chosen in zip(data, rows, strict=True)]
+        return some_rows(data, MOST_LEARNT, generator(self.random_state if self.random_state is not None else 0))
 
     def _fit_joint(
         self,
@@ -421,11 +426,12 @@ class PDESolver(Saved, BaseEstimator):
         tol: float,
         callback: Callable[[int, Any, Any], None] | None,
     ) -> None:
-        if not all(isinstance(k, SpectralMixture) for k in kernels):
+        mixtures = [k for k in kernels if isinstance(k, SpectralMixture)]
+        if len(mixtures) < len(kernels):
             raise TypeError(f"method={self.method_!r} learns a SpectralMixture an axis, not {kernels[0]!r}.")
         found = fit_jointly(
             equation,
-            kernels,  # type: ignore[arg-type]
+            mixtures,
             boundary_weight=self.boundary_weight,
             lr=lr,
             max_iter=max_iter,
@@ -435,11 +441,10 @@ class PDESolver(Saved, BaseEstimator):
             callback=callback,
         )
         self.kernels_, self.loss_curve_ = list(found.kernels[0]), found.curve
-        self.values_ = found.parts[0].numpy()
         if len(found.parts) > 1:
             self._extra = {"kernels": list(found.kernels[1]), "values": found.parts[1].numpy()}
         size = float(equation.source.square().mean()) or 1.0
-        self._keep_grid(equation, found.parts[0], float(np.sqrt(found.misfit[-1] / size)), len(found.curve), None)
+        self._keep_grid(equation, found.values, float(np.sqrt(found.misfit[-1] / size)), len(found.curve), None)
 
     # predicting
 
@@ -451,12 +456,13 @@ class PDESolver(Saved, BaseEstimator):
 
     def _function(self) -> GridFunction:
         if self._solution is None:
-            self._solution = GridFunction(self._bases(self.kernels_), torch.as_tensor(self.values_))
+            own = self.values_ if self._extra is None else self.values_ - self._extra["values"]
+            self._solution = GridFunction(self._bases(self.kernels_), torch.as_tensor(own))
         return self._solution
 
     def _conditioned(self) -> FunctionalPosterior:
         if self._posterior is None:
-            self._posterior = FunctionalPosterior(_decoded(self._functionals), list(self.kernels_), {})
+            self._posterior = FunctionalPosterior(decoded(self._functionals or []), list(self.kernels_), {})
         return self._posterior
 
     def _points(self, X: Any) -> Tensor:
@@ -471,42 +477,3 @@ class PDESolver(Saved, BaseEstimator):
 
     def _restore(self) -> None:
         self._solution = self._posterior = None
-
-
-def _observed(observations: Any, noise: float, domain: Domain) -> tuple[Tensor, Tensor, float] | None:
-    if observations is None:
-        return None
-    points, values = (as_tensor(part, dtype=torch.float64).detach().cpu() for part in observations)
-    if points.dim() != 2 or points.shape[1] != domain.d or values.shape != points.shape[:1]:
-        raise ShapeError(
-            f"observations are points (m, {domain.d}) and values (m,), not {tuple(points.shape)} and {tuple(values.shape)}."
-        )
-    if noise < 0.0:
-        raise ValueError(f"noise={noise}: it is a variance, 0 or more.")
-    return points, values, float(noise)
-
-
-def _encoded(functionals: Sequence[Functionals]) -> list[dict[str, Any]]:
-    """In a form that can be saved."""
-    return [
-        {
-            "parts": [{"points": p.points, "orders": list(p.orders), "coefficient": p.coefficient} for p in f.parts],
-            "targets": f.targets,
-            "scale": f.scale,
-            "noise": f.noise,
-        }
-        for f in functionals
-    ]
-
-
-def _decoded(state: Sequence[Mapping[str, Any]] | None) -> list[Functionals]:
-    assert state is not None
-    return [
-        Functionals(
-            tuple(Part(p["points"], tuple(p["orders"]), p["coefficient"]) for p in f["parts"]),
-            f["targets"],
-            f["scale"],
-            f["noise"],
-        )
-        for f in state
-    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,7 +66,7 @@ def _mixtures_from_points(domain: Domain, values: Tensor, envelope: str) -> list
         waves: list[tuple[float, float]] = []
         if found is not None:
             waves = list(
-                zip(np.asarray(found.frequencies)[:, i].tolist(), np.asarray(found.weights).tolist(), strict=True)
+                zip(_numbers(found, "frequencies")[:, i].tolist(), _numbers(found, "weights").tolist(), strict=True)
             )
         mixtures.append(_mixture(waves, high - low, len(waves) + 1, envelope))
     return mixtures
@@ -90,8 +91,8 @@ def kernel_of_signals(
         if len(nodes) < 4 or float(values.std()) <= 1e-12 * float(values.abs().max()):
             continue
         found = SpectralMixture.from_data(nodes[:, None], values / values.std(), WAVES)
-        energy = float(values.square().mean()) * np.asarray(found.weights) / np.sum(found.weights)
-        waves += zip(np.ravel(found.frequencies).tolist(), energy.tolist(), strict=True)
+        energy = float(values.square().mean()) * _numbers(found, "weights") / float(_numbers(found, "weights").sum())
+        waves += zip(_numbers(found, "frequencies").ravel().tolist(), energy.tolist(), strict=True)
     return _mixture(waves, extent, n_components, envelope)
 
 
@@ -113,3 +114,7 @@ def _mixture(waves: list[tuple[float, float]], extent: float, n_components: int,
         lengthscale=[LENGTHSCALE * extent] * (len(chosen) + 1),
         envelope=envelope,
     )
+
+
+def _numbers(kernel: SpectralMixture, name: str) -> np.ndarray[Any, Any]:
+    return np.asarray(kernel.hyperparameter(name).numpy())
