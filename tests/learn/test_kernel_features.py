@@ -26,13 +26,23 @@ def test_nystroem_is_the_twin_for_the_same_random_state(kernel):
 
 
 def test_pivoted_rows_come_closer_than_uniform_ones():
-    clustered = np.r_[X[:480] * 0.05, X[480:] * 3.0]
-    K = RBF()(clustered).to_dense().numpy()
-    errors = {}
-    for sampling in ("uniform", "pivoted"):
-        F = Nystroem(RBF(), n_components=20, center_sampling=sampling, random_state=0).fit_transform(clustered)
-        errors[sampling] = np.linalg.norm(F @ F.T - K)
-    assert errors["pivoted"] < errors["uniform"]
+    ratios = []
+    for seed in range(10):
+        rows = np.random.default_rng(seed).normal(size=(500, 3))
+        clustered = np.r_[rows[:480] * 0.05, rows[480:] * 3.0]
+        K = RBF()(clustered).to_dense().numpy()
+        errors = []
+        for sampling in ("pivoted", "uniform"):
+            model = Nystroem(RBF(), n_components=20, center_sampling=sampling, random_state=seed)
+            F = model.fit_transform(clustered)
+            left = K - F @ F.T
+            errors.append((np.trace(left), np.linalg.norm(left)))
+        ratios.append(np.divide(*errors))
+    by_trace, by_norm = np.transpose(ratios)
+    # Pivots are drawn by the trace that is left, of which 20 rows far off hold most. On 12 other seeds with 3 draws
+    # each: 0.20 of the trace in the mean and 0.28 at most, 0.43 of the norm in the mean and 0.53 at most.
+    assert by_trace.max() < 0.4
+    assert by_norm.mean() < 0.5
 
 
 def test_precomputed_values_of_some_rows():

@@ -37,9 +37,10 @@ class PointFunction:
         shared = min(len(left), len(right)) if _begin_alike(X, Y) else 0
         values = np.empty((len(left), len(right)))
         for i, x in enumerate(left):
-            first = i if i < shared else 0
-            values[i, :first] = values[:first, i]
-            values[i, first:] = [float(self.function(x, y)) for y in right[first:]]
+            known = i if i < shared else 0
+            if known:
+                values[i, :known] = values[:known, i]
+            values[i, known:] = [float(self.function(x, y)) for y in right[known:]]
         return torch.from_numpy(values).to(X)
 
     def diagonal(self, X: Tensor, *theta: Tensor) -> Tensor:

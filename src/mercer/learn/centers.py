@@ -32,7 +32,9 @@ _JITTER = 1e-10
 _SAMPLE = 2  # rows of the preconditioner, for each centre
 _TYPICAL_ITERATIONS = 25
 _MOST_ITERATIONS = 300
-_POOL = 10  # pivots are looked for among so many rows for each centre
+# Pivots are looked for among all rows as long as their factor has no more numbers than this, else among ten rows for
+# each centre: rows that stand apart can only be found where they are looked at.
+_POOL, _POOL_NUMBERS = 10, 1 << 25
 
 
 def choose_centers(
@@ -46,7 +48,8 @@ def choose_centers(
         n_centers: at most so many.
         weights: of the rows; one of weight 0 is no centre.
         sampling: "uniform", or "pivoted": rows drawn one after the other in proportion to what the others leave
-            unexplained of them (randomly pivoted Cholesky), among ten uniform candidates for each centre.
+            unexplained of them (randomly pivoted Cholesky); all up to ``n n_centers = 3e7``, beyond that among a
+            uniform sample of so many that it is, or of ten for each centre.
         random_state: of the draw.
 
     Raises:
@@ -61,7 +64,7 @@ def choose_centers(
         return shuffled[:m].sort().values
     if sampling != "pivoted":
         raise ValueError(f"center_sampling must be 'uniform' or 'pivoted', not {sampling!r}.")
-    pool = shuffled[: _POOL * m].sort().values
+    pool = shuffled[: max(_POOL * m, _POOL_NUMBERS // m)].sort().values
     found = pivoted_cholesky(similarity.matrix(take(points, pool)), m, random_state=draw)
     return pool[found.pivots.cpu()].sort().values
 

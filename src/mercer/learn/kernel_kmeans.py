@@ -26,6 +26,7 @@ from mercer.operators.solvers import System
 __all__ = ["KernelKMeans"]
 
 _INITS = ("k-means++", "random")
+_SMALL = 1000  # rows up to which the matrix is stored, in float64
 _ALGORITHMS = ("hartigan", "lloyd")
 
 
@@ -108,7 +109,8 @@ class KernelKMeans(
         Args:
             X: ``(n, d)`` array, table, tensor or scipy sparse matrix; ``(n, n)`` for "precomputed".
             y: not used.
-            sample_weight: ``(n,)``, >= 0: a row of weight 2 counts as two rows; one of weight 0 only gets a label.
+            sample_weight: ``(n,)``, >= 0: a row of weight 2 counts as two rows, which "hartigan" moves together; one of
+                weight 0 only gets a label.
         """
         for name in ("n_clusters", "n_init", "max_iter"):
             check_whole(name, getattr(self, name))
@@ -127,8 +129,7 @@ class KernelKMeans(
         similarity = self._similarity(given)
         self.kernel_ = None if similarity is None else similarity.kernel
         self.X_fit_ = given.keep(copy=True)
-        K = densify(given.points, why="kernel='precomputed'") if similarity is None else similarity.matrix(given.points)
-        system = System(K)
+        system = System(_matrix(similarity, given))
         runs = Runs(system, self._starts(system, similarity, given, weights), weights, int(self.n_clusters))
         self.n_iter_ = lloyd(runs, max_iter=int(self.max_iter), tol=self.tol)
         if self.algorithm == "hartigan":
@@ -219,3 +220,10 @@ class KernelKMeans(
             blocks = [points[i : i + 256] for i in range(0, len(given), 256)]
             return torch.cat([torch.as_tensor(Similarity(self.kernel_).matrix(b).diagonal()) for b in blocks]).double()
         return torch.as_tensor(Similarity(self.kernel_).matrix(points).diagonal()).to(torch.float64)
+
+
+def _matrix(similarity: Similarity | None, given: Given) -> Any:
+    """The kernel matrix: stored where that costs less than the operator's own work, else an operator."""
+    if similarity is None:
+        return densify(given.points, why="kernel='precomputed'")
+    return similarity.dense(given.points, given.points) if len(given) <= _SMALL else similarity.matrix(given.points)

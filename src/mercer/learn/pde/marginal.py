@@ -20,8 +20,10 @@ from mercer.progress import track
 
 __all__ = ["FunctionalPosterior", "Learnt", "learn_kernels"]
 
-NOISES = (1e-10, 1e-9, 1e-8, 1e-7, 1e-6)  # shares of the mean diagonal of each kind of observation
+JITTER = 1e-10  # share of the mean variance of each kind of observation that is added to its diagonal
+MORE = (1.0, 10.0, 100.0, 1e3, 1e4)  # times that, where the matrix does not factorise
 BLOCK = 1024
+PATIENCE = 40  # steps without growth before a search ends: Adam falls back now and then
 FALLING = 0.3  # share of the steps, at their end, in which the rate falls to 0
 FACTORS = np.geomspace(0.1, 10.0, 49)
 
@@ -93,6 +95,7 @@ def learn_kernels(
     lr: float,
     max_iter: int,
     tol: float,
+    jitter: float = JITTER,
 ) -> Learnt:
     """Adam with a rate that falls to 0 at the end, on the log marginal likelihood; the best place on the way is kept.
 
@@ -105,7 +108,7 @@ def learn_kernels(
     tables = Tables()
     y = torch.cat([f.targets / f.scale for f in functionals])
     if unknowns:
-        unknowns = _find_coefficients(functionals, kernels, unknowns, y, tables)
+        unknowns = _find_coefficients(functionals, kernels, unknowns, y, tables, jitter)
     parameters = Parameters(kernels, unknowns)
     leaves = parameters.leaves()
     optimiser = torch.optim.Adam(leaves, lr=lr)
@@ -113,7 +116,7 @@ def learn_kernels(
     best, best_at, curve = -math.inf, [t.detach().clone() for t in leaves], []
     for _ in track(range(max_iter), description="marginal likelihood"):
         K = covariance(functionals, functionals, parameters.kernels(), parameters.unknowns(), tables)
-        factor, _ = _factor(K.detach(), functionals)
+        factor, _ = _factor(K.detach(), functionals, jitter)
         x = torch.cholesky_solve(y.unsqueeze(1), factor)
         value = float(-0.5 * (y @ x.squeeze(1)) - factor.diagonal().log().sum() - 0.5 * len(y) * math.log(2 * math.pi))
         curve.append(value)
@@ -124,7 +127,7 @@ def learn_kernels(
         (K * slope).sum().backward()
         optimiser.step()
         falling.step()
-        if len(curve) > 40 and max(curve[-20:]) - max(curve[:-20]) < tol * abs(best):
+        if tol and len(curve) > 2 * PATIENCE and max(curve[-PATIENCE:]) - max(curve[:-PATIENCE]) < tol * abs(best):
             break
     with torch.no_grad():
         for leaf, value_at in zip(leaves, best_at, strict=True):
@@ -139,6 +142,7 @@ def _find_coefficients(
     unknowns: Mapping[str, float],
     y: Tensor,
     tables: Tables,
+    jitter: float,
 ) -> dict[str, float]:
     """Coefficients of the greatest likelihood with the kernels' common factor profiled out: a tenth to ten
     times each start is looked at, then Nelder-Mead."""
@@ -149,7 +153,7 @@ def _find_coefficients(
         learnt = {
             n: torch.tensor(u * r, dtype=torch.float64) for (n, u), r in zip(units.items(), relative, strict=True)
         }
-        factor, _ = _factor(covariance(functionals, functionals, axes, learnt, tables), functionals)
+        factor, _ = _factor(covariance(functionals, functionals, axes, learnt, tables), functionals, jitter)
         half = torch.linalg.solve_triangular(factor, y.unsqueeze(1), upper=False)
         return len(y) * math.log(float(half.square().sum())) + 2.0 * float(factor.diagonal().log().sum())
 
@@ -170,11 +174,13 @@ class FunctionalPosterior:
         functionals: with their targets.
         kernels: one an axis.
         coefficients: of the equation.
+        jitter: added to the diagonal, as a share of the mean variance of each kind of observation.
     """
 
     functionals: list[Functionals]
     kernels: list[Kernel]
     coefficients: dict[str, float] = field(default_factory=dict)
+    jitter: float = JITTER
 
     def __post_init__(self) -> None:
         n = sum(map(len, self.functionals))
@@ -188,7 +194,7 @@ class FunctionalPosterior:
         self.functionals = [_with_numbers(f, learnt) for f in self.functionals]
         with torch.no_grad():
             K = covariance(self.functionals, self.functionals, self._axes)
-            self._factor, self.noise = _factor(K, self.functionals, overwrite=True)
+            self._factor, self.noise = _factor(K, self.functionals, self.jitter, overwrite=True)
             y = torch.cat([f.targets / f.scale for f in self.functionals])
             self._dual = torch.cholesky_solve(y.unsqueeze(1), self._factor).squeeze(1)
         #: by how much variances are multiplied so that the data are of the size expected
@@ -223,7 +229,9 @@ def _with_numbers(f: Functionals, learnt: Mapping[str, Tensor]) -> Functionals:
     return Functionals(parts, f.targets, f.scale, f.noise)
 
 
-def _factor(K: Tensor, functionals: Sequence[Functionals], *, overwrite: bool = False) -> tuple[Tensor, float]:
+def _factor(
+    K: Tensor, functionals: Sequence[Functionals], jitter: float, *, overwrite: bool = False
+) -> tuple[Tensor, float]:
     """The Cholesky factor of K plus noise, with the least share of the diagonal that lets it be."""
     diagonal = K.diagonal().clone()
     base, start = torch.empty_like(diagonal), 0
@@ -232,7 +240,7 @@ def _factor(K: Tensor, functionals: Sequence[Functionals], *, overwrite: bool = 
         start += len(f)
     own = torch.cat([torch.full((len(f),), f.noise / f.scale**2, dtype=torch.float64) for f in functionals])
     M = K if overwrite else K.clone()
-    for share in NOISES:
+    for share in (jitter * more for more in MORE):
         M.diagonal().copy_(diagonal + own + share * base)
         factor, failed = torch.linalg.cholesky_ex(M)
         if not int(failed):

@@ -70,9 +70,12 @@ class PDESolver(Saved, BaseEstimator):
         lr: rate of Adam; None: 0.05 for marginal, 0.01 for joint and extra.
         max_iter: Newton steps of collocation (None: 30), Adam steps of marginal (240), of joint and extra (10 000).
         tol: collocation: relative residual of the equation at the nodes (None: 1e-6). marginal: relative growth of
-            the likelihood in 20 steps (1e-6). joint: misfit of equation and boundary relative to their size (1e-4).
+            the likelihood in 40 steps (1e-6; 0 takes all steps). joint: misfit of equation and boundary relative to
+            their size (1e-4).
         early_stopping: whether joint and extra stop at ``tol``.
         change_point: share of the steps before the second process of ``"extra"``.
+        jitter: of marginal and of error bars: a share of the variance of each kind of observation, added to its
+            diagonal. More of it prunes more waves and costs accuracy.
         random_state: which points hyperparameters are learnt on where there are too many.
 
     Attributes:
@@ -116,6 +119,7 @@ class PDESolver(Saved, BaseEstimator):
         tol: float | None = None,
         early_stopping: bool = True,
         change_point: float = 0.5,
+        jitter: float = 1e-10,
         random_state: Any = None,
     ) -> None:
         self.operator = operator
@@ -129,6 +133,7 @@ class PDESolver(Saved, BaseEstimator):
         self.tol = tol
         self.early_stopping = early_stopping
         self.change_point = change_point
+        self.jitter = jitter
         self.random_state = random_state
 
     def fit(
@@ -389,10 +394,11 @@ class PDESolver(Saved, BaseEstimator):
                     lr=lr,
                     max_iter=max_iter,
                     tol=tol,
+                    jitter=self.jitter,
                 )
                 kernels, self.coefficients_ = list(learnt.kernels), learnt.coefficients
                 self.loss_curve_ = [-value for value in learnt.curve]
-            self._posterior = posterior = FunctionalPosterior(data, kernels, dict(self.coefficients_))
+            self._posterior = posterior = FunctionalPosterior(data, kernels, dict(self.coefficients_), self.jitter)
             zero = (0,) * domain.d
             u = posterior.mean(points, zero)
             if before is not None and float((u - before).norm()) <= 1e-10 * float(u.norm()):
@@ -462,7 +468,9 @@ class PDESolver(Saved, BaseEstimator):
 
     def _conditioned(self) -> FunctionalPosterior:
         if self._posterior is None:
-            self._posterior = FunctionalPosterior(decoded(self._functionals or []), list(self.kernels_), {})
+            self._posterior = FunctionalPosterior(
+                decoded(self._functionals or []), list(self.kernels_), {}, self.jitter
+            )
         return self._posterior
 
     def _points(self, X: Any) -> Tensor:
