@@ -82,7 +82,7 @@ def test_a_second_process_is_fitted_to_what_the_first_one_left():
     assert solver.loss_curve_[-1] < solver.loss_curve_[0]
     X = np.linspace(0, 1, 20)[:, None]
     assert np.abs(solver._function()(torch.as_tensor(X), (0,)).numpy() - solver.predict(X)).max() > 0.0
-    # values_ is the sum of both. What is between is what the jitter smooths: 0.07 after 60 steps, 0.01 after these, 0.001
+    # values_ is the sum of both. Between is what the jitter smooths: 0.07 after 60 steps, 0.01 after these, 0.001
     # after 1000.
     nodes = solver.nodes_[0][:, None]
     np.testing.assert_allclose(solver.predict(nodes), solver.values_, atol=2e-2)
