@@ -1,10 +1,10 @@
 """The matrix that is never stored: lazy kernel matrices, plans, solvers and functions of matrices.
 
-The rooms, each of which imports from those before it: ``machine`` (rates and workers), ``maps`` (the map of a kernel as
-an expression), ``statistics`` (what it is applied to), ``gpu`` and ``tiles`` (passes over entries), ``solvers`` and
-``functions`` (of any symmetric matrix), ``matrices`` (sums, blocks and other lazy matrices), ``structure`` (grids and few
-features), ``fourier`` (series), ``plans``. Beside them stand a kernel bound to data (``spec``, ``operands``) and
-:class:`KernelOperator`, which brings all together.
+The rooms, each of which imports from those before it: ``machine`` (rates and workers), ``maps`` (the map of a kernel
+as an expression), ``statistics`` (what it is applied to), ``gpu`` and ``tiles`` (passes over entries), ``solvers``
+and ``functions`` (of any symmetric matrix), ``matrices`` (sums, blocks and other lazy matrices), ``structure`` (grids
+and few features), ``fourier`` (series), ``plans``. Beside them stand a kernel bound to data (``spec``, ``operands``)
+and :class:`KernelOperator`, which brings all together.
 """
 
 from mercer.operators.convolution import KernelSpectrum, convolve
