@@ -125,7 +125,7 @@ class Cos(Unit):
 
 @dataclass(frozen=True)
 class Gaussian(Unit):
-    """sqrt(2) sin(sqrt(2 gamma) z + pi / 4), whose NNGP kernel is exp(-gamma |z - z'|^2): an RBF kernel."""
+    """sqrt(2) sin(sqrt(2 gamma) z + pi / 4), whose NNGP kernel is ``exp(-gamma |z - z'|^2)``: an RBF kernel."""
 
     gamma: float = 1.0
 
