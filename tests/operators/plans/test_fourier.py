@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mercer.errors import MissingExtra
-from mercer.kernels import RBF, Linear, Matern, White
+from mercer.kernels import RBF, ArcCosine, Linear, Matern, White
 from mercer.operators import plan
 from mercer.operators.fourier import found
 
@@ -102,11 +102,12 @@ def test_solutions_come_from_weight_space():
     ("kernel", "d", "tolerance", "match"),
     [
         (RBF() + Linear(), 2, 1e-6, "not stationary"),
+        (ArcCosine(0), 2, 1e-3, "not stationary"),  # a function of an angle, which is 0 at coincident points too
         (RBF(), 4, 1e-6, "up to 3 coordinates"),
         (RBF(), 2, None, "Give a tolerance"),
         (Matern(0.1, nu=0.5), 3, 1e-3, "modes .* Use plan=.tiles. or a larger tolerance"),
     ],
-    ids=["Linear", "d = 4", "round-off", "rough"],
+    ids=["Linear", "angle", "d = 4", "round-off", "rough"],
 )
 def test_where_it_does_not_apply_it_says_why(kernel, d, tolerance, match):
     with pytest.raises(ValueError, match=match):

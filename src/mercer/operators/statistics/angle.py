@@ -23,7 +23,7 @@ class Angle(Statistic):
     are computed again from e - f and e + f (Kahan, How futile are mindless assessments of roundoff, 2006, section 12).
     """
 
-    centred: ClassVar[bool] = True  # it vanishes between a point and itself
+    vanishes: ClassVar[bool] = True
 
     def pairs(self, E: Tensor, F: Tensor, parameters: tuple[Tensor, ...] = ()) -> Tensor:
         apart, together = safe_sqrt((E - F).square().sum(-1)), safe_sqrt((E + F).square().sum(-1))

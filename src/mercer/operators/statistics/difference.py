@@ -20,6 +20,7 @@ class Difference(Statistic):
     """
 
     centred: ClassVar[bool] = True
+    vanishes: ClassVar[bool] = True
     foldable: ClassVar[bool] = True
 
     def pairs(self, E: Tensor, F: Tensor, parameters: tuple[Tensor, ...] = ()) -> Tensor:

@@ -17,6 +17,7 @@ class PowerDistance(Statistic):
 
     power: float = 1.0
     centred: ClassVar[bool] = True
+    vanishes: ClassVar[bool] = True
     nonnegative: ClassVar[bool] = True
 
     def pairs(self, E: Tensor, F: Tensor, parameters: tuple[Tensor, ...] = ()) -> Tensor:

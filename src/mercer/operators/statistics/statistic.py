@@ -28,10 +28,11 @@ class Panels(Protocol):
 
 @dataclass(frozen=True)
 class Statistic:
-    """Base of all statistics. ``embed`` gives the points; ``centred`` says whether a common shift changes nothing."""
+    """Base of all statistics; ``embed`` gives the points."""
 
     embed: Embed = field(default_factory=Columns)
-    centred: ClassVar[bool] = False
+    centred: ClassVar[bool] = False  # whether a common shift of embedded points changes nothing
+    vanishes: ClassVar[bool] = False  # whether it is 0 between a point and itself, whatever round-off says
     foldable: ClassVar[bool] = False  # whether panels can multiply the raw value by a number for free
     nonnegative: ClassVar[bool] = False  # whether it is never below 0
 
@@ -102,6 +103,7 @@ class SquaredDistance(Statistic):
     """
 
     centred: ClassVar[bool] = True
+    vanishes: ClassVar[bool] = True
     foldable: ClassVar[bool] = True
     nonnegative: ClassVar[bool] = True
 
@@ -219,6 +221,7 @@ class L1Distance(Statistic):
     """sum_k |e_k - f_k|, on centred points; three elementwise passes a column, no cancellation."""
 
     centred: ClassVar[bool] = True
+    vanishes: ClassVar[bool] = True
     nonnegative: ClassVar[bool] = True
 
     def pairs(self, E: Tensor, F: Tensor, parameters: tuple[Tensor, ...] = ()) -> Tensor:

@@ -84,7 +84,7 @@ class Tiles:
     def _exact(self) -> list[int]:
         """Buffers of statistics that vanish between a point and itself."""
         statistics = self.operands.spec.statistics
-        return [b for b, g in enumerate(self.program.used) if statistics[g].centred]
+        return [b for b, g in enumerate(self.program.used) if statistics[g].vanishes]
 
     @property
     def workers(self) -> int:

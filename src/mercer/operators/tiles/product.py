@@ -231,7 +231,7 @@ def reference_rows(operands: Operands, identity: Identity | None, i0: int, i1: i
     values: dict[Expression, Tensor] = {}
     for g, statistic in enumerate(spec.statistics):
         S = statistic.table(operands.left[g][..., i0:i1, :], operands.rights[g], operands.parameters[g])
-        values[leaf("statistic", g)] = S if same is None or not statistic.centred else S.masked_fill(same, 0.0)
+        values[leaf("statistic", g)] = S if same is None or not statistic.vanishes else S.masked_fill(same, 0.0)
     for g in range(len(spec.row_values)):
         values[leaf("row", g)] = operands.row[g][..., i0:i1, None]
         values[leaf("column", g)] = operands.columns[g][..., None, :]
