@@ -70,7 +70,8 @@ class PDESolver(Saved, BaseEstimator):
         lr: rate of Adam; None: 0.05 for marginal, 0.01 for joint and extra.
         max_iter: Newton steps of collocation (None: 30), Adam steps of marginal (240), of joint and extra (10 000).
         tol: collocation: relative residual of the equation at the nodes (None: 1e-6). marginal: relative growth of
-            the likelihood in 40 steps (1e-6; 0 takes all steps). joint: misfit of equation and boundary relative to their size (1e-4).
+            the likelihood in 40 steps (1e-6; 0 takes all steps). joint: misfit of equation
+            and boundary relative to their size (1e-4).
         early_stopping: whether joint and extra stop at ``tol``.
         change_point: share of the steps before the second process of ``"extra"``.
         jitter: of marginal and of error bars: a share of the variance of each kind of observation, added to its
