@@ -121,8 +121,8 @@ class NetworkKernel(_Network):
 
     >>> from mercer.kernels.neural.layers import Dense, Erf
     >>> NetworkKernel([Dense(), Erf(), Dense()], kind="nngp")(torch.eye(2)).to_dense()
-    tensor([[0.3001, 0.0165],
-            [0.0165, 0.3001]])
+    tensor([[0.3470, 0.0163],
+            [0.0163, 0.3470]])
     """
 
     def __init__(
@@ -276,7 +276,7 @@ class NTK(_Dense):
     Source: Jacot et al., Neural Tangent Kernel (NeurIPS 2018), theorem 1.
 
     >>> NTK(depth=2)(torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, -1.0]])).to_dense()
-    tensor([[0.1738]])
+    tensor([[0.1758]])
     """
 
     def __init__(
@@ -306,8 +306,8 @@ class NNGP(_Dense):
     Source: Lee et al., Deep neural networks as Gaussian processes (ICLR 2018), eq. 5.
 
     >>> NNGP(depth=2, activation="erf")(torch.eye(2)).to_dense()
-    tensor([[0.3001, 0.0165],
-            [0.0165, 0.3001]])
+    tensor([[0.3470, 0.0163],
+            [0.0163, 0.3470]])
     """
 
     def __init__(

@@ -36,8 +36,8 @@ class InfiniteNetwork:
     >>> from mercer.kernels.neural.layers import Conv, Dense, GlobalAvgPool, ReLU
     >>> network = InfiniteNetwork(Conv(3), ReLU(), GlobalAvgPool(), Dense(), sigma_w=2**0.5)
     >>> network.ntk(torch.ones(2, 1, 4, 4)).to_dense()
-    tensor([[2.8928, 2.8928],
-            [2.8928, 2.8928]])
+    tensor([[1.9150, 1.9150],
+            [1.9150, 1.9150]])
     """
 
     def __init__(
