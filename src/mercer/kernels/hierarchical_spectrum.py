@@ -12,8 +12,10 @@ from mercer.errors import ShapeError
 from mercer.kernels.base import Kernel
 from mercer.kernels.hierarchical import HierarchicalConv
 
+Array = np.ndarray[Any, Any]
 
-def torus_spectrum(kernel: HierarchicalConv, n_frequencies: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+
+def torus_spectrum(kernel: HierarchicalConv, n_frequencies: Sequence[int]) -> tuple[Array, Array]:
     """The exact eigenvalues of a hierarchical kernel of patches of two numbers, uniform on circles.
 
     A patch of two is an angle, and the kernel depends on differences of angles only, so its eigenfunctions are waves
@@ -56,7 +58,7 @@ def torus_spectrum(kernel: HierarchicalConv, n_frequencies: Sequence[int]) -> tu
     return spectrum.numpy(), _sectors(kernel, sizes)
 
 
-def _sectors(kernel: HierarchicalConv, sizes: tuple[int, ...]) -> np.ndarray:
+def _sectors(kernel: HierarchicalConv, sizes: tuple[int, ...]) -> Array:
     """By which patches have a frequency: 2^p cases."""
     p = len(sizes)
     table = np.empty(1 << p, dtype=np.int8)
@@ -67,11 +69,11 @@ def _sectors(kernel: HierarchicalConv, sizes: tuple[int, ...]) -> np.ndarray:
     for i, n in enumerate(sizes):
         active = (np.arange(n) > 0).reshape([-1 if axis == i else 1 for axis in range(p)])
         index += (active << i).astype(index.dtype)
-    labels: np.ndarray[Any, Any] = table[index]
+    labels: Array = table[index]
     return labels
 
 
-def gram_spectrum(kernel: Kernel, X: Any) -> np.ndarray:
+def gram_spectrum(kernel: Kernel, X: Any) -> Array:
     """Eigenvalues of ``kernel(X) / n``, descending: estimates of those of the kernel under the law of the rows of X.
 
     Args:
@@ -88,5 +90,5 @@ def gram_spectrum(kernel: Kernel, X: Any) -> np.ndarray:
     K = kernel(torch.as_tensor(X, dtype=torch.float64)).to_dense()
     if not len(K):
         raise ShapeError("gram_spectrum: X has no rows.")
-    found: np.ndarray = torch.linalg.eigvalsh(K / len(K)).flip(0).numpy()
-    return found
+    values: Array = torch.linalg.eigvalsh(K / len(K)).flip(0).numpy()
+    return values

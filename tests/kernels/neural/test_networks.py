@@ -50,6 +50,7 @@ def test_duals_are_the_means_over_gaussians(unit):
     u, v = u.clone().requires_grad_(), v.clone().requires_grad_()
     one, two = unit.function(u), unit.function(v)
     slopes = [torch.autograd.grad(f.sum(), z)[0] for f, z in ((one, u), (two, v))]
+    one, two = one.detach(), two.detach()
     both = weights[:, None] * weights
     dual, kinked = unit.dual, isinstance(unit, ReLU | LeakyReLU | Abs)
     tolerance = 2e-2 if kinked else 1e-10  # quadrature is poor at kinks
