@@ -185,8 +185,8 @@ def multi_scale(run: Run) -> None:
     quick=Effort(seeds=1, seconds=15),
     full=Effort(seeds=5, seconds=300),
     notes="sin 100x, marginal, Student-t, 240 steps. Heavy: at least 10 % of the largest weight. How much is pruned "
-    "depends on the jitter: with 1e-10, where the error is ten times less, all 30 keep more than 1 %. It was set to 1e-7 "
-    "after 1e-10 had failed, by one run on 400 nodes.",
+    "depends on the jitter: with 1e-10, where the error is ten times less, all 30 keep more than 1 %. It was "
+    "set to 1e-7 after 1e-10 had failed, by one run on 400 nodes.",
 )
 def spectrum(run: Run) -> None:
     """Seeds change the number of nodes."""
