@@ -1,62 +1,35 @@
 """Every check of scikit-learn for every estimator, except what scikit-learn's own twin fails at this version."""
 
-import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 from sklearn.cluster import SpectralClustering as TwinSpectral
-from sklearn.decomposition import KernelPCA as TwinPCA
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.gaussian_process import GaussianProcessClassifier as TwinClassifier
 from sklearn.gaussian_process import GaussianProcessRegressor as TwinProcess
 from sklearn.kernel_approximation import Nystroem as TwinNystroem
-from sklearn.kernel_approximation import RBFSampler
 from sklearn.kernel_ridge import KernelRidge as TwinRidge
-from sklearn.linear_model import PoissonRegressor, RidgeClassifier, RidgeCV
+from sklearn.linear_model import RidgeClassifier, RidgeCV
 from sklearn.neighbors import KernelDensity as TwinDensity
 from sklearn.utils.estimator_checks import check_estimator
 
 from mercer.learn import (
     GaussianProcessClassifier,
     GaussianProcessRegressor,
-    HSICTest,
     KernelDensity,
     KernelKMeans,
-    KernelPCA,
     KernelRidge,
     KernelRidgeClassifier,
     KernelRidgeCV,
     LaplaceGaussianProcess,
     MultiTaskGaussianProcess,
     Nystroem,
-    RandomFourier,
     RecursiveFeatureMachine,
     RecursiveFeatureMachineClassifier,
-    SelfDistillation,
     SparseGaussianProcessClassifier,
     SparseGaussianProcessRegressor,
     SpectralClustering,
     SplitConformal,
 )
-
-
-def whole(y):
-    """The checks' targets are real numbers >= 1, which likelihoods of counts refuse: rounded, they are counts."""
-    values = np.asarray(y)
-    return np.round(values) if values.dtype.kind == "f" and np.isfinite(values).all() else y
-
-
-class Counts(LaplaceGaussianProcess):
-    def fit(self, X, y):
-        return super().fit(X, whole(y))
-
-
-class SparseCounts(SparseGaussianProcessRegressor):
-    def fit(self, X, y):
-        return super().fit(X, whole(y))
-
-    def partial_fit(self, X, y, *, n_samples=None):
-        return super().partial_fit(X, whole(y), n_samples=n_samples)
-
 
 PAIRS = [
     (KernelDensity(), TwinDensity()),
@@ -70,24 +43,13 @@ PAIRS = [
     # The twins' weights are no repeated rows either: an iterate is chosen by rows left out, and a copy gives one away.
     (RecursiveFeatureMachine(max_iter=1), RandomForestRegressor(2)),
     (RecursiveFeatureMachineClassifier(max_iter=1), RandomForestClassifier(2)),
-    (KernelPCA(), TwinPCA()),
-    (
-        KernelPCA(2, kernel="RBF()", fit_inverse_transform=True, pre_image="fixed-point"),
-        TwinPCA(2, kernel="rbf", fit_inverse_transform=True),
-    ),
-    (KernelPCA(kernel="precomputed"), TwinPCA(kernel="precomputed")),
     (KernelKMeans(3), KMeans(3)),
     (SpectralClustering(), TwinSpectral()),
     (Nystroem(), TwinNystroem()),
-    (RandomFourier(), RBFSampler()),
     (GaussianProcessRegressor("RBF() + White(0.1)", optimizer=None), TwinProcess(optimizer=None)),
     (GaussianProcessClassifier("2.0 * RBF()", optimizer=None), TwinClassifier(optimizer=None)),
     (LaplaceGaussianProcess("RBF()", optimizer=None), TwinProcess(optimizer=None)),
-    (Counts("RBF()", likelihood="poisson", optimizer=None), PoissonRegressor()),
-    (SparseCounts("RBF()", likelihood="poisson", optimizer=None, n_inducing=10, max_epochs=5), PoissonRegressor()),
-    (SparseGaussianProcessRegressor("RBF()", optimizer=None, n_inducing=10), TwinProcess(optimizer=None)),
-    (SelfDistillation(), TwinRidge()),
-    (HSICTest(n_permutations=19), TwinRidge()),
+    (SparseGaussianProcessRegressor("RBF()", optimizer=None, n_inducing=200), TwinProcess(optimizer=None)),
     (SparseGaussianProcessClassifier("RBF()", max_epochs=5, n_inducing=10), TwinClassifier(optimizer=None)),
     (MultiTaskGaussianProcess("RBF()", optimizer=None), TwinProcess(optimizer=None)),
     pytest.param(

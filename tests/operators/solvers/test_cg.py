@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from mercer.operators.solvers import System, block_cg
-from mercer.operators.solvers.cg import Progress
+from mercer.operators.solvers.cg import Reached
 
 
 def spectrum(values: Tensor) -> Tensor:
@@ -17,7 +17,7 @@ def plain(V: Tensor) -> Tensor:
     return V
 
 
-def run(A: Tensor, B: Tensor, **options: object) -> Progress:
+def run(A: Tensor, B: Tensor, **options: object) -> Reached:
     defaults: dict[str, object] = {"rtol": 1e-8, "max_iter": 200, "precondition": plain}
     return block_cg(System(A), B, **{**defaults, **options})  # type: ignore[arg-type]
 
