@@ -185,9 +185,11 @@ def multi_scale(run: Run) -> None:
     rivals=Quantity("started", "distance of the nearest component at the start"),
     quick=Effort(seeds=1, seconds=15),
     full=Effort(seeds=5, seconds=300),
-    notes="sin 100x, marginal, Student-t, 240 steps. Heavy: at least 10 % of the largest weight. The nearest wave goes to "
-    "the frequency of the solution. How much is pruned depends on the jitter and the grid: with a jitter of 1e-7, chosen "
-    "after 1e-10 had left all 30 components above 1 %, one grid of 400 nodes keeps 5, others keep all 30.",
+    notes="""
+        sin 100x, marginal, Student-t, 240 steps. Heavy: at least 10 % of the largest weight. The nearest wave goes to
+        the frequency of the solution. How much is pruned depends on the jitter and the grid: with a jitter of 1e-7,
+        chosen after 1e-10 had left all 30 components above 1 %, one grid of 400 nodes keeps 5, others keep all 30.
+    """,
 )
 def spectrum(run: Run) -> None:
     """Seeds change the number of nodes."""
