@@ -38,8 +38,9 @@ def public_modules() -> dict[str, ModuleType]:
         is_public = is_public and (not info.name.startswith("mercer.operators.") or info.name in _ROOMS)
         if is_public and not any(part.startswith("_") for part in info.name.split(".")):
             module = importlib.import_module(info.name)
+            own = {n for n in getattr(module, "__all__", ()) if not isinstance(getattr(module, n), ModuleType)}
             above = found.get(info.name.rpartition(".")[0])
-            if set(getattr(module, "__all__", ())) - set(getattr(above, "__all__", ())):
+            if own - set(getattr(above, "__all__", ())):
                 found[info.name] = module
     return dict(sorted(found.items()))
 
