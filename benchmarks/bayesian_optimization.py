@@ -55,7 +55,9 @@ def branin(x: Array) -> float:
     return float((x[1] - b * x[0] ** 2 + c * x[0] - 6.0) ** 2 + 10.0 * (1.0 - t) * math.cos(x[0]) + 10.0)
 
 
-_A = np.array([[10, 3, 17, 3.5, 1.7, 8], [0.05, 10, 17, 0.1, 8, 14], [3, 3.5, 1.7, 10, 17, 8], [17, 8, 0.05, 10, 0.1, 14]])
+_A = np.array(
+    [[10, 3, 17, 3.5, 1.7, 8], [0.05, 10, 17, 0.1, 8, 14], [3, 3.5, 1.7, 10, 17, 8], [17, 8, 0.05, 10, 0.1, 14]]
+)
 _P = 1e-4 * np.array(
     [
         [1312, 1696, 5569, 124, 8283, 5886],
@@ -175,7 +177,12 @@ def run(sizes: tuple[int, ...] = SIZES) -> list[dict[str, Any]]:
     present = {name: how for name, (how, module) in METHODS.items() if module is None or find_spec(module)}
     rows: list[dict[str, Any]] = []
     for problem in PROBLEMS:
-        row: dict[str, Any] = {"problem": problem.name, "d": len(problem.bounds), "n": problem.n, "noise": problem.noise}
+        row: dict[str, Any] = {
+            "problem": problem.name,
+            "d": len(problem.bounds),
+            "n": problem.n,
+            "noise": problem.noise,
+        }
         row |= {"n_seeds": n_seeds, "methods": {}}
         for name, search in present.items():
             gaps, started = [], time.process_time()
@@ -189,6 +196,8 @@ def run(sizes: tuple[int, ...] = SIZES) -> list[dict[str, Any]]:
             quartiles = np.quantile(gaps, [0.25, 0.5, 0.75], axis=0)
             row["methods"][name] = {"gaps": quartiles.tolist(), "last": [g[-1] for g in gaps], "cpu_seconds": seconds}
             low, middle, high = quartiles[:, -1]
-            print(f"{problem.name:14} {name:16} gap {middle:.2e} ({low:.1e} to {high:.1e}), {seconds:.1f} CPU s a search")
+            print(
+                f"{problem.name:14} {name:16} gap {middle:.2e} ({low:.1e} to {high:.1e}), {seconds:.1f} CPU s a search"
+            )
         rows.append(row)
     return rows

@@ -64,7 +64,8 @@ def test_a_density_integrates_to_one(kernel, d):
     if d == 1:
         directions, of_directions = np.ones((1, 1)), np.array([2.0])
     else:
-        angles, of_angles = map(np.concatenate, zip(*[nodes(q * np.pi / 2, (q + 1) * np.pi / 2, 24) for q in range(4)]))
+        quarters = [nodes(q * np.pi / 2, (q + 1) * np.pi / 2, 24) for q in range(4)]
+        angles, of_angles = (np.concatenate(part) for part in zip(*quarters, strict=True))
         directions, of_directions = np.column_stack([np.cos(angles), np.sin(angles)]), of_angles
     points = radii[:, None, None] * directions * h
     density = np.exp(model.score_samples(points.reshape(-1, d))).reshape(len(radii), len(directions))

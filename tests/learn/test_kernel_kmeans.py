@@ -44,7 +44,9 @@ def test_the_inertia_is_that_of_the_labels_and_no_single_move_lowers_it(dtype):
         for c in range(4):
             moved = model.labels_.copy()
             moved[row] = c
-            assert inertia_by_definition(K, moved, weights) >= found * (1.0 - 1e-6 if dtype == np.float32 else 1.0 - 1e-12)
+            assert inertia_by_definition(K, moved, weights) >= found * (
+                1.0 - 1e-6 if dtype == np.float32 else 1.0 - 1e-12
+            )
     # Where no move is left, every row is with its nearest mean.
     np.testing.assert_array_equal(model.transform(Z).argmin(1), model.labels_)
     np.testing.assert_array_equal(model.predict(Z), model.labels_)
@@ -63,7 +65,7 @@ def test_lloyds_algorithm_comes_to_rest_where_single_moves_still_help():
 def test_a_weight_of_two_is_two_rows_and_a_weight_of_zero_is_none():
     weights = np.r_[np.full(20, 2.0), np.ones(30), np.zeros(10)]
     init = X[20:23]
-    # With single moves two rows go one by one and may rest elsewhere than one of weight two; what they lower is the same.
+    # With single moves two rows go one by one, and may rest elsewhere than one of weight two.
     options = {"kernel": RBF(), "init": init, "tol": 0.0, "algorithm": "lloyd"}
     weighted = KernelKMeans(3, **options).fit(X[:60], sample_weight=weights)
     repeated = KernelKMeans(3, **options).fit(np.r_[X[:50], X[:20]])

@@ -111,6 +111,17 @@ def test_partial_fit_goes_on():
         labels.partial_fit(X, np.full(N, 7.0))
 
 
+def test_further_rows_may_have_no_counts_at_all():
+    y = np.random.default_rng(0).poisson(np.exp(F))
+    model = SparseGaussianProcessRegressor(KERNEL, likelihood="poisson", n_inducing=5, random_state=0)
+    model.partial_fit(X, y).partial_fit(X[:5], np.zeros(5))
+    assert np.isfinite(model.bound_)
+    with pytest.raises(ValueError, match="3 of 3 targets are negative"):
+        model.lower_bound(X[:3], -np.ones(3))
+    with pytest.raises(ValueError, match="n_samples must be a whole number >= 1 or None, not 0"):
+        model.partial_fit(X, y, n_samples=0)
+
+
 @pytest.mark.parametrize("name", ["student_t", "poisson", "negative_binomial"])
 def test_other_likelihoods_agree_with_laplaces_approximation(name):
     rng = np.random.default_rng(1)
@@ -240,12 +251,17 @@ def test_inducing_points_start_at_different_rows(how):
         ({"likelihood": "bernoulli"}, ValueError, "likelihood must be one of 'gaussian'"),
         ({"optimizer": "sgd"}, ValueError, "optimizer must be 'auto' or None, not 'sgd'"),
         ({"batch_size": 0}, ValueError, "batch_size must be a whole number >= 1"),
+        ({"max_epochs": None}, ValueError, "max_epochs must be a whole number >= 1, not None"),
         ({"natural_rate": 2.0}, ValueError, "natural_rate must be above 0 and at most 1"),
         ({"n_inducing": 0}, ValueError, "n_inducing must be a whole number >= 1"),
         ({"inducing": "random"}, ValueError, "inducing must be 'kmeans\\+\\+', 'pivoted_cholesky' or an array"),
         ({"inducing": np.zeros((3, 2))}, ShapeError, r"inducing must be \(M, 1\) points"),
-        ({"kernel": RBF() + White()}, ValueError, r"has noise \(White\), which inducing points cannot carry"),
-        ({"kernel": theirs.PairwiseKernel(metric="rbf")}, TypeError, "moves its inducing points"),
+        (
+            {"kernel": RBF() + White()},
+            ValueError,
+            r"has noise \(White\): leave it out, inducing points cannot carry it",
+        ),
+        ({"kernel": theirs.PairwiseKernel(metric="rbf")}, TypeError, "has no twin here"),
     ],
 )
 def test_mistakes_are_named(arguments, error, message):

@@ -14,9 +14,8 @@ from mercer.arrays import as_tensor
 from mercer.errors import ShapeError
 from mercer.kernels.base import Kernel
 from mercer.kernels.binder import Binder
-from mercer.operators.embed import Columns
-from mercer.operators.expression import Expression
-from mercer.operators.tile_statistic import TileStatistic
+from mercer.operators.maps import Expression
+from mercer.operators.statistics import Columns, TileStatistic
 
 # Work of a pair in units of the planner, at 3e11 a second: a call of a Python function takes about a microsecond.
 FLOPS_OF_A_CALL = 3e5

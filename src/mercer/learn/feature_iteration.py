@@ -44,6 +44,12 @@ class FeatureSettings:
         """The kernel at one lengthscale."""
         return PowerExponential(lengthscale, self.exponent, self.norm)
 
+    def lengthscale_at(self, Z: Tensor) -> float:
+        """The lengthscale among transformed rows."""
+        if not self.relative:
+            return self.lengthscale
+        return self.lengthscale * median_distance(Z, norm=self.norm, generator=generator(self.random_state))
+
 
 @dataclass(frozen=True)
 class FeatureLeaf:
@@ -55,7 +61,7 @@ class FeatureLeaf:
         matrix: M, ``(width, width)`` or ``(width,)``.
         lengthscale: of the kernel there.
         dual: ``(n, t)``, float64.
-        losses: the squared error of each iterate on rows that it has not seen.
+        losses: the squared error of each iterate on rows that it has not seen; those after this one too.
         best: which iterate this is; 0 has the given columns, unchanged.
         errors: truth minus prediction on those rows, ``(k, t)``, of this iterate.
         targets: their truth, ``(k, t)``, and ``weights``: ``(k,)`` or None.
@@ -105,9 +111,7 @@ def fit_leaf(
     losses: list[float] = []
     for i in range(settings.max_iter + 1):
         Z = columns.times(X_part, root)
-        lengthscale = settings.lengthscale
-        if settings.relative:
-            lengthscale *= median_distance(Z, norm=settings.norm, generator=generator(settings.random_state))
+        lengthscale = settings.lengthscale_at(Z)
         kernel = settings.kernel(lengthscale)
         dual, factor = _quick_solve(kernel, Z, Y_part, weights_part, settings)
         if validation is None:
@@ -142,10 +146,7 @@ def split_direction(
 ) -> Tensor:
     """The direction along which a first kernel predictor changes most, ``(width,)``: the top one of its M."""
     Z = columns.times(X, None)
-    lengthscale = settings.lengthscale
-    if settings.relative:
-        lengthscale *= median_distance(Z, norm=settings.norm, generator=generator(settings.random_state))
-    kernel = settings.kernel(lengthscale)
+    kernel = settings.kernel(settings.lengthscale_at(Z))
     dual, _ = _quick_solve(kernel, Z, Y, weights, settings)
     M = average_outer_product(kernel(Z), dual, None, weights=weights, diagonal=False)
     top: Tensor = torch.linalg.eigh(M).eigenvectors[:, -1]

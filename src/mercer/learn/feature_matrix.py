@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mercer.operators.kernel_operator import KernelOperator
-from mercer.operators.point_gradients import point_gradients
+from mercer.operators.tiles import point_gradients
 
 __all__ = ["average_outer_product", "median_distance", "root_of"]
 

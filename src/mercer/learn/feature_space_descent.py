@@ -22,7 +22,7 @@ def lloyd(runs: Runs, *, max_iter: int, tol: float) -> int:
 
     Cost: a round is one product with ``R k`` columns, or the part of it where labels have changed if they are few.
     """
-    n, R, k = runs.shape
+    _, R, k = runs.shape
     weights, floor = runs.weights, round_off(runs.diagonal, runs.dtype)
     inertias = torch.full((R,), torch.inf, dtype=torch.float64, device=weights.device)
     running = torch.ones(R, dtype=torch.bool, device=weights.device)
@@ -74,7 +74,7 @@ def hartigan(runs: Runs, *, max_iter: int, tol: float) -> int:
     progress: Progress[int] = track(None, description="kernel k-means, single moves")
     n_iter = 0
     with progress:
-        for n_iter in range(1, max_iter + 1):
+        for n_iter in range(1, max_iter + 1):  # noqa: B007
             gains, targets = _gains(runs)  # (R, n)
             gains = torch.where(gains > least, gains, 0.0)
             resting = (gains.sum(1) <= tol * inertias.clamp(min=0.0)) | (most == 0)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mercer.operators.system import System
+from mercer.operators.solvers import System
 
 __all__ = ["Means", "Runs", "members", "round_off"]
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mercer.learn.feature_space_means import round_off
-from mercer.operators.system import System
+from mercer.operators.solvers import System
 
 __all__ = ["seed"]
 

@@ -9,18 +9,19 @@ import numpy as np
 import torch
 from sklearn.base import ClassifierMixin
 from sklearn.gaussian_process.kernels import RBF, CompoundKernel, ConstantKernel
-from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import _ovr_decision_function, check_classification_targets
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from mercer.arrays import as_tensor
-from mercer.learn.binary_laplace import BinaryLaplace, learning_rows
+from mercer.learn.binary_laplace import BinaryLaplace
 from mercer.learn.covariance import Array, MercerCovariance
 from mercer.learn.kernel_model import KernelModel
 from mercer.learn.laplace import Mode
+from mercer.learn.learning_rows import learning_rows
 from mercer.learn.logistic_normal import logistic_normal
+from mercer.learn.random_states import as_random_state
 
 __all__ = ["GaussianProcessClassifier"]
 
@@ -125,7 +126,7 @@ class GaussianProcessClassifier(ClassifierMixin, KernelModel):
         problems = self._problems()
 
         def learn(rows: Tensor, signs: Tensor) -> BinaryLaplace:
-            rng = check_random_state(self.random_state)
+            rng = as_random_state(self.random_state)
             is_learning = self.optimizer is not None and len(covariance.theta) > 0
             chosen = learning_rows(len(signs), self.subset, rng, is_learning=is_learning)
             return BinaryLaplace.fit(

@@ -13,14 +13,15 @@ from torch import Tensor
 
 from mercer.arrays import as_tensor, generator
 from mercer.errors import ShapeError
+from mercer.learn.arguments import check_not_negative, check_whole
 from mercer.learn.feature_space_descent import hartigan, lloyd
 from mercer.learn.feature_space_means import Runs, members
 from mercer.learn.feature_space_seeds import seed
-from mercer.learn.inputs import Given, as_weights, check_data, densify, is_sparse
+from mercer.learn.inputs import Given, as_points, as_weights, check_data, densify
 from mercer.learn.kernel_argument import KernelArgument
 from mercer.learn.saving import Saved
 from mercer.learn.similarity import Similarity
-from mercer.operators.system import System
+from mercer.operators.solvers import System
 
 __all__ = ["KernelKMeans"]
 
@@ -37,7 +38,8 @@ class KernelKMeans(
     .. math:: \min_{C, \mu} \sum_i s_i \lVert \phi(x_i) - \mu_{C(i)} \rVert^2
 
     With weights and the right kernel this is also a graph cut (Dhillon et al.). scikit-learn has no twin; arguments
-    that its ``KMeans`` has are named and meant as there, and with ``kernel="linear"`` and ``algorithm="lloyd"`` it is that.
+    that its ``KMeans`` has are named and meant as there, and with ``kernel="linear"`` and ``algorithm="lloyd"`` it is
+    that.
 
     Args:
         n_clusters: k.
@@ -111,9 +113,8 @@ class KernelKMeans(
                 weight 0 only gets a label.
         """
         for name in ("n_clusters", "n_init", "max_iter"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not (value >= 1 and value == int(value)):
-                raise ValueError(f"{name} must be a whole number >= 1, not {value!r}.")
+            check_whole(name, getattr(self, name))
+        check_not_negative("tol", self.tol)
         if self.algorithm not in _ALGORITHMS:
             raise ValueError(f"algorithm must be one of {', '.join(_ALGORITHMS)}, not {self.algorithm!r}.")
         given = check_data(self, X, reset=True, accept_sparse=True)
@@ -130,9 +131,9 @@ class KernelKMeans(
         self.X_fit_ = given.keep(copy=True)
         system = System(_matrix(similarity, given))
         runs = Runs(system, self._starts(system, similarity, given, weights), weights, int(self.n_clusters))
-        self.n_iter_ = lloyd(runs, max_iter=self.max_iter, tol=self.tol)
+        self.n_iter_ = lloyd(runs, max_iter=int(self.max_iter), tol=self.tol)
         if self.algorithm == "hartigan":
-            self.n_iter_ += hartigan(runs, max_iter=self.max_iter, tol=self.tol)
+            self.n_iter_ += hartigan(runs, max_iter=int(self.max_iter), tol=self.tol)
         found = runs.best()
         self._weights, self._center_labels, self._norms = weights, found.center_labels, found.norms
         self.labels_ = given.coefficients(found.labels)
@@ -155,7 +156,7 @@ class KernelKMeans(
         """
         given, offsets = self._offsets(X)
         labels = offsets.argmin(1)
-        return labels if isinstance(given.example, Tensor) else labels.cpu().numpy()
+        return given.coefficients(labels)
 
     def transform(self, X: Any) -> Any:
         """Distances in feature space from the rows of X to the means, ``(m, k)``."""
@@ -184,7 +185,7 @@ class KernelKMeans(
                 raise ValueError(f"init must be 'k-means++', 'random' or points (n_clusters, d), not {self.init!r}.")
             draw = generator(self.random_state)
             spread = self.init == "k-means++"
-            return torch.stack([seed(system, weights, k, spread=spread, draw=draw) for _ in range(self.n_init)])
+            return torch.stack([seed(system, weights, k, spread=spread, draw=draw) for _ in range(int(self.n_init))])
         if similarity is None:
             raise ValueError("kernel='precomputed' has no points: init must be 'k-means++' or 'random'.")
         centers = as_tensor(self.init, dtype=torch.float64, device=given.device)
@@ -205,9 +206,7 @@ class KernelKMeans(
         if self.kernel_ is None:
             products = densify(given.points, why="kernel='precomputed'").to(M) @ M
         else:
-            points = given.points if given.is_sparse else given.points.to(M.device)
-            rows = self.X_fit_ if is_sparse(self.X_fit_) else as_tensor(self.X_fit_)
-            products = Similarity(self.kernel_).times(points, rows, M)
+            products = Similarity(self.kernel_).times(given.points_on(M.device), as_points(self.X_fit_), M)
         return given, self._norms - 2.0 * products
 
     def _own(self, given: Given) -> Tensor:

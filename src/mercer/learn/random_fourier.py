@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from mercer.arrays import as_tensor, generator
 from mercer.config import require_memory
 from mercer.kernels import features
+from mercer.learn.arguments import check_whole
 from mercer.learn.inputs import check_data
-from mercer.learn.kernel_argument import KernelArgument
-from mercer.learn.saving import Saved
+from mercer.learn.kernel_transformer import KernelTransformer
 
 __all__ = ["RandomFourier"]
 
 _BLOCK = 1 << 21  # phases computed at once, in float64
 
 
-class RandomFourier(KernelArgument, Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class RandomFourier(KernelTransformer):
     r"""Random features whose dot products approximate a stationary kernel: for linear models on many rows, or streams.
 
     .. math:: \phi(x) = \sqrt{k(x, x) / m}\,[\cos \omega_i \cdot x, \sin \omega_i \cdot x]_{i = 1 .. m},
@@ -76,11 +76,6 @@ class RandomFourier(KernelArgument, Saved, ClassNamePrefixFeaturesOutMixin, Tran
         self.kernel = kernel
         self.method = method
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
     def fit(self, X: Any, y: Any = None) -> Self:
         """Draw frequencies for points with as many columns as X.
 
@@ -89,8 +84,7 @@ class RandomFourier(KernelArgument, Saved, ClassNamePrefixFeaturesOutMixin, Tran
             y: not used.
         """
         given = check_data(self, X, reset=True, accept_sparse=True)
-        if not (self.n_components >= 1 and self.n_components == int(self.n_components)):
-            raise ValueError(f"n_components must be a whole number >= 1, not {self.n_components!r}.")
+        check_whole("n_components", self.n_components)
         self._gamma = self._gamma_of(given.points)
         self.kernel_ = self._resolved().kernel
         is_odd, draw = int(self.n_components) % 2, generator(self.random_state)
@@ -137,7 +131,7 @@ class RandomFourier(KernelArgument, Saved, ClassNamePrefixFeaturesOutMixin, Tran
 
     def _gamma_of(self, points: Any) -> float:
         if self.gamma != "scale":
-            if isinstance(self.gamma, str) or not self.gamma >= 0.0:
+            if not isinstance(self.gamma, Real) or not self.gamma >= 0.0:
                 raise ValueError(f"gamma must be a number >= 0 or 'scale', not {self.gamma!r}.")
             return float(self.gamma)
         if isinstance(points, Tensor):

@@ -22,10 +22,10 @@ from mercer.learn.kernel_argument import KernelArgument
 from mercer.learn.kernel_spectrum import flip_signs
 from mercer.learn.random_states import as_random_state
 from mercer.learn.saving import Saved
-from mercer.operators.adjacency import NormalizedAdjacency
-from mercer.operators.eigen import eigsh
+from mercer.operators.functions import eigsh
 from mercer.operators.kernel_operator import KernelOperator
 from mercer.operators.logarithm import log_spec
+from mercer.operators.matrices import NormalizedAdjacency
 
 __all__ = ["SpectralClustering"]
 
