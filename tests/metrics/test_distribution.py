@@ -14,11 +14,11 @@ from mercer.metrics import (
     floor,
     median_distance,
     mmd,
+    sinkhorn,
     sinkhorn_divergence,
     sliced_wasserstein,
     wasserstein,
 )
-from mercer.metrics import sinkhorn
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(14, 2)), RNG.normal(size=(14, 2)) + 1.0
@@ -73,8 +73,7 @@ def test_sinkhorn_tends_to_the_exact_transport(p, shift):
         exact = wasserstein(x, y, p=p) ** p / p
         errors = [abs(sinkhorn_divergence(x, y, blur=blur, p=p) / exact - 1.0) for blur in (0.3, 0.1, 0.03)]
         assert errors == sorted(errors, reverse=True)
-        assert errors[0] < 0.3
-        assert errors[2] < 0.02
+        assert errors[2] < {1: 0.02, 2: 1e-3}[p]  # 0.01 and 7e-5 at most on 6 other pairs of samples
 
 
 @pytest.mark.parametrize("p", [1, 2])
@@ -106,9 +105,10 @@ def test_sinkhorn_agrees_with_the_definition(p, stored, monkeypatch):
 
 
 def test_sinkhorn_says_when_it_has_not_converged():
-    with pytest.raises(NotConverged, match=r"max_iter=2 iterations .* Raise max_iter or blur=0\.01") as raised:
-        sinkhorn_divergence(X, Y, blur=0.01, max_iter=2)
-    assert raised.value.solution > 0.0
+    with pytest.raises(NotConverged, match=r"max_iter=2 iterations .* Raise max_iter or blur=0\.2") as raised:
+        sinkhorn_divergence(X, Y, blur=0.2, rtol=1e-12, max_iter=2)
+    # Scales before the last have brought it near.
+    assert raised.value.solution == pytest.approx(sinkhorn_divergence(X, Y, blur=0.2), rel=1e-2)
 
 
 def test_sliced_distance_of_shifted_samples():

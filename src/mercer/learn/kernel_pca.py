@@ -54,8 +54,8 @@ class KernelPCA(KernelTransformer):
         copy_X: whether ``X_fit_`` is a copy.
         n_jobs: accepted and without effect: products use all threads of torch.
         pre_image: "ridge" learns the inverse by ridge regression with the same kernel between projections, as
-            scikit-learn; "fixed-point" searches for each point, for Gaussian kernels, and needs no second kernel matrix.
-            Which one denoises better depends on the settings; see the page on unsupervised learning.
+            scikit-learn; "fixed-point" searches for each point, for Gaussian kernels, and needs no second kernel
+            matrix. Which one denoises better depends on the settings; see the page on unsupervised learning.
 
     Attributes:
         eigenvalues_: ``(n_components,)`` of the centred kernel matrix, the largest first.

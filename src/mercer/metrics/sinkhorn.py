@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,10 +15,11 @@ from mercer.metrics.samples import Samples, check_order
 __all__ = ["sinkhorn_divergence"]
 
 Softmin = Callable[[Tensor, float], Tensor]  # of potentials, at a blur
-Solver = Callable[[Tensor, float, float, int], tuple[Tensor, float]]  # start, blur, rtol, max_iter: answer, last change
-_SHRINK = 0.7  # from one blur to the next on the way down from the width of the data
+# From a start (None: zero), a blur, rtol and max_iter to the answer and its last change.
+Solver = Callable[[Tensor | None, float, float, int], tuple[Tensor, float]]
+_SHRINK = 0.5  # from one blur to the next on the way down from the width of the data
 _STORED = 1 << 20  # costs: 8 MB, which a pass over them reads faster than it makes them anew
-_ROUGH, _FEW = 0.1, 30  # the change at which a scale is left, as a share of epsilon, and the most steps there
+_ROUGH, _FEW = 0.01, 50  # the change at which a scale is left, as a share of epsilon, and the most steps there
 _FIRST = 10  # averaged steps before alternating ones
 _MEMORY = 10  # steps that the next one is extrapolated from
 _RIDGE = 1e-10  # of their products, whose matrix becomes singular
@@ -44,9 +45,8 @@ def sinkhorn_divergence(
     with ``c = |x - y|^2 / 2`` and epsilon = blur^2 for p = 2, so that S tends to ``W_2^2 / 2``; with ``c = |x - y|``
     and epsilon = blur for p = 1, so that S tends to ``W_1``. It is never negative, and 0 only for equal samples.
 
-    Potentials are logarithms of kernel sums, so nothing underflows however small the blur. Beyond a million pairs no cost
-    is stored.
-    Differentiable in the points of tensors, the potentials held at their optimum, which is exact there.
+    Potentials are logarithms of kernel sums, so nothing underflows however small the blur. Beyond a million pairs no
+    cost is stored. Differentiable in the points of tensors, the potentials held at their optimum, which is exact there.
 
     Args:
         X, Y: ``(n, d)`` and ``(m, d)``; ``(n,)`` is one column. numpy, pandas or torch.
@@ -66,52 +66,31 @@ def sinkhorn_divergence(
         ValueError: a blur that is not positive, another p.
 
     Cost: two passes over n m pairs an iteration; 20 to 150 iterations for a blur down to 0.01 of the width of the data.
-    Source: Feydy et al., Interpolating between optimal transport and MMD using Sinkhorn divergences (AISTATS 2019), with
-    their averaged steps and shrinking scales.
+    Source: Feydy et al., Interpolating between optimal transport and MMD using Sinkhorn divergences (AISTATS 2019),
+    with their averaged steps and shrinking scales.
 
     >>> round(sinkhorn_divergence([0.0, 1.0], [3.0, 4.0], blur=0.01), 4)  # both move by 3, at 3^2 / 2
     4.5
     """
     p = check_order(p, (1, 2))
     samples = Samples.of(X, Y)
-    both = torch.cat([samples.X, samples.Y]).detach()
-    width = float((both.amax(0) - both.amin(0)).norm())
+    points = torch.cat([samples.X, samples.Y]).detach()
+    width = float((points.amax(0) - points.amin(0)).norm())
     if blur is None:
-        blur = 0.05 * float((both - both.mean(0)).square().sum(-1).mean().sqrt()) or 1.0
+        blur = 0.05 * float((points - points.mean(0)).square().sum(-1).mean().sqrt()) or 1.0
     if not 0.0 < blur < torch.inf:
         raise ValueError(f"blur={blur!r}: it must be a length > 0.")
     a, b = samples.weights(X_weights, "X_weights"), samples.weights(Y_weights, "Y_weights")
     x, y = samples.X, samples.Y
-    fixed_x, fixed_y, n = x.detach(), y.detach(), len(x)
+    fixed_x, fixed_y = x.detach(), y.detach()
     scales = [blur]
     while scales[0] < width:
         scales.insert(0, scales[0] / _SHRINK)
-
-    to_x, to_y = _softmins(fixed_x, fixed_y, b, p), _softmins(fixed_y, fixed_x, a, p)
-
-    def both(z: Tensor, blur: float, rtol: float, max_iter: int) -> tuple[Tensor, float]:
-        def averaged(z: Tensor) -> Tensor:
-            return 0.5 * (z + torch.cat([to_x(z[n:], blur), to_y(z[:n], blur)]))
-
-        # Averaged steps are fast between samples that are alike, where alternating ones turn over an error again and
-        # again; between samples that differ it is the other way round.
-        z, change = _fixed_point(averaged, z, torch.cat([a, b]), blur**p, rtol, min(_FIRST, max_iter))
-        if change <= rtol or max_iter <= _FIRST:
-            return z, change
-        g, change = _fixed_point(lambda g: to_y(to_x(g, blur), blur), z[n:], b, blur**p, rtol, max_iter - _FIRST)
-        return torch.cat([to_x(g, blur), g]), change
-
-    def own(points: Tensor, weights: Tensor) -> Solver:
-        softmin = _softmins(points, points, weights, p)
-        return lambda z, blur, rtol, max_iter: _fixed_point(
-            lambda z: 0.5 * (z + softmin(z, blur)), z, weights, blur**p, rtol, max_iter
-        )
-
     with torch.no_grad():
-        potentials, left_over = _potentials(both, torch.zeros_like(torch.cat([a, b])), scales, rtol, max_iter)
-        own_x, more = _potentials(own(fixed_x, a), torch.zeros_like(a), scales, rtol, max_iter)
-        own_y, most = _potentials(own(fixed_y, b), torch.zeros_like(b), scales, rtol, max_iter)
-        f, g = potentials[:n], potentials[n:]
+        between, left_over = _potentials(_between(fixed_x, fixed_y, a, b, p), scales, rtol, max_iter)
+        own_x, more = _potentials(_within(fixed_x, a, p), scales, rtol, max_iter)
+        own_y, most = _potentials(_within(fixed_y, b, p), scales, rtol, max_iter)
+        f, g = between[: len(x)], between[len(x) :]
     # One more half step from the optimum, in which the points on the left move and the others stand still: the gradient
     # of the optimum is that of the costs under the plan.
     value = (a * (_softmin(x, fixed_y, b, g, p, blur) - _softmin(x, fixed_x, a, own_x, p, blur))).sum()
@@ -147,14 +126,49 @@ def _softmins(x: Tensor, y: Tensor, weights: Tensor, p: float) -> Softmin:
     return lambda potential, blur: -(blur**p) * torch.logsumexp(logs + (potential - costs) / blur**p, 1)
 
 
-def _potentials(
-    solver: Solver, z: Tensor, scales: list[float], rtol: float, max_iter: int
-) -> tuple[Tensor, float]:
+def _within(points: Tensor, weights: Tensor, p: float) -> Solver:
+    """The potential of a sample against itself: averaged steps are fast there."""
+    softmin = _softmins(points, points, weights, p)
+
+    def solver(z: Tensor | None, blur: float, rtol: float, max_iter: int) -> tuple[Tensor, float]:
+        start = torch.zeros_like(weights) if z is None else z
+        return _fixed_point(lambda z: 0.5 * (z + softmin(z, blur)), start, weights, blur**p, rtol, max_iter)
+
+    return solver
+
+
+def _between(x: Tensor, y: Tensor, a: Tensor, b: Tensor, p: float) -> Solver:
+    """The potentials of two samples, one after the other.
+
+    Averaged steps are fast between samples that are alike, where alternating ones turn over an error again and again;
+    between samples that differ it is the other way round.
+    """
+    to_x, to_y, n, weights = _softmins(x, y, b, p), _softmins(y, x, a, p), len(x), torch.cat([a, b])
+
+    def solver(z: Tensor | None, blur: float, rtol: float, max_iter: int) -> tuple[Tensor, float]:
+        def averaged(z: Tensor) -> Tensor:
+            return 0.5 * (z + torch.cat([to_x(z[n:], blur), to_y(z[:n], blur)]))
+
+        def alternating(g: Tensor) -> Tensor:
+            return to_y(to_x(g, blur), blur)
+
+        start = torch.zeros_like(weights) if z is None else z
+        z, change = _fixed_point(averaged, start, weights, blur**p, rtol, min(_FIRST, max_iter))
+        if change <= rtol or max_iter <= _FIRST:
+            return z, change
+        g, change = _fixed_point(alternating, z[n:], b, blur**p, rtol, max_iter - _FIRST)
+        return torch.cat([to_x(g, blur), g]), change
+
+    return solver
+
+
+def _potentials(solver: Solver, scales: list[float], rtol: float, max_iter: int) -> tuple[Tensor, float]:
     """The potentials at the last scale, and their last change as a share of epsilon.
 
     A step moves potentials by little more than epsilon, however far they have to go, so each scale begins near the
     answer of the one before.
     """
+    z: Tensor | None = None
     for scale in scales[:-1]:
         z, _ = solver(z, scale, _ROUGH, _FEW)
     return solver(z, scales[-1], rtol, max_iter)
