@@ -55,8 +55,11 @@ def choose(request: Request, forced: str | None = None) -> tuple[Algorithm, Plan
     large = [algorithm for algorithm in PLANS.values() if request.entries >= algorithm.least_entries]
     able = [algorithm for algorithm in large if algorithm.applies(request) is None]
     plans = {algorithm.name: (algorithm, algorithm.predict(request)) for algorithm in able}
-    if "dense" in plans and stored > LITTLE:
-        enough = WORTH if request.products >= MANY else DEAR
-        if plans["tiles"][1].seconds < enough * plans["dense"][1].seconds:
-            del plans["dense"]
+    enough = WORTH if request.products >= MANY else DEAR
+    for name in ("dense", "lowrank"):
+        if name not in plans:
+            continue
+        n_bytes = stored if name == "dense" else plans[name][1].memory
+        if n_bytes > LITTLE and plans["tiles"][1].seconds < enough * plans[name][1].seconds:
+            del plans[name]
     return min(plans.values(), key=lambda pair: pair[1].seconds)
