@@ -101,10 +101,25 @@ def test_a_power_of_a_dot_product_is_a_dot_product_of_monomials(width, degree):
     torch.testing.assert_close(A @ B.mT, (X @ Y.mT) ** degree)
 
 
-def test_wide_features_are_not_stored_unasked():
-    X = torch.randn(100_000, 16)
-    K = Polynomial(degree=3)(X)
-    assert plan(K).memory <= 64 * 10**6 or plan(K).name != "lowrank"
+def test_wide_features_are_made_a_few_rows_at_a_time(monkeypatch):
+    from mercer.operators.plans import lowrank
+
+    K = Polynomial(degree=3)(torch.randn(100_000, 16))
+    assert plan(K).name == "lowrank"
+    assert plan(K).memory < 64 * 10**6
+    monkeypatch.setattr(lowrank, "LITTLE", 0)
+    monkeypatch.setattr(lowrank, "CHUNK", 100)
+    kernel = 2.0 * Polynomial(degree=3, offset=0.7)
+    found = []
+    for name in ("lowrank", "tiles"):
+        X, v = points(40).requires_grad_(), points(40, 2, seed=1).requires_grad_()
+        K = kernel(X).with_plan(name)
+        theta = [t.clone().requires_grad_() for t in K.theta]
+        out = K._like(X, *theta) @ v
+        (gradient,) = torch.autograd.grad(out.square().sum(), X, create_graph=True)
+        found.append([out, gradient, *torch.autograd.grad(gradient.square().sum(), [X, v, *theta])])
+    for ours, tiles in zip(*found, strict=True):
+        torch.testing.assert_close(ours, tiles)
 
 
 def test_a_low_rank_plan_is_refused_where_it_would_cost_more_than_the_entries():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mercer.operators.planning import Plan, Request
+from mercer.operators.planning import LITTLE, Plan, Request
 from mercer.operators.plans.algorithm import Algorithm
 from mercer.operators.plans.dense import DensePlan
 from mercer.operators.plans.fourier import FourierPlan
@@ -29,7 +29,6 @@ PLANS: dict[str, Algorithm] = {
 }
 PLANS["mixed"] = MixedPlan(PLANS)
 
-LITTLE = 64 * 10**6  # bytes that a product may take without being asked
 DEAR = 4.0  # times faster than tiles a store of more has to be: entries that cost a lot, as Bessel functions do
 WORTH = 1.5  # the same where it is known that there are many products
 MANY = 16
@@ -55,11 +54,8 @@ def choose(request: Request, forced: str | None = None) -> tuple[Algorithm, Plan
     large = [algorithm for algorithm in PLANS.values() if request.entries >= algorithm.least_entries]
     able = [algorithm for algorithm in large if algorithm.applies(request) is None]
     plans = {algorithm.name: (algorithm, algorithm.predict(request)) for algorithm in able}
-    enough = WORTH if request.products >= MANY else DEAR
-    for name in ("dense", "lowrank"):
-        if name not in plans:
-            continue
-        n_bytes = stored if name == "dense" else plans[name][1].memory
-        if n_bytes > LITTLE and plans["tiles"][1].seconds < enough * plans[name][1].seconds:
-            del plans[name]
+    if "dense" in plans and stored > LITTLE:
+        enough = WORTH if request.products >= MANY else DEAR
+        if plans["tiles"][1].seconds < enough * plans["dense"][1].seconds:
+            del plans["dense"]
     return min(plans.values(), key=lambda pair: pair[1].seconds)

@@ -15,7 +15,16 @@ from mercer.operators.spec import Spec
 from mercer.operators.statistics import DotProduct
 from mercer.operators.structure.monomials import monomials, n_monomials, power_coefficients
 
-__all__ = ["low_rank_features", "low_rank_root", "low_rank_terms", "low_rank_width"]
+__all__ = [
+    "has_equal_sides",
+    "low_rank_features",
+    "low_rank_numbers",
+    "low_rank_root",
+    "low_rank_terms",
+    "low_rank_width",
+]
+
+EVERY = slice(None)
 
 
 @dataclass(frozen=True)
@@ -56,28 +65,34 @@ def low_rank_terms(spec: Spec) -> list[LowRankTerm] | None:
 
 def low_rank_width(found: list[LowRankTerm], widths: Sequence[int]) -> int:
     """The number of features of these terms; ``widths`` are the embedding columns of each statistic."""
-    return sum(1 if q == 0 else n_monomials(widths[term.statistic or 0], q) for term in found for q, _ in term.powers)
+    return sum(_n_features(term, q, widths) for term in found for q, _ in term.powers)
 
 
-def low_rank_features(operands: Operands) -> tuple[Tensor, Tensor, Tensor]:
-    """A ``(*batch, n, r)``, c ``(*batch, r)`` and B ``(*batch, m, r)`` with K = A diag(c) B'; differentiable.
-
-    A is B where rows and columns are the same points.
-    """
-    found = low_rank_terms(operands.spec)
+def low_rank_numbers(operands: Operands) -> Tensor:
+    """c ``(*batch, r)`` in K = A diag(c) B'; differentiable."""
+    like, found = operands.like, low_rank_terms(operands.spec)
     assert found is not None
-    like = operands.like
-    left, numbers, right = [], [], []
-    same = operands.right is None and all(_as_column(term.row) == term.column for term in found)
+    widths = [points.shape[-1] for points in operands.left]
+    numbers = []
     for term in found:
         for q, coefficient in term.powers:
-            features = _side(term, q, operands, "row")
             number = torch.as_tensor(side_values(coefficient, operands, "row"), dtype=like.dtype, device=like.device)
-            left.append(features)
-            numbers.append(number.expand(*like.shape[:-2], features.shape[-1]))
-            right.append(features if same else _side(term, q, operands, "column"))
-    A = torch.cat(left, -1)
-    return A, torch.cat(numbers, -1), A if same else torch.cat(right, -1)
+            numbers.append(number.expand(*like.shape[:-2], _n_features(term, q, widths)))
+    return torch.cat(numbers, -1)
+
+
+def low_rank_features(operands: Operands, side: str, rows: slice = EVERY) -> Tensor:
+    """A (``side="row"``) or B ``(*batch, n, r)`` in K = A diag(c) B', or some of its rows; differentiable."""
+    found = low_rank_terms(operands.spec)
+    assert found is not None
+    return torch.cat([_side(term, q, operands, side, rows) for term in found for q, _ in term.powers], -1)
+
+
+def has_equal_sides(operands: Operands) -> bool:
+    """Whether A is B."""
+    found = low_rank_terms(operands.spec)
+    assert found is not None
+    return operands.right is None and all(_as_column(term.row) == term.column for term in found)
 
 
 def low_rank_root(operands: Operands, side: str) -> Tensor | None:
@@ -118,15 +133,19 @@ def _as_column(row: Expression) -> Expression:
     return substitute((row,), swapped)[0]
 
 
-def _side(term: LowRankTerm, degree: int, operands: Operands, side: str) -> Tensor:
+def _n_features(term: LowRankTerm, degree: int, widths: Sequence[int]) -> int:
+    return 1 if term.statistic is None else n_monomials(widths[term.statistic], degree)
+
+
+def _side(term: LowRankTerm, degree: int, operands: Operands, side: str, rows: slice = EVERY) -> Tensor:
     """The features of one power: monomials of a side's points, or ones, times its values."""
     like, n = operands.like, operands.shape[0 if side == "row" else 1]
     if term.statistic is None or degree == 0:
-        features = like.new_ones(*like.shape[:-2], n, 1)
+        features = like.new_ones(*like.shape[:-2], len(range(n)[rows]), 1)
     else:
-        features = monomials((operands.left if side == "row" else operands.rights)[term.statistic], degree)
-    return _times(features, side_values(term.row if side == "row" else term.column, operands, side))
-
-
-def _times(features: Tensor, scale: Tensor | float) -> Tensor:
-    return features * (scale.unsqueeze(-1) if isinstance(scale, Tensor) else scale)
+        points = operands.left if side == "row" else operands.rights
+        features = monomials(points[term.statistic][..., rows, :], degree)
+    scale = side_values(term.row if side == "row" else term.column, operands, side)
+    if not isinstance(scale, Tensor):
+        return features if scale == 1.0 else features * scale
+    return features * (scale[..., rows] if scale.shape[-1] == n else scale).unsqueeze(-1)
