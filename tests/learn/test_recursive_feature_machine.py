@@ -10,6 +10,7 @@ from sklearn.base import clone
 from mercer.kernels import PowerExponential
 from mercer.learn import RecursiveFeatureMachine, RecursiveFeatureMachineClassifier
 from mercer.learn.feature_matrix import average_outer_product
+from mercer.operators.point_gradients import point_gradients
 
 matplotlib.use("Agg")
 RNG = np.random.default_rng(0)
@@ -64,9 +65,8 @@ def matrix_by_autograd(points, dual, kernel, others):
 @pytest.mark.parametrize("diagonal", [False, True])
 def test_matrix_is_the_average_outer_product_of_gradients(norm, diagonal):
     kernel, dual = PowerExponential(3.0, 1.0, norm), RNG.normal(size=(40, 2))
-    found = average_outer_product(
-        kernel(torch.from_numpy(X[:40])), torch.from_numpy(dual), None, weights=None, diagonal=diagonal
-    )
+    gradients = point_gradients(kernel(torch.from_numpy(X[:40])), torch.from_numpy(dual))
+    found = average_outer_product(gradients, None, weights=None, diagonal=diagonal)
     expected = matrix_by_autograd(X[:40], dual, kernel, X[:40])
     expected = np.diagonal(expected) / np.diagonal(expected).max() if diagonal else expected
     np.testing.assert_allclose(found, expected, atol=1e-8)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from mercer.arrays import as_tensor, generator
 from mercer.errors import MissingExtra
 from mercer.kernels import PowerExponential
 from mercer.learn.feature_columns import FeatureColumns
-from mercer.learn.feature_iteration import FeatureLeaf, FeatureSettings, fit_leaf, split_direction
+from mercer.learn.feature_iterate import FeatureSettings
+from mercer.learn.feature_iteration import FeatureLeaf, fit_leaf, split_direction
 from mercer.learn.feature_tree import FeatureTree, grow
 from mercer.learn.inputs import Given, check_data
 from mercer.learn.saving import Saved
@@ -26,6 +28,7 @@ from mercer.progress import Progress, track
 __all__ = ["FeatureMachine"]
 
 _NAMES_SHOWN = 20
+_TUNABLE = ("alpha", "lengthscale", "relative", "exponent", "norm", "diagonal")
 
 
 class FeatureMachine(Saved, BaseEstimator):
@@ -36,7 +39,9 @@ class FeatureMachine(Saved, BaseEstimator):
         feature_importances_: the diagonal of M a column of X, summing to 1.
         n_leaves_: how many leaves the rows were split into.
         losses_: for each leaf, the squared error of each iterate on rows that it has not seen.
-        best_iter_: for each leaf, the iterate that was kept; 0 is kernel ridge on the columns as given.
+        best_iter_: for each leaf, the iterate that was kept; 0 is kernel ridge on the columns as given, or for a
+            candidate in the best metric found before it.
+        chosen_: for each leaf, the settings that were kept, by name.
         residual_, n_iter_: the largest relative residual of a leaf's system; the most iterates of a leaf.
     """
 
@@ -51,6 +56,7 @@ class FeatureMachine(Saved, BaseEstimator):
     leaf_size: int
     temperature: float
     categorical_features: Sequence[int] | None
+    candidates: Sequence[Mapping[str, Any]] | None
     rtol: float
     random_state: Any
     n_features_in_: int
@@ -86,6 +92,7 @@ class FeatureMachine(Saved, BaseEstimator):
     ) -> list[FeatureLeaf]:
         """Learn from targets ``(n, t)`` about 0; a row of weight 0 takes no part."""
         settings = self._settings()
+        candidates = [settings, *(_candidate(settings, changes) for changes in self.candidates or ())]
         X = _working(given.points)
         if weights is not None and bool((weights == 0).any()):
             kept = (weights > 0).nonzero().squeeze(-1)
@@ -103,7 +110,7 @@ class FeatureMachine(Saved, BaseEstimator):
             owner = tree.route(columns, validation[0], 0.0).argmax(1)
             parts = [(owner == leaf).nonzero().squeeze(-1) for leaf in range(len(groups))]
         leaves = []
-        steps = len(groups) * (settings.max_iter + 1)
+        steps = len(groups) * len(candidates) * (settings.max_iter + 1)
         progress: Progress[int] = track(None, total=steps, description="recursive features")
         with progress:
             for rows, part in zip(groups, parts, strict=True):
@@ -112,15 +119,19 @@ class FeatureMachine(Saved, BaseEstimator):
                 if validation is not None and part is not None and len(part):
                     own = validation[0][part], validation[1][part]
                 of_leaf = None if weights is None else weights[rows]
-                leaf = fit_leaf(columns, X[rows], Y[rows], of_leaf, own, settings, progress.advance)
+                leaf = fit_leaf(columns, X[rows], Y[rows], of_leaf, own, candidates, progress.advance)
                 leaves.append(leaf)
         self._columns, self._tree = columns.state(), tree.state()
-        self._leaves = [_stored(leaf, settings) for leaf in leaves]
+        self._leaves = [_stored(leaf) for leaf in leaves]
         shares = [len(leaf.points) / len(X) for leaf in leaves]
-        mean = sum((share * leaf.matrix for share, leaf in zip(shares, leaves, strict=True)), start=torch.zeros(()))
+        matrices = [leaf.matrix for leaf in leaves]
+        if len({matrix.dim() for matrix in matrices}) > 1:  # some leaves weigh columns, others directions
+            matrices = [torch.diag(matrix) if matrix.dim() == 1 else matrix for matrix in matrices]
+        mean = sum((share * matrix for share, matrix in zip(shares, matrices, strict=True)), start=torch.zeros(()))
         self.M_ = given.coefficients(mean)
         self.losses_ = [leaf.losses for leaf in leaves]
         self.best_iter_ = [leaf.best for leaf in leaves]
+        self.chosen_ = [{name: getattr(leaf.settings, name) for name in _TUNABLE} for leaf in leaves]
         self.n_leaves_ = len(leaves)
         self.residual_ = max(leaf.found.residual for leaf in leaves if leaf.found is not None)
         self.n_iter_ = max(len(leaf.losses) for leaf in leaves)
@@ -189,13 +200,29 @@ def _of_leaf(stored: dict[str, Any], columns: FeatureColumns, X: Tensor) -> Tens
     return Similarity(kernel).times(columns.times(X, root), points, dual)
 
 
-def _stored(leaf: FeatureLeaf, settings: FeatureSettings) -> dict[str, Any]:
+def _candidate(settings: FeatureSettings, changes: Mapping[str, Any]) -> FeatureSettings:
+    """The settings with some of them changed.
+
+    Raises:
+        ValueError: a name that cannot be tuned, or a value that makes no sense.
+    """
+    unknown = [name for name in changes if name not in _TUNABLE]
+    if unknown:
+        raise ValueError(f"candidates: {unknown[0]!r} cannot be tried; these can: {', '.join(_TUNABLE)}.")
+    found = replace(settings, **changes)
+    if not (found.alpha >= 0.0 and math.isfinite(found.alpha)):
+        raise ValueError(f"candidates: alpha must be a finite number >= 0, not {found.alpha!r}.")
+    found.kernel(found.lengthscale)
+    return found
+
+
+def _stored(leaf: FeatureLeaf) -> dict[str, Any]:
     """What predictions need, in a form that can be saved."""
     return {
         "points": leaf.points.cpu().numpy(),
         "root": None if leaf.root is None else leaf.root.cpu().numpy(),
         "lengthscale": leaf.lengthscale,
-        "exponent": settings.exponent,
-        "norm": settings.norm,
+        "exponent": leaf.settings.exponent,
+        "norm": leaf.settings.norm,
         "dual": leaf.dual.cpu().numpy(),
     }

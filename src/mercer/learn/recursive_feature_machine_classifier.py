@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -27,12 +27,13 @@ class RecursiveFeatureMachineClassifier(ClassifierMixin, FeatureMachine):
 
     Args:
         alpha, lengthscale, relative, exponent, norm, diagonal, max_iter, n_feature_rows, leaf_size, temperature: as in
-            :class:`RecursiveFeatureMachine`, as are ``categorical_features``, ``rtol`` and ``random_state``.
+            :class:`RecursiveFeatureMachine`, as are ``categorical_features``, ``candidates``, ``rtol`` and
+            ``random_state``.
 
     Attributes:
         classes_: the classes, sorted.
         intercept_: the weighted mean of +1 and -1, ``(1,)`` or ``(classes,)``.
-        M_, feature_importances_, n_leaves_, losses_, best_iter_, residual_, n_iter_: as in
+        M_, feature_importances_, n_leaves_, losses_, best_iter_, chosen_, residual_, n_iter_: as in
             :class:`RecursiveFeatureMachine`.
 
     >>> X = np.random.default_rng(0).normal(size=(200, 5))
@@ -55,6 +56,7 @@ class RecursiveFeatureMachineClassifier(ClassifierMixin, FeatureMachine):
         leaf_size: int = 10_000,
         temperature: float = 0.0,
         categorical_features: Sequence[int] | None = None,
+        candidates: Sequence[Mapping[str, Any]] | None = None,
         rtol: float = 1e-5,
         random_state: Any = 0,
     ) -> None:
@@ -69,6 +71,7 @@ class RecursiveFeatureMachineClassifier(ClassifierMixin, FeatureMachine):
         self.leaf_size = leaf_size
         self.temperature = temperature
         self.categorical_features = categorical_features
+        self.candidates = candidates
         self.rtol = rtol
         self.random_state = random_state
 
@@ -80,7 +83,8 @@ class RecursiveFeatureMachineClassifier(ClassifierMixin, FeatureMachine):
             y: ``(n,)`` classes: numbers or text.
             sample_weight: ``(n,)``, >= 0, or one number for all.
             X_val: and ``y_val``: rows that choose the iterate and calibrate probabilities, and take no other part.
-                Without them each row is left out once, in closed form.
+                Without them other rows do where a leaf has more than ``n_feature_rows``; else each row is left out
+                once, in closed form.
 
         Raises:
             ValueError: fewer than two classes, a y of numbers that are no classes, or a y_val of other classes.
