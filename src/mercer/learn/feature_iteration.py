@@ -41,6 +41,7 @@ class FeatureLeaf:
         errors: truth minus prediction on those rows, ``(k, t)``, of this iterate.
         targets: their truth, ``(k, t)``, and ``weights``: ``(k,)`` or None.
         found: how the coefficients were solved for.
+        tried: the loss of every candidate, and ``n_fits``: iterates made for all of them.
     """
 
     settings: FeatureSettings
@@ -55,6 +56,8 @@ class FeatureLeaf:
     targets: Tensor
     weights: Tensor | None
     found: Dual | None = None
+    tried: tuple[float, ...] = ()
+    n_fits: int = 0
 
     @property
     def loss(self) -> float:
@@ -100,9 +103,12 @@ def fit_leaf(
     data = _Rows(columns, X[rows], Y[rows], None if weights is None else weights[rows], judges)
     best: FeatureLeaf | None = None
     kept: Iterate | None = None
+    tried, n_fits = [], 0
     for settings in candidates:
         start = None if best is None else best.matrix
         leaf, iterate = _iterate(data, settings, start, math.inf if best is None else best.loss, advance)
+        tried.append(leaf.loss)
+        n_fits += len(leaf.losses)
         if best is None or leaf.loss < best.loss:
             if kept is not None:
                 kept.release()
@@ -111,6 +117,7 @@ def fit_leaf(
             iterate.release()
     assert best is not None
     assert kept is not None
+    best = replace(best, tried=tuple(tried), n_fits=n_fits)
     # Iterates are solved as quickly as choosing among them allows; the one that is kept, to the tolerance asked for.
     found = kept.refined() if is_whole else None
     if found is not None:

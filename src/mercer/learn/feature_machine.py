@@ -41,7 +41,9 @@ class FeatureMachine(Saved, BaseEstimator):
         losses_: for each leaf, the squared error of each iterate on rows that it has not seen.
         best_iter_: for each leaf, the iterate that was kept; 0 is kernel ridge on the columns as given, or for a
             candidate in the best metric found before it.
-        chosen_: for each leaf, the settings that were kept, by name.
+        chosen_: for each leaf, the settings that were kept, by name; ``candidate_losses_``: for each leaf, the least
+            squared error with the estimator's own settings and with each of the candidates.
+        n_fits_: how many iterates were made in all.
         residual_, n_iter_: the largest relative residual of a leaf's system; the most iterates of a leaf.
     """
 
@@ -131,6 +133,8 @@ class FeatureMachine(Saved, BaseEstimator):
         self.M_ = given.coefficients(mean)
         self.losses_ = [leaf.losses for leaf in leaves]
         self.best_iter_ = [leaf.best for leaf in leaves]
+        self.candidate_losses_ = [list(leaf.tried) for leaf in leaves]
+        self.n_fits_ = sum(leaf.n_fits for leaf in leaves)
         self.chosen_ = [{name: getattr(leaf.settings, name) for name in _TUNABLE} for leaf in leaves]
         self.n_leaves_ = len(leaves)
         self.residual_ = max(leaf.found.residual for leaf in leaves if leaf.found is not None)

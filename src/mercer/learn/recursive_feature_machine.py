@@ -50,7 +50,8 @@ class RecursiveFeatureMachine(MultiOutputMixin, RegressorMixin, FeatureMachine):
         random_state: of samples and preconditioners.
 
     Attributes:
-        M_, n_leaves_, losses_, best_iter_, chosen_, residual_, n_iter_: as in the base class.
+        M_, n_leaves_, losses_, best_iter_, chosen_, candidate_losses_, n_fits_, residual_, n_iter_: as in the
+            base class.
         feature_importances_: the diagonal of M a column of X, summing to 1.
         intercept_: the weighted mean of y, ``()`` or ``(t,)``; the value far from all rows.
 
