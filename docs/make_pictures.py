@@ -9,8 +9,7 @@ from matplotlib.axes import Axes
 from sklearn.datasets import load_digits, make_moons
 
 import mercer as mc
-
-BLUE, ORANGE, GREY = "#2a6f97", "#e07a1f", "#8d99ae"
+from mercer.plots import BLUE, GREY, ORANGE
 
 
 def main() -> None:

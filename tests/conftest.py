@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from mercer import config
-from mercer.operators import calibration
+from mercer.operators.machine import calibration
 
 # Triton reads this when it is imported, which no test may do before: without a GPU its kernels run in the interpreter.
 os.environ.setdefault("TRITON_INTERPRET", "1")
@@ -28,13 +29,15 @@ def _same_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     torch.set_default_dtype(dtype)
     config.set_memory_budget(None)
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(autouse=True)
 def _typical_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Plans are chosen from the default rates, not from what was measured on this machine."""
     missing = tmp_path_factory.getbasetemp() / f"{uuid.uuid4()}.json"
-    monkeypatch.setattr("mercer.operators.calibration.calibration_path", lambda: missing)
+    monkeypatch.setattr("mercer.operators.machine.calibration.calibration_path", lambda: missing)
     calibration.load.cache_clear()
 
 

@@ -13,6 +13,9 @@ from sphinx.pycode import ModuleAnalyzer
 import mercer
 
 API = Path(__file__).parent.parent / "api"
+# The rooms of operators that have a page of their own; the others are how it is made.
+_ROOMS = ("mercer.operators.gpu", "mercer.operators.plans")
+_MODULES = ("mercer.kernels.neural.layers",)  # deeper modules that users import from
 _PARAGRAPH_TITLE = re.compile(r"^(\s*)(Cost|Source|Memory|Accuracy): ")
 
 
@@ -28,13 +31,16 @@ def setup(app: Sphinx) -> dict[str, bool]:
 
 
 def public_modules() -> dict[str, ModuleType]:
-    """The packages, and the modules directly under mercer, that have a non-empty ``__all__``."""
+    """The packages, and the modules directly under mercer, that have names which no package above them has."""
     found = {}
     for info in pkgutil.walk_packages(mercer.__path__, "mercer."):
-        is_public = info.ispkg or info.name.count(".") == 1
+        is_public = info.ispkg or info.name.count(".") == 1 or info.name in _MODULES
+        is_public = is_public and (not info.name.startswith("mercer.operators.") or info.name in _ROOMS)
         if is_public and not any(part.startswith("_") for part in info.name.split(".")):
             module = importlib.import_module(info.name)
-            if getattr(module, "__all__", None):
+            own = {n for n in getattr(module, "__all__", ()) if not isinstance(getattr(module, n), ModuleType)}
+            above = found.get(info.name.rpartition(".")[0])
+            if own - set(getattr(above, "__all__", ())):
                 found[info.name] = module
     return dict(sorted(found.items()))
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mercer.data import noisy_labels, spiked_regression, toy_sine
+from mercer.data import noisy_labels, noisy_split, spiked_regression, toy_sine
 
 
 def test_the_toy_points_are_a_noisy_sine():
@@ -26,6 +26,23 @@ def test_labels_and_shares_are_checked():
         noisy_labels([0, 1], 40)
     with pytest.raises(ValueError, match=r"one row of classes, not of shape \(1, 2\)"):
         noisy_labels([[0, 1]], 0.4)
+
+
+def test_a_split_has_wrong_labels_everywhere_but_in_the_test():
+    X, y = np.arange(3000.0)[:, None], np.repeat(np.arange(3), 1000)
+    fit, choose, test = noisy_split(X, y, 0.6, n_fit=1000, n_choose=500, random_state=1)
+    rows = np.concatenate([part[:, 0] for part, _ in (fit, choose, test)]).astype(int)
+    assert sorted(rows) == list(range(3000))
+    shares = [np.mean(labels != y[part[:, 0].astype(int)]) for part, labels in (fit, choose, test)]
+    assert shares == pytest.approx([0.4, 0.4, 0.0], abs=0.05)
+    again = noisy_split(X, y, 0.6, n_fit=1000, n_choose=500, random_state=1)
+    np.testing.assert_array_equal(again[0][1], fit[1])
+
+
+@pytest.mark.parametrize(("n_fit", "n_choose"), [(3, 1), (0, 0), (-1, 2)])
+def test_a_split_must_leave_rows_to_test(n_fit, n_choose):
+    with pytest.raises(ValueError, match="must leave some of the 4 rows to test"):
+        noisy_split(np.eye(4), [0, 1, 0, 1], 0.5, n_fit=n_fit, n_choose=n_choose)
 
 
 def test_spiked_columns_have_the_variances_asked_for():

@@ -18,6 +18,8 @@ from scipy.special import kv
 
 from mercer.kernels import (
     ANOVA,
+    NNGP,
+    NTK,
     RBF,
     Additive,
     ArcCosine,
@@ -135,6 +137,34 @@ def arc_cosine(X: Array, Y: Array, order: int, weight: Any, bias: float) -> Arra
         2: 3.0 * np.sin(angle) * np.cos(angle) + rest * (1.0 + 2.0 * np.cos(angle) ** 2),
     }[order]
     return norms**order * J / np.pi
+
+
+def network(X: Array, Y: Array, depth: int, weight: float, bias: float) -> tuple[Array, Array]:
+    """NTK and NNGP of ReLU networks: unit vectors in place of correlations, which lose the digits of small angles."""
+    A, B = (np.hstack([weight * Z / np.sqrt(Z.shape[1]), np.full((len(Z), 1), bias)]) for Z in (X, Y))
+    r, s = np.linalg.norm(A, axis=1)[:, None], np.linalg.norm(B, axis=1)[None]
+    a, b = (A / r)[:, None], B / s.T
+    apart = np.linalg.norm(a - b, axis=-1)
+    t = 2.0 * np.arctan2(apart, np.linalg.norm(a + b, axis=-1))
+    T = S = r * s * (1.0 - apart**2 / 2.0)
+    for _ in range(depth - 1):
+        series = t**2 / 2 - t**4 / 24 + t**6 / 720 - (t**3 / 3 - t**5 / 30 + t**7 / 840) / np.pi
+        lapse = np.where(t < 0.03, series, 2 * np.sin(t / 2) ** 2 - (np.sin(t) - t * np.cos(t)) / np.pi)
+        P, Q = (np.stack([weight * z / np.sqrt(2.0), bias + 0.0 * z], -1) for z in (r, s))
+        R, U = np.linalg.norm(P, axis=-1), np.linalg.norm(Q, axis=-1)
+        w = ((P / R[..., None] - Q / U[..., None]) ** 2).sum(-1) / 2 + weight**2 * r * s / (2.0 * R * U) * lapse
+        S = R * U * (1.0 - w)
+        T = weight**2 * T * (np.pi - t) / (2.0 * np.pi) + S
+        r, s, t = R, U, 2.0 * np.arcsin(np.sqrt(w / 2.0))
+    return T, S
+
+
+def erf_network(X: Array, Y: Array, weight: float, bias: float) -> Array:
+    A, B = (np.hstack([weight * Z / np.sqrt(Z.shape[1]), np.full((len(Z), 1), bias)]) for Z in (X, Y))
+    p, q = 2.0 * (A**2).sum(1)[:, None], 2.0 * (B**2).sum(1)[None]
+    apart = ((A[:, None] / np.sqrt(p)[..., None] - B[None] / np.sqrt(q)[..., None]) ** 2).sum(-1)
+    rest = 1.0 + p + q + p * q * (2.0 * apart) * (1.0 - apart / 2.0)  # (1 + p) (1 + q) - (2 s)^2
+    return weight**2 * 2.0 / np.pi * np.arctan2(2.0 * A @ B.T, np.sqrt(rest)) + bias**2
 
 
 def gibbs(X: Array, Y: Array, lengthscale: Any, weights: Any) -> Array:
@@ -462,6 +492,37 @@ CASES = [
         "arc_cosine_step_ard",
         lambda d: ArcCosine(0, ard(d), 0.0),
         lambda X, Y: arc_cosine(X, Y, 0, ard(X.shape[1]), 0.0),
+        centred=False,
+        units=(),
+    ),
+    Case(
+        "ntk",
+        lambda d: NTK(3, "relu", 1.3, 0.3),
+        lambda X, Y: network(X, Y, 3, 1.3, 0.3)[0],
+        centred=False,
+        degree=2,
+        units=(),
+    ),
+    Case(
+        "ntk_without_bias",
+        lambda d: NTK(2, "relu", 1.3, 0.0),
+        lambda X, Y: network(X, Y, 2, 1.3, 0.0)[0],
+        centred=False,
+        degree=2,
+        units=(),
+    ),
+    Case(
+        "nngp",
+        lambda d: NNGP(4, "relu", 1.3, 0.3),
+        lambda X, Y: network(X, Y, 4, 1.3, 0.3)[1],
+        centred=False,
+        degree=2,
+        units=(),
+    ),
+    Case(
+        "nngp_erf",
+        lambda d: NNGP(2, "erf", 1.3, 0.3),
+        lambda X, Y: erf_network(X, Y, 1.3, 0.3),
         centred=False,
         units=(),
     ),

@@ -8,9 +8,8 @@ import torch
 from scipy.integrate import quad
 
 from mercer.kernels import ArcCosine
-from mercer.operators.angle import Angle
-from mercer.operators.embed import Columns
-from mercer.operators.expression import derivatives, evaluate, leaf, make
+from mercer.operators.maps import derivatives, evaluate, leaf, make
+from mercer.operators.statistics import Angle, Columns
 
 DOUBLE = torch.float64
 S = leaf("statistic", 0)
@@ -72,13 +71,33 @@ def test_zero_vectors_are_half_like_all_others_at_order_zero_and_nothing_above(p
 
 @pytest.mark.parametrize("order", [0, 1, 2])
 def test_the_derivative_rule_of_the_op_agrees_with_differences(order):
-    c = torch.linspace(-0.95, 0.95, 21, dtype=DOUBLE, requires_grad=True)
+    h = torch.linspace(0.05, 1.95, 21, dtype=DOUBLE, requires_grad=True)  # 1 - cosine
     k = make("arc_cosine", S, value=order)
-    (slope,) = evaluate(derivatives(k, [S]), {S: c})
-    h = 1e-6
-    up, down = (evaluate([k], {S: c.detach() + sign * h})[0] for sign in (1.0, -1.0))
-    torch.testing.assert_close(slope.detach(), (up - down) / (2 * h), rtol=1e-6, atol=1e-8)
-    assert torch.autograd.gradcheck(lambda c: evaluate([k], {S: c})[0], c)
+    (slope,) = evaluate(derivatives(k, [S]), {S: h})
+    step = 1e-6
+    up, down = (evaluate([k], {S: h.detach() + sign * step})[0] for sign in (1.0, -1.0))
+    torch.testing.assert_close(slope.detach(), (up - down) / (2 * step), rtol=1e-6, atol=1e-8)
+    assert torch.autograd.gradcheck(lambda h: evaluate([k], {S: h})[0], h)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, DOUBLE])
+@pytest.mark.parametrize("order", [1, 2])
+def test_gradients_lose_no_digits_where_directions_nearly_coincide(order, dtype):
+    gaps = torch.tensor([0.0, 1e-8, 1e-5, 1e-3, 0.1], dtype=DOUBLE)
+    X, Y = on_circle([0.7], 1.5, dtype).requires_grad_(), on_circle(0.7 + gaps, 0.7, dtype)
+    (ArcCosine(order, bias_variance=0.0)(X, Y, plan="tiles") @ torch.eye(5, dtype=dtype)).sum().backward()
+    # d/dx of (|x| |y|)^n J_n(t) / pi, by hand
+    x, others = X.detach().double()[0], Y.double()
+    t = torch.atan2(others[:, 1] * x[0] - others[:, 0] * x[1], others @ x)
+    c, sine, rest = t.cos(), t.sin(), math.pi - t.abs()
+    J = {1: sine.abs() + rest * c, 2: 3.0 * sine.abs() * c + rest * (1.0 + 2.0 * c * c)}[order]
+    lower = {1: rest, 2: sine.abs() + rest * c}[order]
+    size, sizes = x.norm(), others.norm(dim=1)
+    along, across = x / size, torch.stack([-x[1], x[0]]) / size
+    slope = (size ** (order - 1) * sizes**order / math.pi)[:, None]
+    expected = slope * (order * J[:, None] * along + (order**2 * lower * sine)[:, None] * across)
+    error = (X.grad[0].double() - expected.sum(0)).norm() / expected.abs().sum()
+    assert error < 8.0 * torch.finfo(dtype).eps
 
 
 def test_angles_of_a_tile_are_those_of_the_definition():

@@ -32,6 +32,18 @@ def test_a_function_of_points_is_called_for_each_pair():
     np.testing.assert_allclose(from_callable(of_points)(X).diagonal().numpy(), X.numpy().sum(1))
 
 
+def test_pairs_of_a_symmetric_matrix_are_called_once():
+    calls = []
+
+    def counting(x, y):
+        calls.append((float(x[0]), float(y[0])))
+        return of_points(x, y)
+
+    K = from_callable(counting)(X).to_dense()
+    assert len(calls) == 4 * 5 / 2
+    np.testing.assert_allclose(K.numpy(), np.minimum(X.numpy()[:, None], X.numpy()[None]).sum(-1))
+
+
 def test_a_function_of_points_is_stored_because_calls_are_dear():
     points = torch.zeros(500, 2)
     assert from_callable(of_points)(points).plan.name == "dense"

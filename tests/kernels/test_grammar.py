@@ -132,7 +132,7 @@ def test_people_may_write_less(text, kernel):
         ("RBF", r"'RBF' at character 1: brackets are missing, write RBF\(\)"),
         ("2 * rbf()", r"'rbf\(\)' at character 5: there is no 'rbf', did you mean RBF"),
         ("Martern()", "there is no 'Martern', did you mean Matern"),
-        ("Gauss()", "there is no 'Gauss'. A kernel is written with .*RBF.*Parameter, LogNormal, Gamma"),
+        ("Foo()", "there is no 'Foo'. A kernel is written with .*RBF.*Parameter, LogNormal, Gamma"),
         ("RBF() + Linear(bia=1)", r"'Linear\(bia=1\)' at character 9: Linear: .*'bia'; .* lengthscale=1.0, bias=0.0"),
         ("RBF(-1)", r"RBF\(lengthscale=-1\): lengthscale must be > 0 and finite"),
         ("RBF('a')", "must be a number, a sequence of numbers"),

@@ -6,8 +6,7 @@ import torch
 from scipy.spatial.distance import cdist
 
 from mercer.kernels import Intersection, Jaccard, Tanimoto
-from mercer.operators.embed import Columns
-from mercer.operators.min_sum import MinSum
+from mercer.operators.statistics import Columns, MinSum
 
 GENERATOR = np.random.default_rng(0)
 BITS = (GENERATOR.random((40, 9)) < 0.4).astype(np.float64)

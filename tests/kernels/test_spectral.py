@@ -69,7 +69,7 @@ def test_one_lengthscale_for_all_waves_is_one_hyperparameter_and_one_exponential
     torch.testing.assert_close(kernel(X).to_dense(), each(X).to_dense(), rtol=1e-14, atol=1e-14)
     (term,) = kernel(X).spec.terms
     assert repr(term).count("theta") > 0
-    from mercer.operators.expression import postorder
+    from mercer.operators.maps import postorder
 
     assert sum(node.op == "exp" for node in postorder([term])) == 1
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mercer.kernels import Wendland
-from mercer.operators.expression import derivatives, evaluate, leaf, make
+from mercer.operators.maps import derivatives, evaluate, leaf, make
 
 S = leaf("statistic", 0)
 DOUBLE = torch.float64

@@ -130,6 +130,13 @@ def test_damaged_and_newer_files_are_refused(tmp_path):
         BayesianOptimizer.load(tmp_path / "broken.json")
 
 
+def test_points_of_numpy_numbers_can_be_saved(tmp_path):
+    search = BayesianOptimizer({"x": (0.0, 1.0), "n": (0, 5)}, random_state=np.int64(3))
+    search.tell({"x": np.float32(0.5), "n": np.int64(2)}, 1.0)
+    search.save(tmp_path / "search.json")
+    assert BayesianOptimizer.load(tmp_path / "search.json").observations == [({"x": 0.5, "n": 2}, 1.0)]
+
+
 def test_failures_are_avoided_and_batches_are_spread():
     search = BayesianOptimizer({"x": (0.0, 1.0)}, random_state=0, n_initial=4)
     for x in (0.1, 0.35, 0.6, 0.85):
@@ -170,7 +177,13 @@ def test_the_picture_of_convergence_falls():
         (lambda: Categorical(["a", None]), TypeError, "text, numbers or booleans"),
         (lambda: BayesianOptimizer({"x": (0.0, 1.0)}, acquisition="pi"), ValueError, "choose one of log_ei"),
         (lambda: BayesianOptimizer({"x": (0.0, 1.0)}, noise=-1.0), ValueError, "it is a variance"),
-        (lambda: BayesianOptimizer({"x": (0.0, 1.0)}, n_initial=0), ValueError, "at least one point"),
+        (
+            lambda: BayesianOptimizer({"x": (0.0, 1.0)}, n_initial=0),
+            ValueError,
+            "n_initial must be a whole number >= 1",
+        ),
+        (lambda: BayesianOptimizer({"x": (0.0, 1.0)}, kappa=-1.0), ValueError, "kappa must be a finite number >= 0"),
+        (lambda: BayesianOptimizer({"x": (0.0, 1.0)}, random_state=0.5), ValueError, "random_state must be a whole"),
         (lambda: BayesianOptimizer({"x": (0.0, 1.0)}).ask(0), ValueError, "at least one point"),
         (lambda: BayesianOptimizer({"x": (0.0, 1.0)}).tell({"x": 2.0}, 1.0), ValueError, "outside of Real"),
         (lambda: BayesianOptimizer({"x": (0.0, 1.0)}).tell({"y": 0.0}, 1.0), ValueError, "needs the names"),

@@ -36,6 +36,22 @@ def test_centres_agree_with_the_definition(sampling, weights):
     )
 
 
+def test_targets_of_different_alphas_share_their_centres():
+    draw = np.random.default_rng(0)  # would draw other centres for each target
+    model = KernelRidge([0.1, 5.0, 0.1], kernel=Matern(), n_centers=30, random_state=draw)
+    model.fit(X, np.column_stack([Y, Y[:, 0]]))
+    for j, alpha in enumerate([0.1, 5.0]):
+        expected = by_definition(Matern(), model.center_indices_, alpha)[:, j]
+        np.testing.assert_allclose(model.predict(Z)[:, j], expected, atol=1e-6)
+    np.testing.assert_allclose(model.predict(Z)[:, 2], model.predict(Z)[:, 0], atol=1e-9)
+
+
+def test_a_model_of_all_rows_has_no_centres_left_from_a_fit_before():
+    model = KernelRidge(0.1, kernel="rbf", n_centers=10).fit(X, Y)
+    assert len(model.center_indices_) == 10
+    assert not hasattr(model.set_params(n_centers=None).fit(X, Y), "center_indices_")
+
+
 def test_all_rows_as_centres_are_the_exact_model():
     exact = KernelRidge(0.1, kernel=Matern()).fit(X, Y)
     np.testing.assert_allclose(

@@ -88,7 +88,7 @@ def test_several_targets_and_tensors():
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match="share above 0 and below 1"):
+    with pytest.raises(ValueError, match="level must be a share above 0 and below 1"):
         SplitConformal(Remembers(), level=90).fit(np.zeros((5, 1)), np.zeros(5))
     model = SplitConformal(Remembers()).fit(np.zeros((5, 1)), np.zeros(5))
     with pytest.raises(ValueError, match=r"calibrate: y has shape \(2, 1\), the predictions have \(3, 1\)"):

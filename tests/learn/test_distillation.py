@@ -376,6 +376,7 @@ X0, Y0, _, _ = data()
         ({"validation": "cv"}, "validation must be a share above 0"),
         ({"validation": np.zeros((40, 3))}, r"not ndarray array\(\[\[0., 0., 0.\]"),
         ({"validation": (X0[:5], Y0[:4])}, r"validation=\(X, y\): X has 5 rows and y has 4"),
+        ({"validation": (X0[:2], np.ones((2, 2)))}, r"validation=\(X, y\): y has 2 targets, and the training y has 1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(options, message):

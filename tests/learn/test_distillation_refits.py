@@ -179,6 +179,8 @@ def test_what_cannot_be_distilled_is_refused():
         SelfDistillation(Ridge()).fit(X[:0], [])
     with pytest.raises(ValueError, match=r"validation=\(X, y\): X has 5 rows and y has 4"):
         SelfDistillation(Ridge(), validation=(X[:5], [0.0] * 4)).fit(X, np.arange(90.0))
+    with pytest.raises(ValueError, match=r"validation=\(X, y\): y has 3 targets, and the training y has 1"):
+        SelfDistillation(Ridge(), validation=(X[:5], np.ones((5, 3)))).fit(X, np.arange(90.0))
     with pytest.raises(
         ValueError, match=r"validation=0.97 holds 88 of 90 rows out, and each of the 3 classes must be on both"
     ):

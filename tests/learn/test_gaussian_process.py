@@ -184,6 +184,11 @@ def test_hyperparameters_learnt_on_a_stated_subset():
     assert model.alpha_.shape == (40,)
 
 
+def test_a_subset_that_is_no_number_of_rows_is_refused():
+    with pytest.raises(ValueError, match=r"subset must be a whole number >= 1 or None, not 2\.5"):
+        GaussianProcessRegressor(RBF(), subset=2.5).fit(X, Y)
+
+
 def test_beyond_the_exact_limit_likelihood_and_predictions_agree_with_it(monkeypatch):
     kernel = RBF() + White(0.3)
     exact = GaussianProcessRegressor(kernel, optimizer=None).fit(X, Y)

@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV
 
 from mercer.errors import ApproximationWarning
 from mercer.kernels import RBF, Matern, White
-from mercer.learn import GaussianProcessClassifier, binary_laplace, laplace
+from mercer.learn import GaussianProcessClassifier, laplace, learning_rows
 from mercer.learn.logistic_normal import logistic_normal
 
 RNG = np.random.default_rng(0)
@@ -101,7 +101,7 @@ def test_the_logistic_integral_is_that_of_adaptive_quadrature():
 def test_many_rows_give_the_same_without_a_stored_matrix(monkeypatch):
     exact = GaussianProcessClassifier(PAIRS[0][0], optimizer=None).fit(X, Y)
     monkeypatch.setattr(laplace, "EXACT", 10)
-    monkeypatch.setattr(binary_laplace, "EXACT", 10)
+    monkeypatch.setattr(learning_rows, "EXACT", 10)
     iterative = GaussianProcessClassifier(PAIRS[0][0], optimizer=None).fit(X, Y)
     np.testing.assert_allclose(iterative.predict_proba(Z), exact.predict_proba(Z), atol=1e-7)
     assert iterative.log_marginal_likelihood() == pytest.approx(exact.log_marginal_likelihood(), rel=0.05)

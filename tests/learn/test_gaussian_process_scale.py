@@ -8,8 +8,7 @@ from sklearn.gaussian_process import kernels as theirs
 from mercer.errors import ApproximationWarning
 from mercer.kernels import RBF, Linear, Matern, White
 from mercer.learn import GaussianProcessRegressor, marginal_likelihood, posterior
-from mercer.operators.cholesky import CholeskyFactor, NotPositiveDefinite, cholesky
-from mercer.operators.system import System
+from mercer.operators.solvers import CholeskyFactor, NotPositiveDefinite, System, cholesky
 
 RNG = np.random.default_rng(0)
 X = RNG.random((150, 2))

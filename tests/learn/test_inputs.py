@@ -38,6 +38,8 @@ def test_a_tensor_comes_back_as_one_of_its_type(dtype):
         (torch.ones(3, 2, dtype=torch.complex64), torch.ones(3), "Complex data not supported"),
         (torch.ones(3, 2), torch.ones(4), "inconsistent numbers of samples: X has 3, y has 4"),
         (torch.ones(3, 2), torch.full((3,), torch.inf), "y contains infinity"),
+        (torch.ones(3, 2), torch.ones(3, 2), "y should be a 1d array"),
+        (np.ones((3, 2)), np.ones((3, 2)), "y should be a 1d array"),
         (torch.ones(3, 2), None, "requires y to be passed"),
         (np.ones((3, 2)), None, "requires y to be passed"),
         (np.full((3, 2), np.nan), np.ones(3), "NaN"),
@@ -51,6 +53,11 @@ def test_bad_data_is_refused_alike_for_tensors_and_arrays(X, y, message):
 
     with pytest.raises(ValueError, match=message):
         check_data(Estimator(), X, y, reset=True, y_numeric=True)
+
+
+def test_targets_of_a_type_that_numpy_lacks_are_taken():
+    _, y = check_data(BaseEstimator(), torch.ones(3, 2), torch.ones(3, dtype=torch.bfloat16), reset=True)
+    np.testing.assert_array_equal(y, np.ones(3))
 
 
 def test_other_columns_than_at_fit_are_refused():

@@ -26,13 +26,23 @@ def test_nystroem_is_the_twin_for_the_same_random_state(kernel):
 
 
 def test_pivoted_rows_come_closer_than_uniform_ones():
-    clustered = np.r_[X[:480] * 0.05, X[480:] * 3.0]
-    K = RBF()(clustered).to_dense().numpy()
-    errors = {}
-    for sampling in ("uniform", "pivoted"):
-        F = Nystroem(RBF(), n_components=20, center_sampling=sampling, random_state=0).fit_transform(clustered)
-        errors[sampling] = np.linalg.norm(F @ F.T - K)
-    assert errors["pivoted"] < errors["uniform"]
+    ratios = []
+    for seed in range(10):
+        rows = np.random.default_rng(seed).normal(size=(500, 3))
+        clustered = np.r_[rows[:480] * 0.05, rows[480:] * 3.0]
+        K = RBF()(clustered).to_dense().numpy()
+        errors = []
+        for sampling in ("pivoted", "uniform"):
+            model = Nystroem(RBF(), n_components=20, center_sampling=sampling, random_state=seed)
+            F = model.fit_transform(clustered)
+            left = K - F @ F.T
+            errors.append((np.trace(left), np.linalg.norm(left)))
+        ratios.append(np.divide(*errors))
+    by_trace, by_norm = np.transpose(ratios)
+    # Pivots are drawn by the trace that is left, of which 20 rows far off hold most. On 12 other seeds with 3 draws
+    # each: 0.20 of the trace in the mean and 0.28 at most, 0.43 of the norm in the mean and 0.53 at most.
+    assert by_trace.max() < 0.4
+    assert by_norm.mean() < 0.5
 
 
 def test_precomputed_values_of_some_rows():
@@ -56,8 +66,9 @@ def test_sparse_rows_tensors_and_files(model, tmp_path):
     np.testing.assert_allclose(F, dense, atol=1e-4)
 
 
+@pytest.mark.parametrize("n_components", [64, 63])
 @pytest.mark.parametrize("method", ["orthogonal", "iid", "quasi"])
-def test_random_fourier_features_have_the_kernel_as_their_mean_and_less_spread_than_the_twin(method):
+def test_random_fourier_features_have_the_kernel_as_their_mean_and_less_spread_than_the_twin(method, n_components):
     K = rbf_kernel(X[:60], gamma=0.3)
     off = ~np.eye(60, dtype=bool)
 
@@ -65,8 +76,9 @@ def test_random_fourier_features_have_the_kernel_as_their_mean_and_less_spread_t
         products = [F @ F.T for F in (make(s).fit_transform(X[:60]) for s in range(30))]
         return abs(np.mean(products, 0) - K)[off].mean(), np.mean([(P - K)[off] ** 2 for P in products])
 
-    bias, ours = errors(lambda s: RandomFourier(gamma=0.3, n_components=64, method=method, random_state=s))
-    _, theirs = errors(lambda s: RBFSampler(gamma=0.3, n_components=64, random_state=s))
+    options = {"gamma": 0.3, "n_components": n_components}
+    bias, ours = errors(lambda s: RandomFourier(**options, method=method, random_state=s))
+    _, theirs = errors(lambda s: RBFSampler(**options, random_state=s))
     assert bias < 3.0 * (ours / 30) ** 0.5
     assert ours < theirs
 
@@ -92,7 +104,8 @@ def test_other_stationary_kernels():
         (Nystroem("precomputed"), ValueError, "must be a square kernel matrix"),
         (Nystroem("precomputed", center_sampling="pivoted", n_components=2), ValueError, "'uniform' only"),
         (Nystroem(n_components=2, center_sampling="best"), ValueError, "center_sampling must be"),
-        (RandomFourier(n_components=7), ValueError, "even"),
+        (RandomFourier(n_components=0), ValueError, "n_components must be a whole number >= 1"),
+        (RandomFourier(n_components=2.5), ValueError, "n_components must be a whole number >= 1"),
         (RandomFourier(gamma=-1.0), ValueError, "gamma must be"),
         (RandomFourier(kernel=Linear()), TypeError, "spectr"),
         (RandomFourier(method="best"), ValueError, "choose from"),

@@ -127,7 +127,8 @@ def test_a_search_that_does_not_come_to_rest_says_so():
         ({"n_components": 0}, ValueError, "n_components must be a whole number >= 1"),
         ({"eigen_solver": "lanczos"}, ValueError, "eigen_solver must be one of auto, dense"),
         ({"pre_image": "nearest"}, ValueError, "pre_image must be one of"),
-        ({"alpha": -1.0}, ValueError, "alpha must be >= 0"),
+        ({"alpha": -1.0}, ValueError, "alpha must be a finite number >= 0"),
+        ({"iterated_power": "many"}, ValueError, "iterated_power must be a whole number >= 0"),
         ({"kernel": "precomputed"}, ValueError, "must be a square kernel matrix"),
         (
             {"kernel": Matern(), "fit_inverse_transform": True, "pre_image": "fixed-point"},

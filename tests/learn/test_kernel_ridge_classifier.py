@@ -104,5 +104,7 @@ def test_bad_targets():
         KernelRidgeClassifier().fit(X, np.full(300, 3))
     with pytest.raises(ValueError, match="Unknown label type"):
         KernelRidgeClassifier().fit(X, X[:, 0])
-    with pytest.raises(ValueError, match="alpha must be a number >= 0, not -1"):
+    with pytest.raises(ValueError, match="with n_centers the training rows are not kept"):
+        KernelRidgeClassifier(kernel="rbf", probability=True, n_centers=5).fit(X, y)
+    with pytest.raises(ValueError, match="alpha must be a finite number >= 0, not -1"):
         KernelRidgeClassifier(-1).fit(X, y)

@@ -98,6 +98,7 @@ def test_pictures_of_one_and_two_columns():
         ({"statistic": "best"}, (X, Y), ValueError, "'unbiased' or 'biased'"),
         ({"level": 0.0}, (X, Y), ValueError, "between 0 and 1"),
         ({"n_permutations": 10}, (X, Y), ValueError, "needs at least 19"),
+        ({"n_permutations": 99.5}, (X, Y), ValueError, "n_permutations must be a whole number"),
         ({"kernel": []}, (X, Y), TypeError, "or a list of kernels"),
         ({"kernel": 3.0}, (X, Y), TypeError, "must be 'median'"),
         ({"kernel": "aggregate"}, (X * 0.0, Y * 0.0), ValueError, "all points are equal"),

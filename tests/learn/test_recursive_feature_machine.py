@@ -7,10 +7,11 @@ import pytest
 import torch
 from sklearn.base import clone
 
+from mercer.errors import ShapeError
 from mercer.kernels import PowerExponential
 from mercer.learn import RecursiveFeatureMachine, RecursiveFeatureMachineClassifier
 from mercer.learn.feature_matrix import average_outer_product
-from mercer.operators.point_gradients import point_gradients
+from mercer.operators import point_gradients
 
 matplotlib.use("Agg")
 RNG = np.random.default_rng(0)
@@ -300,6 +301,8 @@ def test_importances_are_plotted_by_name():
         ({"leaf_size": 1}, "leaf_size must be a whole number >= 2"),
         ({"exponent": 1.5, "norm": 1.0}, "0 < exponent <= norm <= 2"),
         ({"lengthscale": 0.0}, "lengthscale"),
+        ({"max_iter": None}, "max_iter must be a whole number >= 0, not None"),
+        ({"categorical_features": [0, 0]}, r"names a column twice: \[0, 0\]"),
     ],
 )
 def test_bad_arguments_say_what_is_wanted(arguments, message):
@@ -310,6 +313,11 @@ def test_bad_arguments_say_what_is_wanted(arguments, message):
 def test_half_a_validation_part_is_refused():
     with pytest.raises(ValueError, match="both X_val and y_val"):
         RecursiveFeatureMachine().fit(X, Y, X_val=NEW)
+
+
+def test_validation_targets_of_another_number_are_refused():
+    with pytest.raises(ShapeError, match="y has 1 targets, but y_val has 2"):
+        RecursiveFeatureMachine().fit(X, Y, X_val=NEW, y_val=np.column_stack([TRUTH, TRUTH]))
 
 
 def test_rows_that_are_all_alike_cannot_be_split():
@@ -345,7 +353,7 @@ def test_two_classes_have_one_value(tmp_path):
 def test_classifiers_errors_say_what_is_wanted():
     with pytest.raises(ValueError, match="at least two classes"):
         RecursiveFeatureMachineClassifier().fit(X, np.zeros(120))
-    with pytest.raises(ValueError, match="classes that y does not have"):
+    with pytest.raises(ValueError, match="classes that no training row has: 'none'"):
         clone(RecursiveFeatureMachineClassifier()).fit(X, CLASSES, X_val=NEW, y_val=np.full(40, "none"))
     with pytest.raises(ValueError, match="both X_val and y_val"):
         RecursiveFeatureMachineClassifier().fit(X, CLASSES, X_val=NEW)

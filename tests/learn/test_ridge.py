@@ -87,6 +87,10 @@ def test_bad_numbers():
         ridge_path(K, Y).coefficients(-1.0)
     with pytest.raises(ValueError, match="y contains NaN"):
         ridge_path(K, np.full(30, np.nan))
+    with pytest.raises(ValueError, match="A contains NaN"):
+        ridge_path(np.full((30, 30), np.nan), Y)
+    with pytest.raises(ValueError, match="sample_weight must hold 30 numbers >= 0"):
+        ridge_path(K, Y, sample_weight=np.full(30, np.nan))
 
 
 def test_what_does_not_fit_the_budget_raises_before_it_is_computed():

@@ -10,7 +10,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:n_components > n_samples:UserWar
 
 # What is left out, and why; docs/guide/scikit-learn.md says the same.
 LEFT_OUT = {
-    "test_nystroem_callable": "counts the calls of a kernel function, which ours makes for both halves of a matrix",
     "test_rbf_sampler_fitted_attributes_dtype": "reads random_offset_ and random_weights_, which ours does not have",
     "test_rbf_sampler_dtype_equivalence": "reads random_offset_ and random_weights_, which ours does not have",
 }

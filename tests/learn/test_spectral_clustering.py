@@ -23,18 +23,19 @@ MOONS, _ = make_moons(500, noise=0.05, random_state=0)
     [{"gamma": 30.0}, {"affinity": "laplacian", "gamma": 8.0}, {"affinity": "nearest_neighbors", "n_neighbors": 15}],
 )
 def test_labels_are_the_twins_up_to_names(arguments, assign_labels):
-    ours, theirs = (
-        c(2, random_state=0, assign_labels=assign_labels, **arguments).fit(MOONS).labels_
-        for c in (SpectralClustering, Twin)
-    )
-    # eigenvectors are right to 1e-6, and discretize rounds a rotation of them: one row of 500 may fall to either side
-    assert adjusted_rand_score(ours, theirs) >= (0.99 if assign_labels == "discretize" else 1.0)
+    # Which rotation "discretize" comes to rest at depends on where it starts, so random_state has to mean the same.
+    for seed in range(3 if assign_labels == "discretize" else 1):
+        ours, theirs = (
+            c(2, random_state=seed, assign_labels=assign_labels, **arguments).fit(MOONS).labels_
+            for c in (SpectralClustering, Twin)
+        )
+        assert adjusted_rand_score(ours, theirs) == 1.0
 
 
 def test_the_embedding_is_scikit_learns_up_to_sign():
     A = rbf_kernel(MOONS, gamma=10.0)
     theirs = spectral_embedding(A, n_components=4, drop_first=False, random_state=0)
-    ours = _embed(RBF(0.05**0.5)(MOONS), 4, 1e-9, np.random.RandomState(0)).numpy()
+    ours = _embed(RBF(0.05**0.5)(MOONS), 4, 1e-9).numpy()
     np.testing.assert_allclose(abs(ours), abs(theirs), rtol=1e-6, atol=1e-6 * abs(theirs).max())
 
 

@@ -6,7 +6,7 @@ import torch
 from mercer.kernels import PowerExponential
 from mercer.learn import stored_iterate
 from mercer.learn.stored_iterate import StoredIterate, Workspace
-from mercer.operators.point_gradients import point_gradients
+from mercer.operators import point_gradients
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-3}
 

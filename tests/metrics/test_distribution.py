@@ -165,6 +165,7 @@ def test_a_true_difference_stands_out_of_the_floor(name):
         (lambda: sinkhorn_divergence(X, Y, p=3), ValueError, "must be one of 1, 2"),
         (lambda: sliced_wasserstein(X, Y, n_projections=0), ValueError, "whole number >= 1"),
         (lambda: floor(mmd, X[:1]), ValueError, "at least two points"),
+        (lambda: floor(mmd, X, n_splits=0), ValueError, "n_splits=0: it must be a whole number >= 1"),
     ],
 )
 def test_mistakes_are_named(call, error, message):

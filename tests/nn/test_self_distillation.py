@@ -189,3 +189,19 @@ def test_two_networks_that_agree_have_the_weight_one():
     model = network()
     rounds = self_distill(lambda: model, TRAIN, VALID, fit_fn=lambda model, loader, *, loss: None)
     assert rounds[1].proposal == 1.0
+
+
+def test_the_report_of_all_rounds_is_that_of_kernel_models():
+    rounds = self_distill(network, TRAIN, VALID, n_rounds=3, alpha=[1.0, 0.5, 0.25], fit_fn=FIT)
+    assert rounds.alphas.tolist() == [1.0, 0.5, 0.25]
+    assert rounds.scores.tolist() == [found.valid_loss for found in rounds]
+    axes = rounds.plot_path()
+    assert axes.lines[0].get_ydata().tolist() == rounds.scores.tolist()
+    assert [text.get_text() for text in axes.texts] == ["α = 0.50", "α = 0.25"]
+
+
+def test_rounds_without_validation_data_have_no_path_to_plot():
+    rounds = self_distill(network, TRAIN, None, alpha=0.5, fit_fn=FIT)
+    assert rounds.scores is None
+    with pytest.raises(ValueError, match="give self_distill a valid_loader"):
+        rounds.plot_path()

@@ -14,9 +14,10 @@ import torch
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 
 from mercer.errors import ShapeError
-from mercer.operators import KernelSpectrum, convolution_plan, convolve, parallel
+from mercer.operators import KernelSpectrum, convolution_plan, convolve
 from mercer.operators.convolution_blocks import convolve_blocks
 from mercer.operators.convolution_plan import MODES, choose_plan, smooth_length, window
+from mercer.operators.machine import parallel
 
 TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-13, torch.complex64: 2e-6, torch.complex128: 1e-13}
 SIZES = [(1, 1), (7, 3), (3, 7), (64, 64), (257, 33), (100, 301), (700, 5)]

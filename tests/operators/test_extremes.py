@@ -6,7 +6,9 @@ import torch
 from mercer import config
 from mercer.errors import MemoryBudgetError
 from mercer.kernels import RBF, Hamming, Linear, Matern, White
-from mercer.operators import extremes, parallel, tiles
+from mercer.operators import extremes
+from mercer.operators.machine import parallel
+from mercer.operators.tiles import passes
 
 KERNELS = [RBF(lengthscale=0.7), Matern(nu=1.5), RBF() + White(noise=0.3), Linear(bias=0.5), 3.0 * Hamming()]
 
@@ -15,8 +17,8 @@ KERNELS = [RBF(lengthscale=0.7), Matern(nu=1.5), RBF() + White(noise=0.3), Linea
 def _both_sizes(request, monkeypatch):
     """Once as it is, once with tiles so small that there are many of them, and three workers."""
     if request.param == "small tiles":
-        monkeypatch.setattr(tiles, "tile_shape", lambda *args: (8, 16))
-        monkeypatch.setattr(tiles, "SMALL", 0)
+        monkeypatch.setattr(passes, "tile_shape", lambda *args: (8, 16))
+        monkeypatch.setattr(passes, "SMALL", 0)
         monkeypatch.setattr(extremes, "_PAIRS", 50)
         monkeypatch.setattr(parallel, "n_workers", lambda: 3)
 

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from mercer.operators.expression import constant, derivatives, evaluate, leaf, make
 from mercer.operators.logarithm import log_of
+from mercer.operators.maps import constant, derivatives, evaluate, leaf, make
 
 S, S1, T, ROW = leaf("statistic", 0), leaf("statistic", 1), leaf("theta", 0), leaf("row", 0)
 DISTANCES = frozenset({S, S1})

@@ -9,7 +9,8 @@ from scipy import stats
 from mercer import kernels
 from mercer.errors import ShapeError
 from mercer.kernels import RBF, Constant, Hamming, Laplacian, Linear, Matern, Polynomial, RationalQuadratic, White
-from mercer.operators import parallel, tiles
+from mercer.operators.machine import parallel
+from mercer.operators.tiles import passes
 
 KERNELS = [
     RBF(lengthscale=0.7),
@@ -36,8 +37,8 @@ def matrices(kernel, dtype=torch.float64, n=70, m=53, **options):
 def _both_sizes(request, monkeypatch):
     """Once as it is, once with tiles so small that there are many of them, and three workers."""
     if request.param == "small tiles":
-        monkeypatch.setattr(tiles, "tile_shape", lambda *args: (8, 16))
-        monkeypatch.setattr(tiles, "SMALL", 0)
+        monkeypatch.setattr(passes, "tile_shape", lambda *args: (8, 16))
+        monkeypatch.setattr(passes, "SMALL", 0)
         monkeypatch.setattr(parallel, "n_workers", lambda: 3)
 
 

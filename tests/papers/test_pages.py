@@ -29,7 +29,7 @@ def test_a_page_says_what_is_claimed_and_what_came_out(coin, found):
         "*On coins*. Heads, Tails. [arXiv 2101.00001](https://arxiv.org/abs/2101.00001)\n\n"
         "> A coin is thrown.\n\nA page about **coins**.\n\n## Claims\n"
     )
-    assert "| [biased](#biased) | The coin is biased. | 0.5 | ≥\u00a00.9 | ✗ does not hold |" in page
+    assert "| [biased](#biased) | The coin is biased. | share: 0.5 | ≥\u00a00.9 | ✗ does not hold |" in page
     assert "### fair\n\nThe coin is fair. **✓ holds.**\n\nThe paper: 0.5 (table 1)." in page
     assert "share of heads \\| tails" in page
     assert "| control | gain over a good coin | -1 | ≥\u00a00 ✗ |\n| beside it | gain of a free coin | 0.5 |  |" in page

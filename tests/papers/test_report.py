@@ -26,7 +26,10 @@ def test_the_summary_has_verdicts_numbers_and_reasons(outcomes):
     lines = summary(outcomes).splitlines()
     assert lines[0].split() == ["claim", "verdict", "measured", "bound", "seeds", "time"]
     assert lines[1].startswith("coin/fair    ✓ holds ")
-    assert " ".join(lines[2].split()) == "coin/biased ✗ does not hold 0.5 ≥ 0.9 2 2.0 s"
+    assert " ".join(lines[2].split()) == "coin/biased ✗ does not hold share: 0.5 ≥ 0.9 2 2.0 s"
+    assert (
+        " ".join(lines[3].split()) == "coin/bought ◐ holds in the paper's protocol only control tuned: -1 ≥ 0 1 2.0 s"
+    )
     assert " ".join(lines[4].split()) == "coin/lost – not measured 0.3 to 0.7"
     assert lines[6:] == [
         "coin/biased: was 'holds' before, is 'does not hold' now.",

@@ -9,8 +9,7 @@ import torch
 
 from mercer.kernels import RBF, Kernel, Linear, from_callable
 from mercer.kernels.base import POSITIVE_VECTOR
-from mercer.operators.embed import Columns
-from mercer.operators.tile_statistic import TileStatistic
+from mercer.operators.statistics import Columns, TileStatistic
 from mercer.testing import Case, PropertyError, check_kernel
 
 

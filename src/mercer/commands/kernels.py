@@ -111,12 +111,15 @@ def plans_of(kernel: type[Any]) -> list[str]:
     """The plans that can multiply by this kernel's matrix, of points in two columns."""
     import torch
 
+    from mercer.errors import ShapeError
     from mercer.operators.plans import PLANS
 
     try:
         K = kernel()(torch.zeros(4, 2))
     except TypeError:  # an argument without a default
         return ["depends on its arguments"]
+    except ShapeError:  # images, sequences
+        return ["depends on the shape of the points"]
     able = []
     for name in PLANS:
         try:

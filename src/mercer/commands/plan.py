@@ -75,7 +75,7 @@ def _calibrate(*, again: bool) -> None:
     """Measure the machine where that was not done before; a folder that cannot be written is no reason to stop."""
     import torch
 
-    from mercer.operators.calibration import calibrate, calibration_path, load
+    from mercer.operators.machine import calibrate, calibration_path, load
 
     if load(torch.get_num_threads()) is not None and not again:
         return
@@ -106,8 +106,8 @@ def _print_plans(K: "KernelOperator", chosen: str, columns: int) -> None:
 
 
 def _print_solves(K: "KernelOperator", columns: int) -> None:
+    from mercer.operators.machine import rates
     from mercer.operators.planning import format_seconds
-    from mercer.operators.rates import rates
 
     n, budget = K.shape[-1], memory_budget()
     product = K.plan_for(columns=columns).seconds

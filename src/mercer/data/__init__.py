@@ -3,8 +3,23 @@
 from mercer.data.bunch import Bunch
 from mercer.data.diamonds import diamonds
 from mercer.data.flights import flights
-from mercer.data.label_noise import noisy_labels
+from mercer.data.label_noise import noisy_labels, noisy_split
+from mercer.data.multisphere import gaussian_field, multisphere
+from mercer.data.pde import PDE_BENCHMARKS, PDEProblem, pde_benchmark
 from mercer.data.spiked import spiked_regression
 from mercer.data.toy import toy_sine
 
-__all__ = ["Bunch", "diamonds", "flights", "noisy_labels", "spiked_regression", "toy_sine"]
+__all__ = [
+    "PDE_BENCHMARKS",
+    "Bunch",
+    "PDEProblem",
+    "diamonds",
+    "flights",
+    "gaussian_field",
+    "multisphere",
+    "noisy_labels",
+    "noisy_split",
+    "pde_benchmark",
+    "spiked_regression",
+    "toy_sine",
+]

@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["noisy_labels"]
+__all__ = ["noisy_labels", "noisy_split"]
+
+Part = tuple[NDArray[Any], NDArray[Any]]
 
 
 def noisy_labels(y: Any, share: float, *, random_state: int = 0) -> NDArray[Any]:
@@ -33,3 +35,38 @@ def noisy_labels(y: Any, share: float, *, random_state: int = 0) -> NDArray[Any]
     classes = np.unique(labels)
     is_drawn = draw.random(len(labels)) < share
     return np.where(is_drawn, classes[draw.integers(len(classes), size=len(labels))], labels)
+
+
+def noisy_split(
+    X: Any, y: Any, share: float, *, n_fit: int, n_choose: int, random_state: int = 0
+) -> tuple[Part, Part, Part]:
+    """Rows to fit and rows to choose by, both with wrong labels as in life, and rows to test with the true ones.
+
+    Args:
+        X: ``(n, d)``.
+        y: ``(n,)`` classes, numbers or text.
+        share: of the labels that are drawn at random; see :func:`noisy_labels`.
+        n_fit: rows to fit.
+        n_choose: rows to choose weights and penalties by.
+        random_state: seed, of the order of the rows and of the labels.
+
+    Returns:
+        Three pairs (X, y): to fit, to choose by, to test, the last with all rows that are left.
+
+    Raises:
+        ValueError: no row is left to test, or as :func:`noisy_labels`.
+
+    >>> fit, choose, test = noisy_split(np.eye(10), np.arange(10) % 2, 0.4, n_fit=5, n_choose=2)
+    >>> [len(labels) for _, labels in (fit, choose, test)]
+    [5, 2, 3]
+    """
+    points, labels = np.asarray(X), np.asarray(y)
+    if not 0 < n_fit + n_choose < len(labels) or min(n_fit, n_choose) < 0:
+        raise ValueError(
+            f"noisy_split: n_fit={n_fit} and n_choose={n_choose} must leave some of the {len(labels)} rows to test."
+        )
+    order = np.random.default_rng(random_state).permutation(len(labels))
+    points, labels = points[order], labels[order]
+    noisy = noisy_labels(labels, share, random_state=random_state)
+    fit, choose, test = np.split(np.arange(len(labels)), [n_fit, n_fit + n_choose])
+    return (points[fit], noisy[fit]), (points[choose], noisy[choose]), (points[test], labels[test])

@@ -1,6 +1,6 @@
 """What similarity means: kernels, their algebra, their hyperparameters, their text."""
 
-from mercer.kernels import features
+from mercer.kernels import features, neural
 from mercer.kernels.additive import ANOVA, Additive
 from mercer.kernels.algebra import On, Power, Product, Scaled, Sum
 from mercer.kernels.arc_cosine import ArcCosine
@@ -19,12 +19,15 @@ from mercer.kernels.gpytorch_translation import from_gpytorch
 from mercer.kernels.gradients import GradientKernel
 from mercer.kernels.grammar import parse, to_text
 from mercer.kernels.hamming import Hamming
+from mercer.kernels.hierarchical import HierarchicalConv, LocalPatches
+from mercer.kernels.hierarchical_spectrum import gram_spectrum, torus_spectrum
 from mercer.kernels.intersection import Intersection
 from mercer.kernels.jaccard import Jaccard, Tanimoto
 from mercer.kernels.laplacian import Laplacian
 from mercer.kernels.linear import Linear
 from mercer.kernels.matern import Matern
 from mercer.kernels.named import Pairwise, from_name
+from mercer.kernels.neural import NNGP, NTK, InfiniteNetwork, NetworkKernel
 from mercer.kernels.parameters import Gamma, Hyperparameter, LogNormal, Parameter
 from mercer.kernels.periodic import Periodic
 from mercer.kernels.polynomial import Polynomial
@@ -44,6 +47,8 @@ from mercer.kernels.white import White
 
 __all__ = [
     "ANOVA",
+    "NNGP",
+    "NTK",
     "RBF",
     "Additive",
     "ArcCosine",
@@ -58,15 +63,19 @@ __all__ = [
     "Gibbs",
     "GradientKernel",
     "Hamming",
+    "HierarchicalConv",
     "Hyperparameter",
+    "InfiniteNetwork",
     "Intersection",
     "Jaccard",
     "Kernel",
     "Laplacian",
     "Linear",
+    "LocalPatches",
     "LogNormal",
     "Matern",
     "MeanEmbedding",
+    "NetworkKernel",
     "On",
     "Pairwise",
     "Parameter",
@@ -94,9 +103,12 @@ __all__ = [
     "from_gpytorch",
     "from_name",
     "from_sklearn",
+    "gram_spectrum",
+    "neural",
     "pack",
     "parse",
     "to_gpytorch",
     "to_text",
+    "torus_spectrum",
     "translate",
 ]

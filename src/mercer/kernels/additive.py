@@ -11,7 +11,7 @@ from mercer.kernels.algebra import Composite, total
 from mercer.kernels.base import Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Value
-from mercer.operators.expression import Expression, constant
+from mercer.operators.maps import Expression, constant
 
 
 class Additive(Composite):

@@ -14,7 +14,7 @@ from mercer.kernels.base import POSITIVE, Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Parameter, Value, format_value
 from mercer.kernels.spectral_measure import Convolution, Mixture, Multiple, OfColumns, SpectralMeasure
-from mercer.operators.expression import Expression
+from mercer.operators.maps import Expression
 
 Column = int | str
 LARGEST_PRODUCT = 16  # terms; (a + b) * (c + d) * ... has 2^n of them

@@ -12,10 +12,8 @@ from torch import Tensor
 from mercer.kernels.base import NOT_NEGATIVE, POSITIVE_VECTOR, Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Value
-from mercer.operators.angle import Angle
-from mercer.operators.expression import Expression, make
-from mercer.operators.special import reciprocal_or_zero, safe_sqrt
-from mercer.operators.statistics import DotProduct
+from mercer.operators.maps import Expression, make, reciprocal_or_zero, safe_sqrt
+from mercer.operators.statistics import Angle, SquaredDistance
 
 
 @dataclass(frozen=True)
@@ -69,8 +67,9 @@ class ArcCosine(Kernel):
     Raises:
         ValueError: another order, a weight variance that is not positive, or a negative bias variance.
 
-    Cost: one fused pass; a pair costs ``d + 6`` multiply-adds, an arc cosine and, from order 1 on, a root. Order 0
-    reads its tile once more: angles near 0 and pi are computed from differences.
+    Cost: one fused pass; a pair costs ``d + 6`` multiply-adds, an arc sine and, from order 1 on, two roots. Order 0
+    and gradients read a tile once more: the angles of points of nearly the same direction are computed from
+    differences, at order 0 those of nearly opposite ones too.
     Source: Cho & Saul, Kernel methods for deep learning (NIPS 2009), eq. 1 to 6; the bias as a constant coordinate.
 
     >>> ArcCosine(bias_variance=0.0)(torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 0.0], [0.0, 1.0]])).to_dense()
@@ -90,12 +89,12 @@ class ArcCosine(Kernel):
             raise ValueError(f"ArcCosine(order={self.order!r}): the order must be 0, 1 or 2.")
 
     def trace(self, binder: Binder) -> list[Expression]:
-        """The angle at order 0; above, the op ``arc_cosine`` of the cosine, and the norms."""
+        """The angle at order 0; above, the op ``arc_cosine`` of the distance of directions, and the norms."""
         weights = binder.vector(self.hyperparameter("weight_variance"), "weight_variance")
         slots = binder.all_columns, weights, binder.slot(self.hyperparameter("bias_variance"), 0)
         if self.order == 0:
             return [1.0 - binder.statistic(Angle(Direction(*slots))) * (1.0 / math.pi)]
-        cosine = binder.statistic(DotProduct(Direction(*slots)))
+        versed_sine = 0.5 * binder.statistic(SquaredDistance(Direction(*slots)))  # 1 - cos of the angle
         row, column = binder.row_value(Length(*slots))
         norms = row ** float(self.order) * column ** float(self.order)
-        return [norms * make("arc_cosine", cosine, value=self.order)]
+        return [norms * make("arc_cosine", versed_sine, value=self.order)]

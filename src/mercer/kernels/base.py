@@ -18,8 +18,8 @@ from mercer.kernels.embedding import MeanEmbedding
 from mercer.kernels.parameters import Domain, Value
 from mercer.kernels.points import as_points, column_names, require_usable
 from mercer.kernels.spectral_measure import SpectralMeasure
-from mercer.operators.expression import Expression
 from mercer.operators.kernel_operator import KernelOperator
+from mercer.operators.maps import Expression
 from mercer.operators.operands import Identity
 
 if TYPE_CHECKING:

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from mercer.errors import ShapeError
-from mercer.operators.embed import Columns, Embed
-from mercer.operators.expression import Expression, constant, leaf
+from mercer.operators.maps import Expression, constant, leaf
 from mercer.operators.spec import RowValue, Spec
-from mercer.operators.statistics import DotProduct, SquaredDistance, Statistic
+from mercer.operators.statistics import Columns, DotProduct, Embed, SquaredDistance, Statistic
 
 
 @dataclass(frozen=True)

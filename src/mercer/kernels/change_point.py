@@ -13,7 +13,7 @@ from mercer.kernels.algebra import Composite
 from mercer.kernels.base import POSITIVE, REAL, Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Value
-from mercer.operators.expression import Expression
+from mercer.operators.maps import Expression
 
 
 @dataclass(frozen=True)

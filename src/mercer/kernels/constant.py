@@ -8,7 +8,7 @@ from mercer.kernels.base import NOT_NEGATIVE, Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Value
 from mercer.kernels.spectral_measure import Atom
-from mercer.operators.expression import Expression
+from mercer.operators.maps import Expression
 
 
 class Constant(Kernel):

@@ -14,9 +14,8 @@ from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Value
 from mercer.kernels.spectra import one_a_column
 from mercer.kernels.waves import PlaneWave
-from mercer.operators.embed import Columns
-from mercer.operators.expression import Expression
-from mercer.operators.statistics import SquaredDistance
+from mercer.operators.maps import Expression
+from mercer.operators.statistics import Columns, SquaredDistance
 
 
 @dataclass(frozen=True)

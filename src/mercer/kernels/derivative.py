@@ -11,10 +11,17 @@ from mercer.errors import ShapeError
 from mercer.kernels.base import Kernel
 from mercer.kernels.binder import Binder, Ones
 from mercer.kernels.coordinate import Coordinate
-from mercer.operators.difference import Difference
-from mercer.operators.embed import Codes, Columns, Embed, OneHot
-from mercer.operators.expression import Expression, constant, derivatives, leaves, postorder
-from mercer.operators.statistics import DotProduct, SquaredDistance, Statistic
+from mercer.operators.maps import Expression, constant, derivatives, leaves, postorder
+from mercer.operators.statistics import (
+    Codes,
+    Columns,
+    Difference,
+    DotProduct,
+    Embed,
+    OneHot,
+    SquaredDistance,
+    Statistic,
+)
 
 HIGHEST_ORDER = 4
 # Ops with a kink or a pole somewhere; a kernel that applies one to the data is not known to be smooth.

@@ -8,7 +8,7 @@ from mercer.kernels.base import POSITIVE_VECTOR, Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Value
 from mercer.kernels.spectra import StudentT
-from mercer.operators.expression import Expression, make
+from mercer.operators.maps import Expression, make
 
 
 class Exponential(Kernel):

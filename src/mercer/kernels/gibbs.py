@@ -13,7 +13,7 @@ from mercer.errors import ShapeError
 from mercer.kernels.base import POSITIVE_VECTOR, Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Value
-from mercer.operators.expression import Expression, make
+from mercer.operators.maps import Expression, make
 from mercer.operators.spec import RowValue
 
 Stretch = Callable[[Tensor], Tensor]

@@ -15,9 +15,8 @@ from mercer.kernels.base import Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.gpytorch_bridge import import_gpytorch
 from mercer.kernels.parameters import DEFAULT_BOUNDS, Domain, Hyperparameter
-from mercer.operators.embed import Columns
-from mercer.operators.expression import Expression
-from mercer.operators.tile_statistic import TileStatistic
+from mercer.operators.maps import Expression
+from mercer.operators.statistics import Columns, TileStatistic
 
 _LOCK = threading.Lock()  # a module with other parameters put in for a moment serves one thread at a time
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from mercer.kernels.arguments import Arguments
 from mercer.kernels.base import Kernel
 from mercer.kernels.points import as_points
-from mercer.operators.blocks import BlockOperator
+from mercer.operators.matrices import BlockOperator
 
 
 class GradientKernel(Arguments):

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from mercer.kernels.algebra import Power, as_kernel
 from mercer.kernels.base import Kernel
+from mercer.kernels.neural import layers
 from mercer.kernels.parameters import Gamma, LogNormal, Parameter
 
 LONGEST_TEXT = 100_000  # characters; real kernels have a few hundred
@@ -92,7 +93,7 @@ class _Reader:
 
     def __init__(self, source: str) -> None:
         self.source = source
-        self.names = vocabulary()
+        self.names = vocabulary() | layers.vocabulary()
         self.depth = 0
 
     def fail(self, node: ast.AST | None, problem: str, *, column: int | None = None, teach: bool = True) -> NoReturn:
@@ -102,7 +103,7 @@ class _Reader:
         line = self.source.encode()  # the syntax tree counts bytes
         read = line[start:end].decode(errors="replace") or self.source
         shown = read if len(read) <= 60 else f"{read[:57]}..."
-        allowed = f" A kernel is written with +, *, ** and .on([columns]) from numbers and {', '.join(self.names)}."
+        allowed = f" A kernel is written with +, *, ** and .on([columns]) from numbers and {', '.join(vocabulary())}."
         place = len(line[:start].decode(errors="replace")) + 1
         raise ValueError(f"{shown!r} at character {place}: {problem}.{allowed if teach else ''}")
 

@@ -10,9 +10,8 @@ from torch import Tensor
 from mercer.kernels.base import POSITIVE_VECTOR, Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Value
-from mercer.operators.embed import Codes, OneHot
-from mercer.operators.expression import Expression
-from mercer.operators.statistics import Mismatch, SquaredDistance
+from mercer.operators.maps import Expression
+from mercer.operators.statistics import Codes, Mismatch, OneHot, SquaredDistance
 
 ONE_HOT_LIMIT = 256  # a GEMM of this width takes as long as elementwise comparison of about 20 columns
 

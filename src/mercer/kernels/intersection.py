@@ -8,8 +8,8 @@ from mercer.kernels.base import POSITIVE_VECTOR, Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Value
 from mercer.kernels.points import require_not_negative
-from mercer.operators.expression import Expression
-from mercer.operators.min_sum import MinSum
+from mercer.operators.maps import Expression
+from mercer.operators.statistics import MinSum
 
 
 class Intersection(Kernel):

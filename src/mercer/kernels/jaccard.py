@@ -9,10 +9,8 @@ from torch import Tensor
 from mercer.kernels.base import Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.points import require_not_negative
-from mercer.operators.embed import Columns
-from mercer.operators.expression import Expression, make
-from mercer.operators.min_sum import MinSum
-from mercer.operators.statistics import DotProduct
+from mercer.operators.maps import Expression, make
+from mercer.operators.statistics import Columns, DotProduct, MinSum
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from mercer.kernels.base import POSITIVE_VECTOR, Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Value
 from mercer.kernels.spectra import CauchyAxes
-from mercer.operators.expression import Expression
+from mercer.operators.maps import Expression
 from mercer.operators.statistics import L1Distance
 
 

@@ -14,9 +14,8 @@ from mercer.kernels.linear import Linear
 from mercer.kernels.points import require_not_negative
 from mercer.kernels.polynomial import Polynomial
 from mercer.kernels.rbf import RBF
-from mercer.operators.embed import Columns
-from mercer.operators.expression import Expression
-from mercer.operators.tile_statistic import TileStatistic
+from mercer.operators.maps import Expression
+from mercer.operators.statistics import Columns, TileStatistic
 
 NAMES = ("additive_chi2", "chi2", "cosine", "laplacian", "linear", "poly", "polynomial", "rbf", "sigmoid")
 METRICS = ("additive_chi2", "chi2", "cosine", "polynomial", "sigmoid")

@@ -8,9 +8,8 @@ from typing import Any, ClassVar
 from mercer.kernels.base import POSITIVE_VECTOR, Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Value
-from mercer.operators.expression import Expression, make
-from mercer.operators.power_distance import PowerDistance
-from mercer.operators.statistics import L1Distance
+from mercer.operators.maps import Expression, make
+from mercer.operators.statistics import L1Distance, PowerDistance
 
 
 class PowerExponential(Kernel):

@@ -14,12 +14,11 @@ from mercer.errors import ShapeError
 from mercer.kernels.algebra import Composite
 from mercer.kernels.base import Kernel
 from mercer.kernels.binder import Binder
-from mercer.operators.embed import Columns
-from mercer.operators.expression import Expression
+from mercer.operators.maps import Expression
 from mercer.operators.operands import Operands
-from mercer.operators.product import reference_rows
 from mercer.operators.spec import Spec
-from mercer.operators.tile_statistic import TileStatistic
+from mercer.operators.statistics import Columns, TileStatistic
+from mercer.operators.tiles import reference_rows
 
 
 def pack(points: Any, *, groups: Any = None, room: int | None = None) -> Tensor:

@@ -13,9 +13,8 @@ from torch.autograd.function import once_differentiable
 from mercer.kernels.base import Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import DEFAULT_BOUNDS, Domain, Hyperparameter
-from mercer.operators.embed import Columns
-from mercer.operators.expression import Expression
-from mercer.operators.tile_statistic import TileStatistic
+from mercer.operators.maps import Expression
+from mercer.operators.statistics import Columns, TileStatistic
 
 
 class SklearnKernel(Kernel):

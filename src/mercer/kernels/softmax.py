@@ -11,7 +11,7 @@ from torch import Tensor
 from mercer.kernels.base import POSITIVE_VECTOR, Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Value
-from mercer.operators.expression import Expression
+from mercer.operators.maps import Expression
 
 
 class Softmax(Kernel):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mercer.errors import ShapeError
 from mercer.kernels.spectral_measure import Frequencies
-from mercer.operators.special import matern
+from mercer.operators.maps import matern
 
 # Frequencies beyond this many waves in a lengthscale turn every difference that float64 holds into a random phase.
 FASTEST = 1e15

@@ -17,9 +17,8 @@ from mercer.kernels.parameters import Domain, Value, as_value
 from mercer.kernels.spectra import Gaussian, StudentT
 from mercer.kernels.spectral_measure import Convolution, Mixture, Multiple, OfColumns, SpectralMeasure
 from mercer.kernels.waves import Modulated
-from mercer.operators.difference import Difference
-from mercer.operators.embed import Columns
-from mercer.operators.expression import Expression, constant, make
+from mercer.operators.maps import Expression, constant, make
+from mercer.operators.statistics import Columns, Difference
 
 ENVELOPES = ("gaussian", "student_t")
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from mercer.kernels.base import Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.strings import normalised
-from mercer.operators.expression import Expression
+from mercer.operators.maps import Expression
 
 
 @dataclass(frozen=True)

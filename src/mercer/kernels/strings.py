@@ -10,10 +10,8 @@ from torch import Tensor
 
 from mercer.errors import ShapeError
 from mercer.kernels.binder import Binder
-from mercer.operators.embed import Columns
-from mercer.operators.expression import Expression
-from mercer.operators.special import reciprocal_or_zero, safe_sqrt
-from mercer.operators.tile_statistic import TileFunction, TileStatistic
+from mercer.operators.maps import Expression, reciprocal_or_zero, safe_sqrt
+from mercer.operators.statistics import Columns, TileFunction, TileStatistic
 
 
 def encode(strings: Sequence[str], *, length: int | None = None) -> Tensor:

@@ -14,7 +14,7 @@ from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Value
 from mercer.kernels.spectrum import require_length
 from mercer.kernels.strings import normalised
-from mercer.operators.expression import Expression
+from mercer.operators.maps import Expression
 
 
 @dataclass(frozen=True)

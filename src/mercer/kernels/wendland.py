@@ -7,7 +7,7 @@ from typing import ClassVar
 from mercer.kernels.base import POSITIVE_VECTOR, Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Value
-from mercer.operators.expression import Expression, make
+from mercer.operators.maps import Expression, make
 
 
 class Wendland(Kernel):

@@ -7,7 +7,7 @@ from typing import ClassVar
 from mercer.kernels.base import NOT_NEGATIVE, Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.parameters import Domain, Value
-from mercer.operators.expression import Expression, leaf
+from mercer.operators.maps import Expression, leaf
 
 
 class White(Kernel):

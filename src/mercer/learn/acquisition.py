@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -61,6 +61,8 @@ class Surrogate:
     noise: float
     points: Tensor
     values: Tensor
+    _lower: Tensor = field(init=False, repr=False)
+    _weights: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         K = self.kernel(self.points).to_dense()
@@ -72,18 +74,18 @@ class Surrogate:
     def predict(self, Z: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the function, ``(m,)`` each."""
         cross = self.kernel(Z, self.points).to_dense()
-        explained = torch.linalg.solve_triangular(self._lower, cross.mT, upper=False)  # type: ignore[attr-defined]
+        explained = torch.linalg.solve_triangular(self._lower, cross.mT, upper=False)
         own = float(self.kernel(self.points[:1]).diagonal()[0].detach())  # stationary: the same everywhere
         variance = (own - explained.square().sum(0)).clamp(min=1e-12 * own)
-        return cross @ self._weights, variance.sqrt()  # type: ignore[attr-defined]
+        return cross @ self._weights, variance.sqrt()
 
     def sample(self, Z: Tensor, normal: Tensor) -> Tensor:
         """One draw of the function at points Z together, ``(m,)``, from standard normal numbers ``(m,)``."""
         cross = self.kernel(Z, self.points).to_dense()
-        explained = torch.linalg.solve_triangular(self._lower, cross.mT, upper=False)  # type: ignore[attr-defined]
+        explained = torch.linalg.solve_triangular(self._lower, cross.mT, upper=False)
         joint = self.kernel(Z).to_dense() - explained.mT @ explained
         values, vectors = torch.linalg.eigh(joint)
-        result: Tensor = cross @ self._weights + vectors @ (values.clamp(min=0.0).sqrt() * normal)  # type: ignore[attr-defined]
+        result: Tensor = cross @ self._weights + vectors @ (values.clamp(min=0.0).sqrt() * normal)
         return result
 
     def believing(self, Z: Tensor) -> Surrogate:

@@ -19,9 +19,10 @@ from torch import Tensor
 from mercer.errors import FileFormatError
 from mercer.kernels import LogNormal, Matern, Parameter, White
 from mercer.learn.acquisition import Surrogate, log_expected_improvement
+from mercer.learn.arguments import check_not_negative, check_whole
 from mercer.learn.gaussian_process import GaussianProcessRegressor
-from mercer.learn.plots import BLUE, GREY, axes
 from mercer.learn.search_space import SearchSpace
+from mercer.plots import BLUE, GREY, axes_or_new
 from mercer.store import write_atomic
 
 __all__ = ["BayesianOptimizer", "Best"]
@@ -52,7 +53,7 @@ class BayesianOptimizer:
         maximize: look for the largest value instead.
         acquisition: "log_ei": expected improvement, by its logarithm. "ucb": the optimistic bound, mean minus ``kappa``
             deviations. "thompson": the best place of one function drawn from the model.
-        kappa: of "ucb".
+        kappa: of "ucb", >= 0.
         n_initial: points spread over the space (a Sobol sequence) before the model decides; None is 2 (d + 1).
         noise: known variance of the values, in their units squared; None learns it.
         random_state: an int: the same answers give the same questions, also after :meth:`load`; None draws one.
@@ -64,6 +65,10 @@ class BayesianOptimizer:
     Batches: ``ask(n)`` chooses one after the other, each time as if the model's mean had been measured at the points
     that are asked but not told (a sequential, greedy q-EI). Failures: tell NaN where a point gave no value; the model
     takes the worst value so far in its place, and the region is avoided.
+
+    Raises:
+        ValueError: an argument out of its range, or a space without dimensions.
+        TypeError: a dimension that is none.
 
     Source: Jones, Schonlau & Welch, Efficient global optimization (1998); Ament et al., NeurIPS 2023.
 
@@ -91,11 +96,14 @@ class BayesianOptimizer:
             raise ValueError(f"acquisition={acquisition!r}: choose one of {', '.join(_ACQUISITIONS)}.")
         if noise is not None and not 0.0 <= noise < math.inf:
             raise ValueError(f"noise={noise!r}: it is a variance, >= 0, or None.")
-        if n_initial is not None and n_initial < 1:
-            raise ValueError(f"n_initial={n_initial!r}: at least one point is needed before there is a model.")
+        check_whole("n_initial", n_initial, or_none=True)
+        check_not_negative("kappa", kappa)
         self.maximize, self.acquisition, self.kappa, self.noise = maximize, acquisition, kappa, noise
-        self.n_initial = 2 * (len(self.space) + 1) if n_initial is None else n_initial
-        self.random_state = int(np.random.SeedSequence().generate_state(1)[0]) if random_state is None else random_state
+        self.n_initial = 2 * (len(self.space) + 1) if n_initial is None else int(n_initial)
+        if random_state is None:
+            random_state = int(np.random.SeedSequence().generate_state(1)[0])
+        check_whole("random_state", random_state, least=0)
+        self.random_state = int(random_state)
         self.observations: list[tuple[dict[str, Any], float]] = []
         self._pending: list[dict[str, Any]] = []
         self._n_asked = 0
@@ -119,7 +127,8 @@ class BayesianOptimizer:
         """
         u = self.space.unit(point)
         value = float(value)
-        self.observations.append((dict(point), value if math.isfinite(value) else math.nan))
+        told = {name: x.item() if isinstance(x, np.generic) else x for name, x in point.items()}  # for JSON
+        self.observations.append((told, value if math.isfinite(value) else math.nan))
         for waiting in self._pending:
             if np.allclose(self.space.unit(waiting), u, rtol=0.0, atol=1e-12):
                 self._pending.remove(waiting)
@@ -305,7 +314,7 @@ class BayesianOptimizer:
         Raises:
             MissingExtra: matplotlib is not installed.
         """
-        ax = axes(ax)
+        ax = axes_or_new(ax)
         values = np.array([value for _, value in self.observations])
         so_far = (np.fmax if self.maximize else np.fmin).accumulate(values)
         count = np.arange(1, len(values) + 1)

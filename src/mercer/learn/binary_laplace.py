@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,17 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mercer.errors import ApproximationWarning
 from mercer.learn.covariance import Array, Covariance
 from mercer.learn.laplace import LaplaceEvidence, Mode
 from mercer.learn.likelihoods import Bernoulli
-from mercer.learn.marginal_likelihood import EXACT
 from mercer.learn.optimise import maximise, warn_at_bounds
 from mercer.learn.posterior import Posterior
 
-__all__ = ["BinaryLaplace", "learning_rows"]
-
-_SUBSET = 2000  # rows that hyperparameters are learnt on where all would be too many and nothing was asked for
+__all__ = ["BinaryLaplace"]
 
 
 @dataclass
@@ -32,6 +27,8 @@ class BinaryLaplace:
         points: all rows.
         signs: ``(n,)``, -1 and 1.
         rows: those of them that hyperparameters are learnt on; None for all.
+        max_iter: Newton steps.
+        warm_start: whether Newton's method begins at the mode of the last hyperparameters.
         mode: what predictions are made from.
     """
 
@@ -97,28 +94,6 @@ class BinaryLaplace:
     def posterior(self) -> Posterior:
         """The Gaussian process that stands for the posterior."""
         return self.mode.posterior(self.covariance, self.points)
-
-
-def learning_rows(n: int, subset: int | None, rng: np.random.RandomState, *, is_learning: bool) -> Array | None:
-    """Which rows hyperparameters are learnt on, sorted; None for all of them.
-
-    Warns:
-        ApproximationWarning: there are too many for all, and ``subset`` was not given.
-    """
-    if subset is None:
-        if n <= EXACT or not is_learning:
-            return None
-        subset = _SUBSET
-        warnings.warn(
-            f"Hyperparameters are learnt on {subset} of {n} rows, since the gradient of Laplace's approximation needs "
-            f"n^3 operations. Give subset= to choose how many, or optimizer=None to keep the hyperparameters.",
-            ApproximationWarning,
-            stacklevel=3,
-        )
-    elif subset < 2 or subset != int(subset):
-        raise ValueError(f"subset must be a whole number >= 2 or None, not {subset}.")
-    rows: Array = np.sort(rng.choice(n, size=min(int(subset), n), replace=False))
-    return rows
 
 
 _NOTHING = torch.zeros(0, dtype=torch.float64)

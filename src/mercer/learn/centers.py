@@ -22,18 +22,19 @@ from mercer.learn.dual import Dual
 from mercer.learn.inputs import take
 from mercer.learn.primal import normal_equations
 from mercer.learn.similarity import Similarity
-from mercer.operators.cg import block_cg
-from mercer.operators.precondition import pivoted_cholesky
-from mercer.operators.rates import rates
+from mercer.operators.machine import rates
+from mercer.operators.solvers import block_cg, pivoted_cholesky
 
 __all__ = ["CenterFeatures", "choose_centers", "solve_with_centers"]
 
-_JITTER = (
-    1e-10  # of the mean of the diagonal of k(C, C): what float64 can resolve of it, with room for float32 products
-)
+# Of the mean of the diagonal of k(C, C): what float64 can resolve of it, with room for float32 products.
+_JITTER = 1e-10
 _SAMPLE = 2  # rows of the preconditioner, for each centre
 _TYPICAL_ITERATIONS = 25
-_POOL = 10  # pivots are looked for among so many rows for each centre
+_MOST_ITERATIONS = 300
+# Pivots are looked for among all rows as long as their factor has no more numbers than this, else among ten rows for
+# each centre: rows that stand apart can only be found where they are looked at.
+_POOL, _POOL_NUMBERS = 10, 1 << 25
 
 
 def choose_centers(
@@ -47,7 +48,12 @@ def choose_centers(
         n_centers: at most so many.
         weights: of the rows; one of weight 0 is no centre.
         sampling: "uniform", or "pivoted": rows drawn one after the other in proportion to what the others leave
-            unexplained of them (randomly pivoted Cholesky), among ten uniform candidates for each centre.
+            unexplained of them (randomly pivoted Cholesky); all up to ``n n_centers = 3e7``, beyond that among a
+            uniform sample of so many that it is, or of ten for each centre.
+        random_state: of the draw.
+
+    Raises:
+        ValueError: another way of sampling.
     """
     draw = generator(random_state)
     shuffled = torch.randperm(points.shape[0], generator=draw)
@@ -58,7 +64,7 @@ def choose_centers(
         return shuffled[:m].sort().values
     if sampling != "pivoted":
         raise ValueError(f"center_sampling must be 'uniform' or 'pivoted', not {sampling!r}.")
-    pool = shuffled[: _POOL * m].sort().values
+    pool = shuffled[: max(_POOL * m, _POOL_NUMBERS // m)].sort().values
     found = pivoted_cholesky(similarity.matrix(take(points, pool)), m, random_state=draw)
     return pool[found.pivots.cpu()].sort().values
 
@@ -136,7 +142,6 @@ def solve_with_centers(
     alpha: float,
     weights: Tensor | None,
     rtol: float,
-    max_iter: int | None,
     random_state: Any,
 ) -> Dual:
     """Coefficients ``(m, t)`` of the centres, by the method that is predicted to be faster.
@@ -152,13 +157,9 @@ def solve_with_centers(
     if direct <= iterative:
         normal = normal_equations(features, Y, weights, description=f"kernel ridge: {m} centres")
         solution, is_singular = normal.solve(alpha)
-        residual = torch.linalg.vector_norm(normal.H @ solution + alpha * solution - normal.B, dim=0)
-        relative = float((residual / torch.linalg.vector_norm(normal.B, dim=0).clamp(min=1e-300)).max())
         reason = f"normal matrix of {m} centres" + (", singular: least squares" if is_singular else "")
-        return Dual(features.to_coefficients(solution), relative, 0, reason)
-    return _solve_by_cg(
-        features, Y, alpha=alpha, weights=weights, rtol=rtol, max_iter=max_iter or 300, random_state=random_state
-    )
+        return Dual(features.to_coefficients(solution), normal.residual(solution, alpha), 0, reason)
+    return _solve_by_cg(features, Y, alpha=alpha, weights=weights, rtol=rtol, random_state=random_state)
 
 
 def _pass_seconds(n: int, m: int) -> float:
@@ -173,7 +174,6 @@ def _solve_by_cg(
     alpha: float,
     weights: Tensor | None,
     rtol: float,
-    max_iter: int,
     random_state: Any,
 ) -> Dual:
     system = _NormalSystem(features, alpha, weights)
@@ -184,7 +184,7 @@ def _solve_by_cg(
         system,
         B,
         rtol=rtol,
-        max_iter=max_iter,
+        max_iter=_MOST_ITERATIONS,
         precondition=lambda V: torch.cholesky_solve(V, lower),
     )
     residual = float(state.residual.max())
@@ -194,7 +194,7 @@ def _solve_by_cg(
     if not residual <= rtol:
         raise NotConverged(
             f"Kernel ridge with {features.width} centres: a relative residual of {rtol:.0e} was asked for, "
-            f"{residual:.1e} was reached in {state.n_iter} iterations. Give a larger alpha, rtol or max_iter.",
+            f"{residual:.1e} was reached in {state.n_iter} iterations. Give a larger alpha or rtol.",
             found,
         )
     return found
@@ -218,7 +218,7 @@ def _preconditioner(features: CenterFeatures, alpha: float, weights: Tensor | No
 
 
 class _NormalSystem:
-    """``F' S F + alpha`` as :func:`mercer.operators.cg.block_cg` wants it, F through products with k(X, C)."""
+    """``F' S F + alpha`` as :func:`mercer.operators.solvers.cg.block_cg` wants it, F through products with k(X, C)."""
 
     has_single = True
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mercer.kernels import Kernel
-from mercer.learn.covariance import Array, MercerCovariance, log_prior
+from mercer.learn.covariance import Array, MercerCovariance, with_log_prior
 from mercer.learn.variational import Variational, whiten
 from mercer.operators import NotPositiveDefinite
 
@@ -69,8 +69,7 @@ class CollapsedBound:
             total = self.value(kernel, log_noise, Z)
         except (NotPositiveDefinite, torch.linalg.LinAlgError):  # type: ignore[attr-defined]
             return -math.inf, np.zeros_like(theta)
-        prior = log_prior(kernel)
-        total = total if prior is None else total + prior.to(total.device)
+        total = with_log_prior(total, kernel)
         (gradient,) = torch.autograd.grad(total, values)
         return float(total.detach()), gradient.numpy()
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from mercer.arrays import as_tensor
+from mercer.learn.inputs import as_targets, copy_columns
 from mercer.learn.intervals import around, check_level, error_quantile
 from mercer.learn.saving import Saved
 
@@ -50,14 +49,11 @@ class SplitConformal(MetaEstimatorMixin, RegressorMixin, Saved, BaseEstimator):
 
     def fit(self, X: Any, y: Any, **fit_params: Any) -> Self:
         """Fit the regressor to all rows; ``fit_params``, such as ``sample_weight``, are passed on."""
-        check_level(self.level)
+        check_level(self.level, "level")
         self.estimator_ = clone(self._regressor()).fit(X, y, **fit_params)
         for name in ("errors_", "method_"):
             self.__dict__.pop(name, None)
-        if hasattr(self.estimator_, "n_features_in_"):
-            self.n_features_in_ = self.estimator_.n_features_in_
-        if hasattr(self.estimator_, "feature_names_in_"):
-            self.feature_names_in_ = self.estimator_.feature_names_in_
+        copy_columns(self.estimator_, self)
         return self
 
     def calibrate(self, X: Any, y: Any) -> Self:
@@ -67,7 +63,7 @@ class SplitConformal(MetaEstimatorMixin, RegressorMixin, Saved, BaseEstimator):
             ValueError: y has not as many rows as X.
         """
         check_is_fitted(self, "estimator_")
-        predicted, truth = _columns(self.estimator_.predict(X)), _columns(y)
+        predicted, truth = (as_targets(values)[0] for values in (self.estimator_.predict(X), y))
         if predicted.shape != truth.shape:
             raise ValueError(
                 f"calibrate: y has shape {tuple(truth.shape)}, the predictions have {tuple(predicted.shape)}."
@@ -94,11 +90,10 @@ class SplitConformal(MetaEstimatorMixin, RegressorMixin, Saved, BaseEstimator):
         prediction = self.estimator_.predict(X)
         if interval is None:
             return prediction
-        level = check_level(self.level if interval is True else interval)
+        level = check_level(self.level, "level") if interval is True else check_level(interval)
         if not hasattr(self, "errors_"):
             self._take_leave_one_out()
-        errors = _columns(self.errors_)
-        radius = error_quantile(errors, level)
+        radius = error_quantile(as_targets(self.errors_)[0], level)
         if not isinstance(prediction, Tensor):
             half = radius.cpu().numpy() if np.ndim(prediction) > 1 else float(radius[0])
             return around(prediction, half)
@@ -110,7 +105,7 @@ class SplitConformal(MetaEstimatorMixin, RegressorMixin, Saved, BaseEstimator):
                 f"{type(self.estimator_).__name__} has no leave-one-out errors: call calibrate(X, y) with rows "
                 f"that it was not fitted to."
             )
-        self._set_errors(_columns(self.estimator_.leave_one_out()), "leave-one-out")
+        self._set_errors(as_targets(self.estimator_.leave_one_out())[0], "leave-one-out")
 
     def _set_errors(self, errors: Tensor, method: str) -> None:
         values = errors.squeeze(-1) if errors.shape[1] == 1 else errors
@@ -126,9 +121,3 @@ class SplitConformal(MetaEstimatorMixin, RegressorMixin, Saved, BaseEstimator):
         inner = self._regressor().__sklearn_tags__()
         tags.input_tags, tags.target_tags = inner.input_tags, inner.target_tags
         return tags
-
-
-def _columns(values: Any) -> Tensor:
-    """``(n,)`` or ``(n, t)`` as float64 ``(n, t)``."""
-    tensor = as_tensor(values, dtype=torch.float64)
-    return tensor.unsqueeze(-1) if tensor.dim() == 1 else tensor

@@ -17,7 +17,17 @@ from mercer.kernels import Constant, Kernel, Scaled, Sum, White, parse
 from mercer.kernels.sklearn_kernels import SklearnKernel
 from mercer.kernels.sklearn_translation import Translation, translate
 
-__all__ = ["Covariance", "MercerCovariance", "as_covariance", "log_prior", "matrix_and_noise", "split_noise"]
+__all__ = [
+    "Array",
+    "Covariance",
+    "MercerCovariance",
+    "as_covariance",
+    "as_dense",
+    "log_prior",
+    "matrix_and_noise",
+    "split_noise",
+    "with_log_prior",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -175,6 +185,17 @@ def log_prior(kernel: Kernel) -> Tensor | None:
     """The log density of the values of a kernel under their priors; None where it has none."""
     parts = [h.prior.log_density(h.value) for h in kernel.hyperparameters() if h.prior is not None and not h.frozen]
     return torch.stack(parts).sum() if parts else None
+
+
+def with_log_prior(total: Tensor, kernel: Kernel) -> Tensor:
+    """A log likelihood plus :func:`log_prior`; differentiable."""
+    prior = log_prior(kernel)
+    return total if prior is None else total + prior.to(total.device)
+
+
+def as_dense(matrix: Any) -> Tensor:
+    """What :class:`Covariance` gives, a tensor or an operator, as a tensor."""
+    return matrix if isinstance(matrix, Tensor) else torch.as_tensor(matrix.to_dense())
 
 
 def split_noise(kernel: Kernel) -> tuple[Kernel | None, Tensor]:

@@ -15,8 +15,8 @@ from scipy import integrate
 from mercer.kernels import RBF, Kernel, Laplacian, Matern, RationalQuadratic, parse
 from mercer.kernels.binder import Binder
 from mercer.kernels.spectra import one_a_column
-from mercer.operators.expression import Expression, make
 from mercer.operators.logarithm import log_spec
+from mercer.operators.maps import Expression, make
 
 __all__ = ["NAMES", "Shape", "shape_of"]
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_classifier
 from sklearn.utils import column_or_1d, get_tags, indexable
-from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor
 
 from mercer.learn.calibration import Calibration
+from mercer.learn.classes import Array, find_classes
 from mercer.learn.distillation_kernel import EigenForm, KernelRounds
 from mercer.learn.distillation_path import DistillationPath
 from mercer.learn.distillation_predictions import DistillationPredictions
@@ -19,9 +19,10 @@ from mercer.learn.distillation_ridge import Underneath, as_kernel_ridge
 from mercer.learn.distillation_rounds import Trail
 from mercer.learn.distillation_run import Outcome, run
 from mercer.learn.distillation_settings import check_settings
-from mercer.learn.distillation_tasks import KernelTask, RefitTask, one_vs_rest
-from mercer.learn.inputs import as_targets, check_data
+from mercer.learn.distillation_tasks import KernelTask, RefitTask
+from mercer.learn.inputs import as_targets, check_data, copy_columns
 from mercer.learn.kernel_ridge_classifier import KernelRidgeClassifier
+from mercer.learn.one_vs_rest import one_vs_rest
 from mercer.learn.saving import Saved
 
 __all__ = ["SelfDistillation"]
@@ -143,14 +144,13 @@ class SelfDistillation(DistillationPredictions, MetaEstimatorMixin, Saved, BaseE
         is_class = isinstance(underneath.ridge, KernelRidgeClassifier)
         kinds = {} if is_class else {"multi_output": True, "y_numeric": True}
         given, y = check_data(self, X, y, reset=True, accept_sparse=True, **kinds)
-        codes = self._find_classes(y) if is_class else None
-        if codes is None:
+        codes: Array | None = None
+        if not is_class:
             Y, self._is_vector = as_targets(y, given.device)
         else:
+            self.classes_, codes = find_classes(y)
             Y, self._is_vector = one_vs_rest(codes, len(self.classes_)).to(given.device), len(self.classes_) == 2
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self, name):
-                setattr(underneath.ridge, name, getattr(self, name))
+        copy_columns(self, underneath.ridge)
         return KernelTask(
             underneath,
             given,
@@ -178,18 +178,8 @@ class SelfDistillation(DistillationPredictions, MetaEstimatorMixin, Saved, BaseE
                 f"Wrap it in sklearn.calibration.CalibratedClassifierCV, or use KernelRidgeClassifier."
             )
         values = column_or_1d(values, warn=True)
-        self._find_classes(values)
+        self.classes_, _ = find_classes(values)
         return RefitTask(inner, X, values, classes=self.classes_)
-
-    def _find_classes(self, y: Any) -> Any:
-        labels = y.cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
-        check_classification_targets(labels)
-        self.classes_, codes = np.unique(labels, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"A classifier needs at least two classes, but y has one class: {self.classes_.tolist()[0]!r}."
-            )
-        return codes
 
     def _kept(self) -> tuple[Trail, Trail]:
         """The rounds of the last fit."""
@@ -218,9 +208,7 @@ class SelfDistillation(DistillationPredictions, MetaEstimatorMixin, Saved, BaseE
         else:
             self.models_, self._held_models = found.whole.models, found.part.models
             self.solver_ = f"{len(self.models_)} rounds of {type(self._inner()).__name__}, fitted one by one"
-            for name in ("n_features_in_", "feature_names_in_"):
-                if hasattr(self.models_[0], name):
-                    setattr(self, name, getattr(self.models_[0], name))
+            copy_columns(self.models_[0], self)
         self.path_ = DistillationPath(
             self,
             alphas=np.array(found.whole.alphas),

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from mercer.arrays import as_tensor, check_finite, like
 from mercer.errors import ShapeError
+from mercer.learn.arguments import check_not_negative
+from mercer.learn.eigenvalues import inverse_or_zero
 
-__all__ = ["distill_filter", "distill_limit", "inverse_or_zero", "joint_weights", "optimal_weight"]
+__all__ = ["distill_filter", "distill_limit", "joint_weights", "optimal_weight"]
 
 
 def distill_filter(d: Any, lam: float, alphas: Sequence[float], *, teacher: str = "previous") -> Any:
@@ -181,20 +183,12 @@ def _solutions(differences: Tensor, error: Tensor) -> list[Tensor]:
     return [Vh[:rank].mT @ parts[:rank] for rank in range(len(differences) + 1)]
 
 
-def inverse_or_zero(values: Tensor, scale: Tensor) -> Tensor:
-    """1 / values, and 0 for those that are zero to round-off of the largest in ``scale``."""
-    least = len(values) * torch.finfo(torch.float64).eps * (float(scale.abs().max()) if len(scale) else 0.0)
-    significant = values.abs() > least
-    return torch.where(significant, 1.0 / torch.where(significant, values, 1.0), 0.0)
-
-
 def _eigenvalues(d: Any, lam: float) -> Tensor:
     values = as_tensor(d, dtype=torch.float64)
     if values.dim() != 1:
         raise ShapeError(f"d must hold the eigenvalues in one row (n,), not {tuple(values.shape)}.")
     check_finite(values, "d")
-    if not 0.0 <= lam < float("inf"):
-        raise ValueError(f"lam must be a finite number >= 0, not {lam}.")
+    check_not_negative("lam", lam)
     return values
 
 

@@ -10,13 +10,10 @@ from torch import Tensor
 from mercer.arrays import generator
 from mercer.config import memory_budget
 from mercer.errors import NotConverged
-from mercer.learn.distillation_filters import inverse_or_zero
+from mercer.learn.eigenvalues import inverse_or_zero
 from mercer.learn.expansion import Expansion, ExpansionPath
 from mercer.learn.primal import PrimalPath, row_blocks
-from mercer.operators.cg import block_cg
-from mercer.operators.cholesky import CholeskyFactor, cholesky, cholesky_bytes
-from mercer.operators.iterative import build_preconditioner
-from mercer.operators.system import System
+from mercer.operators.solvers import CholeskyFactor, System, block_cg, build_preconditioner, cholesky, cholesky_bytes
 
 __all__ = ["EigenForm", "KernelForm", "KernelRounds", "SolverForm"]
 
@@ -79,12 +76,7 @@ class EigenForm:
 
     def expansion(self, state: Tensor) -> Expansion:
         """The function."""
-        found = self.path.path.vectors @ (state[:, None] * self.path.path.rotated)
-        if self.path.centers is not None:
-            return Expansion(self.path.similarity, self.path.points, self.path.centers.to_coefficients(found))
-        if self.path.path.is_primal:
-            return Expansion(self.path.similarity, self.path.points, found.new_empty(0, found.shape[1]), found)
-        return Expansion(self.path.similarity, self.path.points, found)
+        return self.path.expansion(self.path.path.vectors @ (state[:, None] * self.path.path.rotated))
 
     def left_out(self, state: Tensor) -> tuple[Tensor, Tensor]:
         """Exactly."""

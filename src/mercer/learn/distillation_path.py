@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from mercer.errors import MissingExtra
 from mercer.learn.distillation_filters import distill_limit
 from mercer.learn.saving import Saved
+from mercer.nn.distilled_rounds import plot_rounds
+from mercer.plots import axes_or_new
 
 __all__ = ["DistillationPath"]
 
@@ -98,7 +99,7 @@ class DistillationPath(Saved):
             MissingExtra: matplotlib is not installed.
         """
         filters, values = self.filters, self.eigenvalues
-        axes = _axes() if axes is None else axes
+        axes = axes_or_new(axes)
         order = np.argsort(values)
         kept = order[values[order] > 1e-12 * values.max()]
         shades = np.linspace(0.25, 1.0, len(filters))
@@ -120,25 +121,9 @@ class DistillationPath(Saved):
         Raises:
             MissingExtra: matplotlib is not installed.
         """
-        values = self.degrees_of_freedom if self.scores is None else self.scores
-        axes = _axes() if axes is None else axes
-        rounds = np.arange(1, len(self) + 1)
-        axes.plot(rounds, values, "o-", color="C0")
-        for t in range(2, len(self) + 1):
-            axes.annotate(
-                f"α = {self.alphas[t - 1]:.2f}",
-                (t, values[t - 1]),
-                xytext=(0, 7),
-                textcoords="offset points",
-                ha="center",
-                fontsize=8,
-            )
-        axes.margins(y=0.15)
-        axes.set_xticks(rounds)
-        axes.set(
-            xlabel="round", ylabel="degrees of freedom" if self.scores is None else "mean squared validation error"
-        )
-        return axes
+        if self.scores is None:
+            return plot_rounds(self.degrees_of_freedom, self.alphas, ylabel="degrees of freedom", axes=axes)
+        return plot_rounds(self.scores, self.alphas, ylabel="mean squared validation error", axes=axes)
 
     def _known(self, value: Any) -> Any:
         if value is None:
@@ -147,11 +132,3 @@ class DistillationPath(Saved):
                 "5000 rows, features or centres. Without them, plot_path needs errors: give validation=(X, y)."
             )
         return value
-
-
-def _axes() -> Any:
-    try:
-        from matplotlib import pyplot
-    except ImportError:
-        raise MissingExtra("Plots need matplotlib: pip install 'mercer[tables]'") from None
-    return pyplot.subplots()[1]

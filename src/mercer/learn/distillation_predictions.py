@@ -18,6 +18,7 @@ from mercer.learn.inputs import Given, check_data
 from mercer.learn.kernel_ridge import KernelRidge
 from mercer.learn.kernel_ridge_classifier import KernelRidgeClassifier
 from mercer.learn.model import RidgeModel
+from mercer.learn.one_vs_rest import winners
 
 __all__ = ["DistillationPredictions"]
 
@@ -64,8 +65,7 @@ class DistillationPredictions:
         given, values = self._evaluate(X, place)
         if not hasattr(self, "classes_"):
             return given.answer(values.squeeze(-1) if self._is_vector else values)
-        codes = (values[:, 0] > 0).long() if self._is_vector else values.argmax(1)
-        return self.classes_[codes.cpu().numpy()]
+        return self.classes_[winners(values).cpu().numpy()]
 
     @available_if(_offered("decision_function"))  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any, round: int = -1) -> Any:
@@ -109,5 +109,4 @@ class DistillationPredictions:
         given = check_data(self, X, reset=False, accept_sparse=True)
         dual, weights = self._coefficients[place]
         expansion = replace(self._ridge._expansion(), dual=dual, feature_weights=weights)
-        values = expansion(given.points if given.is_sparse else given.points.to(dual.device))
-        return given, values + self._offset
+        return given, expansion(given.points_on(dual.device)) + self._offset

@@ -13,8 +13,8 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import has_fit_parameter
 from torch import Tensor
 
-from mercer.arrays import as_tensor
 from mercer.errors import ApproximationWarning
+from mercer.learn.inputs import as_targets
 
 __all__ = ["ClassifierRounds", "RegressorRounds", "class_probabilities"]
 
@@ -48,8 +48,7 @@ class RegressorRounds:
 
     def evaluate(self, model: Any, points: Any) -> Tensor:
         """Predictions, ``(m, t)``."""
-        values = as_tensor(model.predict(points), dtype=torch.float64).cpu()
-        return values.unsqueeze(-1) if values.dim() == 1 else values
+        return as_targets(model.predict(points))[0].cpu()
 
     def _predictions(self, model: Any) -> np.ndarray[Any, Any]:
         return self.evaluate(model, self.X).numpy().reshape(self.y.shape)

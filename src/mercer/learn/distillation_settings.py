@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
-from sklearn.utils import check_random_state
+
+from mercer.learn.random_states import as_random_state
 
 __all__ = ["Settings", "check_settings", "split_rows"]
 
@@ -77,7 +78,7 @@ def split_rows(n: int, share: float, *, codes: Array | None, random_state: Any) 
     Raises:
         ValueError: too few rows, or a class of too few.
     """
-    rng = check_random_state(random_state)
+    rng = as_random_state(random_state)
     if codes is None:
         splits = ShuffleSplit(1, test_size=share, random_state=rng).split(np.empty((n, 1)))
     else:

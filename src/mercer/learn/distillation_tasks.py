@@ -5,28 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 from torch import Tensor
 
-from mercer.arrays import as_tensor
 from mercer.errors import ShapeError
 from mercer.learn.centers import CenterFeatures
+from mercer.learn.classes import Array, class_codes
 from mercer.learn.distillation_kernel import EigenForm, KernelForm, KernelRounds, SolverForm
 from mercer.learn.distillation_refits import ClassifierRounds, RegressorRounds
 from mercer.learn.distillation_ridge import Underneath
 from mercer.learn.distillation_rounds import Held, Rounds
 from mercer.learn.expansion import ExpansionPath
-from mercer.learn.inputs import Given, densify, take
+from mercer.learn.inputs import Given, as_targets, densify, take
+from mercer.learn.one_vs_rest import one_vs_rest
 from mercer.learn.ridge import primal_features
 
-__all__ = ["KernelTask", "RefitTask", "Task", "class_codes", "one_vs_rest"]
+__all__ = ["KernelTask", "RefitTask", "Task"]
 
 EIGENVALUES = 5000  # rows up to which all eigenvalues are computed, a minute on two cores; beyond, solvers are used
 PROBES = 32  # of the estimated diagonal: 18 % error for each row, far less for the mean over them
-Array = np.ndarray[Any, Any]
 
 
 class Task(Protocol):
@@ -99,11 +98,11 @@ class KernelTask:
     def held_apart(self, rounds: Rounds, X: Any, y: Any) -> Held:
         """By other rows."""
         if self.classes is None:
-            target = as_tensor(y, dtype=torch.float64, device=self.Y.device).reshape(-1, self.Y.shape[1])
+            target, _ = as_targets(y, self.Y.device)
         else:
             target = one_vs_rest(class_codes(y, self.classes), len(self.classes)).to(self.Y.device)
         given = self.check(X)
-        _same_length(len(given), len(target))
+        _check_apart(len(given), target, self.Y.shape[1])
         return Held(rounds, given.points, target)
 
     def _form(self, points: Any, Y: Tensor, needs_diagonal: bool) -> KernelForm:
@@ -155,40 +154,19 @@ class RefitTask:
 
     def held_apart(self, rounds: Rounds, X: Any, y: Any) -> Held:
         """By other rows."""
-        y = np.asarray(y, dtype=np.float64) if self.classes is None else class_codes(y, self.classes)
-        _same_length(_num_samples(X), len(y))
-        return Held(rounds, X, self._target(y))
+        target = self._target(y if self.classes is None else class_codes(y, self.classes))
+        _check_apart(_num_samples(X), target, self._target(self.y[:1]).shape[1])
+        return Held(rounds, X, target)
 
-    def _target(self, y: Array) -> Tensor:
+    def _target(self, y: Any) -> Tensor:
+        """Numbers, or probabilities of classes from their codes, ``(m, t)``."""
         if self.classes is not None:
             return torch.eye(len(self.classes), dtype=torch.float64)[torch.from_numpy(y)]
-        values = as_tensor(y, dtype=torch.float64)
-        return values.unsqueeze(-1) if values.dim() == 1 else values
+        return as_targets(y)[0].cpu()
 
 
-def class_codes(y: Any, classes: Array) -> Array:
-    """Classes as their places in ``classes``.
-
-    Raises:
-        ValueError: one that is not there.
-    """
-    labels = y.cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
-    strange = np.setdiff1d(labels, classes)
-    if len(strange):
-        raise ValueError(
-            f"The validation rows have classes that no training row has: {', '.join(map(repr, strange.tolist()))}. "
-            f"Give validation data of the same classes."
-        )
-    return np.searchsorted(classes, labels)
-
-
-def one_vs_rest(codes: Array, n_classes: int) -> Tensor:
-    """1 for a row's class and -1 for the others, ``(n, classes)``; a single column for two classes."""
-    Y = torch.full((len(codes), n_classes), -1.0, dtype=torch.float64)
-    Y.scatter_(1, torch.from_numpy(codes)[:, None], 1.0)
-    return Y[:, 1:] if n_classes == 2 else Y
-
-
-def _same_length(n_points: int, n_targets: int) -> None:
-    if n_points != n_targets:
-        raise ShapeError(f"validation=(X, y): X has {n_points} rows and y has {n_targets}.")
+def _check_apart(n_points: int, target: Tensor, n_targets: int) -> None:
+    if n_points != len(target):
+        raise ShapeError(f"validation=(X, y): X has {n_points} rows and y has {len(target)}.")
+    if n_targets != target.shape[1]:
+        raise ShapeError(f"validation=(X, y): y has {target.shape[1]} targets, and the training y has {n_targets}.")

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from mercer.config import require_memory
 from mercer.errors import ApproximationWarning, NotConverged
+from mercer.learn.eigenvalues import inverse_or_zero
 from mercer.operators import solve
-from mercer.operators.cholesky import CholeskyFactor, cholesky
-from mercer.operators.system import System
+from mercer.operators.solvers import CholeskyFactor, System, cholesky
 
 __all__ = ["Dual", "DualPath", "inverse_diagonal", "solve_dual"]
 
@@ -23,12 +23,21 @@ _LEAST_SQUARES_LIMIT = 5000  # rows up to which a singular system is solved by e
 
 @dataclass(frozen=True)
 class Dual:
-    """Coefficients ``(n, t)`` in float64, and how they were found."""
+    """A ridge regression, and how it was found; tensors in float64.
+
+    Attributes:
+        coefficients: of the training points or centres, ``(n, t)``.
+        residual: the largest relative residual of the system that was solved.
+        n_iter: iterations, 0 for direct methods.
+        reason: which method, and why.
+        feature_weights: of the features, ``(r, t)``; None where it was not solved over features.
+    """
 
     coefficients: Tensor
     residual: float
     n_iter: int
     reason: str
+    feature_weights: Tensor | None = None
 
 
 def solve_dual(
@@ -39,7 +48,6 @@ def solve_dual(
     weights: Tensor | None,
     rtol: float,
     random_state: Any,
-    max_iter: int | None = None,
 ) -> Dual:
     """``c`` with ``(K + alpha diag(1 / weights)) c = Y``; weights are positive.
 
@@ -49,14 +57,14 @@ def solve_dual(
         NotConverged: the residual ``rtol`` was not reached, and there are too many rows for least squares.
     """
     noise: float | Tensor = alpha if weights is None else alpha / weights
-    found = solve(K, Y, noise=noise, rtol=rtol, max_iter=max_iter, random_state=random_state, raise_on_failure=False)
+    found = solve(K, Y, noise=noise, rtol=rtol, random_state=random_state, raise_on_failure=False)
     if found.converged:
         return Dual(found.x, found.residual, found.n_iter, f"{found.method}: {found.reason}; {found.precision}")
     n = len(Y)
     if n > _LEAST_SQUARES_LIMIT:
         raise NotConverged(
             f"Kernel ridge with alpha = {alpha:g} on {n} rows: a relative residual of {rtol:.0e} was asked for, "
-            f"{found.residual:.1e} was reached by {found.method}. Give a larger alpha, max_iter or rtol.",
+            f"{found.residual:.1e} was reached by {found.method}. Give a larger alpha or rtol.",
             found,
         )
     dense = System(K).block(slice(0, n), slice(0, n)).clone()
@@ -70,7 +78,7 @@ def solve_dual(
         f"K + {alpha:g} is singular to round-off: the coefficients are the least-squares solution, relative residual "
         f"{least.residual:.1e}. Give a larger alpha.",
         ApproximationWarning,
-        stacklevel=4,
+        stacklevel=5,  # whoever called fit
     )
     return Dual(coefficients, least.residual, 0, f"{least.method}: K + alpha is singular to round-off")
 
@@ -108,8 +116,7 @@ class DualPath:
 
     def coefficients(self, alpha: float) -> Tensor:
         """Dual coefficients, ``(n, t)``; of least norm where K + alpha is singular."""
-        shifted = self.values + alpha
-        inverse = torch.where(shifted.abs() > self.least, 1.0 / shifted, 0.0)
+        inverse = inverse_or_zero(self.values + alpha, self.values)
         dual: Tensor = self.root[:, None] * (self.vectors @ (inverse[:, None] * self.rotated))
         return dual
 

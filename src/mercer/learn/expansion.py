@@ -67,7 +67,10 @@ class ExpansionPath:
 
     def at(self, alpha: float) -> Expansion:
         """The function for one alpha."""
-        found = self.path.coefficients(alpha)
+        return self.expansion(self.path.coefficients(alpha))
+
+    def expansion(self, found: Tensor) -> Expansion:
+        """The function of some coefficients of the path: of rows, of features, or of the features of centres."""
         if self.centers is not None:
             return Expansion(self.similarity, self.points, self.centers.to_coefficients(found))
         if self.path.is_primal:

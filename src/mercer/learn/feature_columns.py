@@ -30,12 +30,14 @@ class FeatureColumns:
         """The columns of X ``(n, d)``.
 
         Raises:
-            ValueError: a categorical column that X does not have.
+            ValueError: a categorical column that X does not have, or that is named twice.
         """
         chosen = [] if categorical is None else [int(c) for c in categorical]
         wrong = [c for c in chosen if not 0 <= c < X.shape[1]]
         if wrong:
             raise ValueError(f"categorical_features names column {wrong[0]}, but X has {X.shape[1]} columns.")
+        if len(set(chosen)) < len(chosen):
+            raise ValueError(f"categorical_features names a column twice: {chosen}.")
         numeric = [c for c in range(X.shape[1]) if c not in chosen]
         return cls(numeric, chosen, [X[:, c].double().unique() for c in chosen])
 

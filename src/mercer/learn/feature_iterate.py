@@ -9,12 +9,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mercer.arrays import generator
 from mercer.config import memory_budget
 from mercer.errors import ApproximationWarning
 from mercer.kernels import PowerExponential
 from mercer.learn.dual import Dual, inverse_diagonal, solve_dual
+from mercer.learn.feature_matrix import median_distance
 from mercer.learn.stored_iterate import StoredIterate, Workspace
-from mercer.operators.point_gradients import point_gradients
+from mercer.operators.tiles import point_gradients
 
 __all__ = ["FeatureSettings", "Iterate", "IterateMaker", "solve"]
 
@@ -44,6 +46,12 @@ class FeatureSettings:
     def kernel(self, lengthscale: float) -> PowerExponential:
         """The kernel at one lengthscale."""
         return PowerExponential(lengthscale, self.exponent, self.norm)
+
+    def lengthscale_at(self, Z: Tensor) -> float:
+        """The lengthscale among transformed rows."""
+        if not self.relative:
+            return self.lengthscale
+        return self.lengthscale * median_distance(Z, norm=self.norm, generator=generator(self.random_state))
 
     def noise(self, weights: Tensor | None, like: Tensor) -> Tensor:
         """What stands on the diagonal: alpha, for a row of weight s alpha / s."""

@@ -13,7 +13,7 @@ from mercer.arrays import generator
 from mercer.learn.dual import Dual
 from mercer.learn.feature_columns import FeatureColumns
 from mercer.learn.feature_iterate import FeatureSettings, Iterate, IterateMaker, solve
-from mercer.learn.feature_matrix import average_outer_product, median_distance, root_of
+from mercer.learn.feature_matrix import average_outer_product, root_of
 from mercer.learn.similarity import Similarity
 
 __all__ = ["FeatureLeaf", "FeatureSettings", "fit_leaf", "split_direction"]
@@ -36,7 +36,7 @@ class FeatureLeaf:
         matrix: M, ``(width, width)`` or ``(width,)``.
         lengthscale: of the kernel there.
         dual: ``(n, t)``, float64.
-        losses: the squared error of each iterate on rows that it has not seen.
+        losses: the squared error of each iterate on rows that it has not seen; those after this one too.
         best: which iterate this is; 0 has the metric that the iteration began with.
         errors: truth minus prediction on those rows, ``(k, t)``, of this iterate.
         targets: their truth, ``(k, t)``, and ``weights``: ``(k,)`` or None.
@@ -171,7 +171,7 @@ def _iterate(
     losses: list[float] = []
     for i in range(settings.max_iter + 1):
         Z = columns.times(data.X, root)
-        lengthscale = _lengthscale(Z, settings)
+        lengthscale = settings.lengthscale_at(Z)
         iterate = make(Z, lengthscale, settings)
         errors, targets, weights = data.errors(iterate, root)
         loss = _mean_square(errors, weights)
@@ -206,17 +206,11 @@ def split_direction(
 ) -> Tensor:
     """The direction along which a first kernel predictor changes most, ``(width,)``: the top one of its M."""
     Z = columns.times(X, None)
-    gradients = IterateMaker(Y, weights)(Z, _lengthscale(Z, settings), settings).gradients()
+    gradients = IterateMaker(Y, weights)(Z, settings.lengthscale_at(Z), settings).gradients()
     some = None if weights is None else weights[: len(gradients)]
     M = average_outer_product(gradients, None, weights=some, diagonal=False)
     top: Tensor = torch.linalg.eigh(M).eigenvectors[:, -1]
     return top * torch.sign(top[top.abs().argmax()])
-
-
-def _lengthscale(Z: Tensor, settings: FeatureSettings) -> float:
-    if not settings.relative:
-        return settings.lengthscale
-    return settings.lengthscale * median_distance(Z, norm=settings.norm, generator=generator(settings.random_state))
 
 
 def _mean_square(errors: Tensor, weights: Tensor | None) -> float:

@@ -14,8 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from mercer.arrays import as_tensor, generator
-from mercer.errors import MissingExtra
 from mercer.kernels import PowerExponential
+from mercer.learn.arguments import check_not_negative, check_whole
 from mercer.learn.feature_columns import FeatureColumns
 from mercer.learn.feature_iterate import FeatureSettings
 from mercer.learn.feature_iteration import FeatureLeaf, fit_leaf, split_direction
@@ -23,6 +23,7 @@ from mercer.learn.feature_tree import FeatureTree, grow
 from mercer.learn.inputs import Given, check_data
 from mercer.learn.saving import Saved
 from mercer.learn.similarity import Similarity
+from mercer.plots import BLUE, axes_or_new
 from mercer.progress import Progress, track
 
 __all__ = ["FeatureMachine"]
@@ -32,47 +33,51 @@ _TUNABLE = ("alpha", "lengthscale", "relative", "exponent", "norm", "diagonal")
 
 
 class FeatureMachine(Saved, BaseEstimator):
-    """Base of the recursive feature machines; a subclass's ``__init__`` stores the arguments read here.
+    """Base of the recursive feature machines: their arguments are the same, so they have one constructor.
 
-    Attributes:
-        M_: the learnt feature matrix, ``(width, width)``, or its diagonal; of several leaves the mean by rows.
-        feature_importances_: the diagonal of M a column of X, summing to 1.
-        n_leaves_: how many leaves the rows were split into.
-        losses_: for each leaf, the squared error of each iterate on rows that it has not seen.
-        best_iter_: for each leaf, the iterate that was kept; 0 is kernel ridge on the columns as given, or for a
-            candidate in the best metric found before it.
-        chosen_: for each leaf, the settings that were kept, by name; ``candidate_losses_``: for each leaf, the least
-            squared error with the estimator's own settings and with each of the candidates.
-        n_fits_: how many iterates were made in all.
-        residual_, n_iter_: the largest relative residual of a leaf's system; the most iterates of a leaf.
+    Arguments and fitted attributes are those that :class:`mercer.learn.RecursiveFeatureMachine` describes.
     """
 
-    alpha: float
-    lengthscale: float
-    relative: bool
-    exponent: float
-    norm: float
-    diagonal: bool
-    max_iter: int
-    n_feature_rows: int
-    leaf_size: int
-    temperature: float
-    categorical_features: Sequence[int] | None
-    candidates: Sequence[Mapping[str, Any]] | None
-    rtol: float
-    random_state: Any
     n_features_in_: int
-    intercept_: Any
+
+    def __init__(
+        self,
+        alpha: float = 1e-2,
+        *,
+        lengthscale: float = 2.0,
+        relative: bool = True,
+        exponent: float = 1.0,
+        norm: float = 2.0,
+        diagonal: bool = False,
+        max_iter: int = 5,
+        n_feature_rows: int = 2000,
+        leaf_size: int = 10_000,
+        temperature: float = 0.0,
+        categorical_features: Sequence[int] | None = None,
+        candidates: Sequence[Mapping[str, Any]] | None = None,
+        rtol: float = 1e-5,
+        random_state: Any = 0,
+    ) -> None:
+        self.alpha = alpha
+        self.lengthscale = lengthscale
+        self.relative = relative
+        self.exponent = exponent
+        self.norm = norm
+        self.diagonal = diagonal
+        self.max_iter = max_iter
+        self.n_feature_rows = n_feature_rows
+        self.leaf_size = leaf_size
+        self.temperature = temperature
+        self.categorical_features = categorical_features
+        self.candidates = candidates
+        self.rtol = rtol
+        self.random_state = random_state
 
     def _settings(self) -> FeatureSettings:
         for name, least in (("max_iter", 0), ("n_feature_rows", 1), ("leaf_size", 2)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or value != int(value) or value < least:
-                raise ValueError(f"{name} must be a whole number >= {least}, not {value!r}.")
+            check_whole(name, getattr(self, name), least=least)
         for name in ("alpha", "temperature"):
-            value = getattr(self, name)
-            if not (value >= 0.0 and math.isfinite(value)):
-                raise ValueError(f"{name} must be a finite number >= 0, not {value!r}.")
+            check_not_negative(name, getattr(self, name))
         seed = int(torch.randint(2**31 - 1, (), generator=generator(self.random_state)))
         settings = FeatureSettings(
             alpha=float(self.alpha),
@@ -88,6 +93,19 @@ class FeatureMachine(Saved, BaseEstimator):
         )
         settings.kernel(settings.lengthscale)  # raises for what is no kernel, before any work
         return settings
+
+    def _validation(self, X_val: Any, y_val: Any, given: Given, **kinds: bool) -> tuple[Tensor, Any] | None:
+        """The rows that choose the iterate, checked: points beside those of training, and y. None where there are none.
+
+        Raises:
+            ValueError: one without the other.
+        """
+        if (X_val is None) != (y_val is None):
+            raise ValueError("Give both X_val and y_val, or neither.")
+        if X_val is None:
+            return None
+        checked, y_val = check_data(self, X_val, y_val, reset=False, **kinds)
+        return checked.points.to(given.points), y_val
 
     def _fit(
         self, given: Given, Y: Tensor, weights: Tensor | None, validation: tuple[Tensor, Tensor] | None
@@ -175,17 +193,15 @@ class FeatureMachine(Saved, BaseEstimator):
         Args:
             axes: to draw into; None makes a figure.
             n_columns: how many at most.
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
         """
-        try:
-            import matplotlib.pyplot as plt
-        except ImportError:
-            raise MissingExtra("plot_importances needs matplotlib: pip install 'mercer[tables]'") from None
         importances = self.feature_importances_
         names = getattr(self, "feature_names_in_", [f"column {c}" for c in range(len(importances))])
         order = np.argsort(-importances)[:n_columns]
-        if axes is None:
-            _, axes = plt.subplots(figsize=(5.6, 0.6 + 0.28 * len(order)), layout="constrained")
-        axes.barh(range(len(order)), importances[order], color="#1b6ca8")
+        axes = axes_or_new(axes, size=(5.6, 0.6 + 0.28 * len(order)))
+        axes.barh(range(len(order)), importances[order], color=BLUE)
         axes.set_yticks(range(len(order)), [str(names[c]) for c in order])
         axes.invert_yaxis()
         axes.set(xlabel="share of the mean squared gradient")

@@ -11,17 +11,20 @@ from torch import Tensor
 from mercer import config
 from mercer.learn.covariance import MercerCovariance
 from mercer.learn.gaussian_process_plan import GaussianProcessPlan
-from mercer.operators.cholesky import NotPositiveDefinite
-from mercer.operators.fourier_features import FourierFeatures, mode_sums
-from mercer.operators.fourier_series import NoFourierSeries
-from mercer.operators.fourier_solution import FourierModes, FourierSolution, difference_map
-from mercer.operators.weight_space import WeightFactor
+from mercer.operators.fourier import (
+    FourierFeatures,
+    FourierModes,
+    FourierSolution,
+    NoFourierSeries,
+    difference_map,
+    mode_sums,
+)
+from mercer.operators.solvers import NotPositiveDefinite, WeightFactor
 
 __all__ = ["FourierPosterior", "box_around", "why_not_fourier"]
 
-_MARGIN = (
-    0.01  # of each side of the data's box, within which the series is right too: new points are often just outside
-)
+# Of each side of the data's box, within which the series is right too: new points are often just outside.
+_MARGIN = 0.01
 _EXPLICIT = 2048  # points up to which features are formed; beyond, transforms are quicker for a mean
 
 

@@ -9,29 +9,29 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-from sklearn.utils import check_random_state
+from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from mercer.arrays import as_tensor
 from mercer.errors import ApproximationWarning, NotConverged
-from mercer.learn.covariance import Array, Covariance, as_covariance, matrix_and_noise
+from mercer.learn.covariance import Array, Covariance, matrix_and_noise
 from mercer.learn.fourier_posterior import FourierPosterior
-from mercer.learn.gaussian_process_conditioning import GaussianProcessConditioning, as_given
+from mercer.learn.gaussian_process_conditioning import GaussianProcessConditioning
 from mercer.learn.gaussian_process_plan import GaussianProcessPlan
 from mercer.learn.gradient_observations import GradientPosterior, matrix_with_gradients
-from mercer.learn.inputs import as_targets, estimator_columns
+from mercer.learn.inputs import as_given, as_targets
+from mercer.learn.learning_rows import subset_rows
 from mercer.learn.marginal_likelihood import EXACT, MarginalLikelihood
 from mercer.learn.optimise import maximise, warn_at_bounds
 from mercer.learn.posterior import Posterior
-from mercer.learn.saving import Saved
-from mercer.operators.fourier_series import NoFourierSeries
+from mercer.learn.random_states import as_random_state
+from mercer.operators.fourier import NoFourierSeries
 
 __all__ = ["GaussianProcessRegressor"]
 
 
-class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcessConditioning, Saved, BaseEstimator):
+class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcessConditioning):
     r"""Gaussian process regression: ``f ~ GP(0, k)``, ``y = f(x) + noise``.
 
     Hyperparameters maximise the log marginal likelihood plus the log density of their priors. Up to 5000 rows it is
@@ -127,11 +127,9 @@ class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcess
             numpy.linalg.LinAlgError: the kernel matrix plus noise is not positive definite.
             NotConverged: beyond 5000 rows, the solver did not get there.
         """
-        rng = check_random_state(self.random_state)
-        given, y = self._check_training(X, y)
-        covariance = as_covariance(
-            self._kernel(), estimator_columns(self), n_features=getattr(self, "n_features_in_", None)
-        )
+        rng = as_random_state(self.random_state)
+        given, y = self._check_training(X, y, multi_output=True)
+        covariance = self._starting_covariance()
         Y, is_vector = as_targets(y, given.device)
         if self.n_targets is not None and Y.shape[1] != self.n_targets:
             raise ValueError(
@@ -149,7 +147,7 @@ class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcess
         if gradients is not None:
             self._observe_gradients(given, gradients, scale, covariance, gradient_noise)
         if self.subset is not None:
-            self.subset_indices_ = np.sort(rng.choice(len(Y), size=min(int(self.subset), len(Y)), replace=False))
+            self.subset_indices_ = subset_rows(len(Y), self.subset, rng)
         self._start_fourier(covariance)
         if self.optimizer is not None and len(covariance.theta):
             covariance = covariance.at(self._learn(covariance, rng))

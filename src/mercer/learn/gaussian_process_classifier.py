@@ -9,20 +9,23 @@ import numpy as np
 import torch
 from sklearn.base import ClassifierMixin
 from sklearn.gaussian_process.kernels import RBF, CompoundKernel, ConstantKernel
-from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import _ovr_decision_function, check_classification_targets
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from mercer.arrays import as_tensor
-from mercer.learn.binary_laplace import BinaryLaplace, learning_rows
+from mercer.learn.binary_laplace import BinaryLaplace
 from mercer.learn.covariance import Array, MercerCovariance
 from mercer.learn.kernel_model import KernelModel
 from mercer.learn.laplace import Mode
+from mercer.learn.learning_rows import learning_rows
 from mercer.learn.logistic_normal import logistic_normal
+from mercer.learn.random_states import as_random_state
 
 __all__ = ["GaussianProcessClassifier"]
+
+_BELOW_HALF = float(np.nextafter(0.5, 0.0))
 
 
 class GaussianProcessClassifier(ClassifierMixin, KernelModel):
@@ -123,7 +126,7 @@ class GaussianProcessClassifier(ClassifierMixin, KernelModel):
         problems = self._problems()
 
         def learn(rows: Tensor, signs: Tensor) -> BinaryLaplace:
-            rng = check_random_state(self.random_state)
+            rng = as_random_state(self.random_state)
             is_learning = self.optimizer is not None and len(covariance.theta) > 0
             chosen = learning_rows(len(signs), self.subset, rng, is_learning=is_learning)
             return BinaryLaplace.fit(
@@ -320,4 +323,7 @@ def _signs(is_positive: Tensor) -> Tensor:
 def _probability(machine: BinaryLaplace, points: Any) -> Tensor:
     """Of the class that counts as 1."""
     posterior = machine.posterior()
-    return logistic_normal(posterior.mean(points)[:, 0], posterior.variance(points, with_noise=True))
+    mean = posterior.mean(points)[:, 0]
+    # Of the class that is not predicted: below one half even where the two are alike and round-off would decide.
+    lesser = logistic_normal(-mean.abs(), posterior.variance(points, with_noise=True)).clamp(max=_BELOW_HALF)
+    return torch.where(mean > 0, 1.0 - lesser, lesser)

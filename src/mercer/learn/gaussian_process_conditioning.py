@@ -16,13 +16,13 @@ from mercer.learn.covariance import Covariance, MercerCovariance
 from mercer.learn.fourier_posterior import FourierPosterior, box_around, why_not_fourier
 from mercer.learn.gaussian_process_predictions import GaussianProcessPredictions
 from mercer.learn.gradient_observations import GradientPosterior, stack_gradients
-from mercer.learn.inputs import Given, as_targets
+from mercer.learn.inputs import Given, as_given, as_targets
 from mercer.learn.marginal_likelihood import FourierTerms, MarginalLikelihood
 from mercer.learn.posterior import Posterior
-from mercer.operators.fourier_series import NoFourierSeries
+from mercer.operators.fourier import NoFourierSeries
 from mercer.operators.plans.fourier import FourierPlan
 
-__all__ = ["GaussianProcessConditioning", "as_given"]
+__all__ = ["GaussianProcessConditioning"]
 
 
 class GaussianProcessConditioning(GaussianProcessPredictions):
@@ -59,7 +59,7 @@ class GaussianProcessConditioning(GaussianProcessPredictions):
             return self.fit(X, y)
         if hasattr(self, "gradients_train_"):
             raise ValueError("partial_fit adds values, but this model has gradients too: fit again with all of them.")
-        given, y = self._check_training(X, y, reset=False)
+        given, y = self._check_training(X, y, reset=False, multi_output=True)
         Y, is_vector = as_targets(y, self._diagonal.device)
         location, scale = as_tensor(self._y_train_mean), as_tensor(self._y_train_std)
         old = as_targets(self.y_train_, self._diagonal.device)[0]
@@ -198,8 +198,3 @@ class GaussianProcessConditioning(GaussianProcessPredictions):
 
     def _likelihood(self) -> MarginalLikelihood:
         raise NotImplementedError
-
-
-def as_given(values: Tensor, as_tensors: bool) -> Any:
-    """A fitted attribute: a tensor where tensors were given, else an array."""
-    return values if as_tensors else values.cpu().numpy()

@@ -4,34 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from scipy.stats import norm
-from sklearn.base import clone
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from mercer.arrays import as_tensor
-from mercer.learn.covariance import Covariance, as_covariance
 from mercer.learn.fourier_posterior import FourierPosterior
-from mercer.learn.inputs import Given, as_targets, check_data, estimator_columns
+from mercer.learn.inputs import as_targets
 from mercer.learn.intervals import around, check_level
+from mercer.learn.kernel_model import KernelModel
 from mercer.learn.pathwise import PosteriorFunctions, draw_functions
 from mercer.learn.posterior import Posterior, Prior
+from mercer.learn.random_states import as_random_state
 
 __all__ = ["GaussianProcessPredictions"]
 
 
-class GaussianProcessPredictions:
+class GaussianProcessPredictions(KernelModel):
     """The predicting half of :class:`GaussianProcessRegressor`."""
 
-    kernel: Any
     alpha: Any
     noise: Any
     n_targets: int | None
-    X_train_: Any
     y_train_: Any
     _posterior: Posterior | FourierPosterior
     _diagonal: Tensor
@@ -68,7 +62,7 @@ class GaussianProcessPredictions:
             ValueError: ``include_noise=True`` where the noise is known for the training rows only.
         """
         if sum((bool(return_std), bool(return_cov), interval is not None)) > 1:
-            raise RuntimeError("At most one of return_std or return_cov can be requested. So it is with interval.")
+            raise RuntimeError("At most one of return_std or return_cov can be requested, and neither with interval.")
         given = self._check_points(X)
         model = self._model()
         location, scale = self._location_and_scale(model)
@@ -96,7 +90,7 @@ class GaussianProcessPredictions:
         Args:
             X: ``(m, d)``.
             n_samples: how many.
-            random_state: int, RandomState or None.
+            random_state: int, generator or None.
             include_noise: as in :meth:`predict`.
 
         Cost: an eigendecomposition of ``(m, m)``.
@@ -111,7 +105,7 @@ class GaussianProcessPredictions:
         joint.diagonal().add_(extra)
         values, vectors = torch.linalg.eigh(joint)
         root = vectors * values.clamp(min=0.0).sqrt()
-        rng = check_random_state(random_state)
+        rng = as_random_state(random_state)
         draws = [
             torch.from_numpy(rng.standard_normal((n_samples, len(mean)))).to(mean.device) @ root.mT for _ in scale
         ]  # one a target: (n_samples, m)
@@ -126,7 +120,7 @@ class GaussianProcessPredictions:
 
         Args:
             n_samples: how many.
-            random_state: int, Generator or None.
+            random_state: int, generator or None.
             n_features: random Fourier features of each draw of a stationary kernel's prior. Covariances over many
                 draws are right whatever the number; a single draw looks Gaussian where it is large.
             within: points that will be asked about, where the model has a Fourier series (``tolerance``): its draws
@@ -165,47 +159,13 @@ class GaussianProcessPredictions:
         location, scale = self._location_and_scale(self._posterior)
         return PosteriorFunctions(evaluate, location, scale, n_samples, self.X_train_.shape[1])
 
-    def _kernel(self) -> Any:
-        """A copy of the argument, or scikit-learn's default."""
-        if self.kernel is None:
-            return ConstantKernel() * RBF()
-        return clone(self.kernel) if hasattr(self.kernel, "get_params") else self.kernel
-
-    def _covariance(self) -> Covariance:
-        """The kernel with the learnt hyperparameters."""
-        columns = getattr(self, "n_features_in_", None)
-        return as_covariance(self.kernel_, None, n_features=columns)  # type: ignore[attr-defined]
-
-    def _check_points(self, X: Any) -> Given:
-        """As :func:`check_data`; they need not be vectors where the kernel says so."""
-        if self._takes_vectors():
-            given: Given = check_data(self, X, reset=False)
-            return given
-        return Given(np.asarray(validate_data(self, X, reset=False, ensure_2d=False, dtype=None)), X)
-
-    def _check_training(self, X: Any, y: Any, *, reset: bool = True) -> tuple[Given, Any]:
-        if self._takes_vectors():
-            checked: tuple[Given, Any] = check_data(self, X, y, reset=reset, multi_output=True, y_numeric=True)
-            return checked
-        points, y = validate_data(
-            self, X, y, reset=reset, ensure_2d=False, dtype=None, multi_output=True, y_numeric=True
-        )
-        return Given(np.asarray(points), X), y
-
-    def _takes_vectors(self) -> bool:
-        return bool(getattr(self.kernel, "requires_vector_input", True))
-
-    def _points(self) -> Any:
-        """The training points as kernels take them."""
-        return as_tensor(self.X_train_) if self._takes_vectors() else self.X_train_
-
     def _on_device(self, points: Any) -> Any:
         return points.to(self._diagonal.device) if hasattr(self, "_diagonal") and isinstance(points, Tensor) else points
 
     def _model(self) -> Posterior | FourierPosterior | Prior:
         if hasattr(self, "_posterior"):
             return self._posterior
-        return Prior(as_covariance(self._kernel(), estimator_columns(self)), self.n_targets or 1)
+        return Prior(self._starting_covariance(), self.n_targets or 1)
 
     def _location_and_scale(self, model: Posterior | FourierPosterior | Prior) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of y, ``(t,)``."""

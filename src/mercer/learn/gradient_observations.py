@@ -12,7 +12,7 @@ from mercer.kernels import Kernel
 from mercer.kernels.gradients import GradientKernel
 from mercer.learn.covariance import Covariance, MercerCovariance, split_noise
 from mercer.learn.posterior import Posterior
-from mercer.operators.blocks import BlockOperator
+from mercer.operators.matrices import BlockOperator
 
 __all__ = ["GradientPosterior", "matrix_with_gradients", "stack_gradients"]
 

@@ -7,16 +7,14 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from torch import Tensor
 
 from mercer.arrays import check_finite
 from mercer.config import memory_budget
 from mercer.kernels import Kernel
 from mercer.learn.inputs import as_targets, check_data
-from mercer.learn.permutation import Array, check_test_arguments, p_values, resolve_kernels
-from mercer.learn.saving import Saved
+from mercer.learn.permutation import Array, PermutationTest, resolve_kernels
+from mercer.learn.random_states import as_random_state
 
 __all__ = ["HSICTest"]
 
@@ -24,7 +22,7 @@ _STORED = 4000  # rows up to which both matrices are kept, if the budget allows:
 _TOGETHER = 2 * 10**6  # permuted entries handled at a time
 
 
-class HSICTest(Saved, BaseEstimator):
+class HSICTest(PermutationTest):
     r"""Independence test by the Hilbert-Schmidt criterion, with p-values from permutations of one variable.
 
     .. math:: \mathrm{HSIC} = \frac{1}{n^2} \mathrm{tr}(K H L H), \quad H = I - \tfrac1n 1 1^T
@@ -84,21 +82,18 @@ class HSICTest(Saved, BaseEstimator):
         Raises:
             ValueError: fewer than four rows, NaN, bad arguments.
         """
-        check_test_arguments(self.statistic, self.n_permutations, self.level)
+        self._check_arguments()
         given, targets = check_data(self, X, y, reset=True, multi_output=True, y_numeric=True)
         left, right = given.points.double(), as_targets(targets, given.device)[0]
         check_finite(right, "y")
         if len(left) < 4:
             raise ValueError(f"HSICTest needs at least four rows, and has n_samples = {len(left)}.")
-        rng = check_random_state(self.random_state)
+        rng = as_random_state(self.random_state)
         kernels = resolve_kernels(self.kernel, left, random_state=rng)
         self.kernels_ = list(product(kernels, resolve_kernels(self.kernel_y, right, random_state=rng)))
-        orders = [np.arange(len(left))] + [rng.permutation(len(left)) for _ in range(self.n_permutations)]
+        orders = [np.arange(len(left))] + [rng.permutation(len(left)) for _ in range(int(self.n_permutations))]
         permutations = torch.from_numpy(np.stack(orders)).to(left.device)
-        found = np.stack([self._statistics(*pair, left, right, permutations) for pair in self.kernels_])
-        self.statistic_, self.null_ = found[:, 0], found[:, 1:]
-        self.p_value_, self.kernel_p_values_ = p_values(found)
-        self.rejected_ = bool(self.p_value_ <= self.level)
+        self._conclude(np.stack([self._statistics(*pair, left, right, permutations) for pair in self.kernels_]))
         return self
 
     def _statistics(self, kernel: Kernel, other: Kernel, X: Tensor, Y: Tensor, permutations: Tensor) -> Array:

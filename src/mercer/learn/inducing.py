@@ -12,6 +12,7 @@ from torch import Tensor
 from mercer.arrays import as_tensor
 from mercer.errors import ShapeError
 from mercer.kernels import Kernel
+from mercer.learn.arguments import check_whole
 from mercer.operators import pivoted_cholesky
 
 __all__ = ["choose_inducing"]
@@ -38,8 +39,7 @@ def choose_inducing(kernel: Kernel, X: Tensor, n_inducing: int, how: Any, rng: n
         if points.dim() != 2 or points.shape[1] != X.shape[1]:
             raise ShapeError(f"inducing must be (M, {X.shape[1]}) points, not {tuple(points.shape)}.")
         return points
-    if n_inducing < 1 or n_inducing != int(n_inducing):
-        raise ValueError(f"n_inducing must be a whole number >= 1, not {n_inducing}.")
+    check_whole("n_inducing", n_inducing)
     if how not in ("kmeans++", "pivoted_cholesky"):
         raise ValueError(f"inducing must be 'kmeans++', 'pivoted_cholesky' or an array of points, not {how!r}.")
     rows = X.to(torch.float64)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import sparse
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import _check_sample_weight, _check_y, validate_data
 from torch import Tensor
 
 from mercer.arrays import as_tensor, check_finite, like
@@ -15,13 +15,17 @@ from mercer.errors import ShapeError
 
 __all__ = [
     "Given",
+    "as_given",
+    "as_points",
     "as_targets",
     "as_weights",
     "check_data",
+    "copy_columns",
     "densify",
     "estimator_columns",
     "is_sparse",
     "take",
+    "weighted_mean",
 ]
 
 _FLOATS = [np.float64, np.float32]  # these are kept; the first stands in for all else
@@ -53,6 +57,10 @@ class Given:
         """Where the points are."""
         return self.points.device if isinstance(self.points, Tensor) else torch.device("cpu")
 
+    def points_on(self, device: torch.device) -> Any:
+        """The points on a device; a scipy matrix as it is."""
+        return self.points.to(device) if isinstance(self.points, Tensor) else self.points
+
     def keep(self, *, copy: bool = False) -> Any:
         """The points as a fitted attribute: a tensor if tensors were given, else an array or a CSR matrix."""
         if not isinstance(self.points, Tensor):
@@ -61,8 +69,8 @@ class Given:
         return points if isinstance(self.example, Tensor) else points.numpy()
 
     def coefficients(self, values: Tensor) -> Any:
-        """float64 coefficients as a fitted attribute: a tensor if tensors were given, else an array."""
-        return values if isinstance(self.example, Tensor) else values.cpu().numpy()
+        """Numbers (coefficients, labels) as a fitted attribute: a tensor if tensors were given, else an array."""
+        return as_given(values, isinstance(self.example, Tensor))
 
     def answer(self, values: Tensor) -> Any:
         """Predictions in the kind and the floating-point type of what was given."""
@@ -99,28 +107,31 @@ def check_data(
         ValueError: NaN, infinities, wrong shapes, other columns than at fit, a missing y; scikit-learn's messages.
     """
     has_targets = y is not _NO_TARGETS
-    y = y.detach().cpu().numpy() if isinstance(y, Tensor) else y
+    y = like(y, None) if isinstance(y, Tensor) else y
+    kinds = {"multi_output": multi_output, "y_numeric": y_numeric}
     if isinstance(X, Tensor):
         given = _check_tensor(estimator, X, reset=reset)
-        return (given, _check_targets(estimator, X, y, y_numeric)) if has_targets else given
+        return (given, _check_targets(estimator, X, y, **kinds)) if has_targets else given
     options: dict[str, Any] = {"dtype": _FLOATS, "accept_sparse": "csr" if accept_sparse else False}
     if not has_targets:
         points = validate_data(estimator, X, reset=reset, **options)
         return Given(points if is_sparse(points) else as_tensor(points), X)
-    options |= {"multi_output": multi_output, "y_numeric": y_numeric}
-    points, targets = validate_data(estimator, X, y, reset=reset, **options)
+    points, targets = validate_data(estimator, X, y, reset=reset, **options, **kinds)
     return Given(points if is_sparse(points) else as_tensor(points), X), targets
 
 
-def _check_targets(estimator: Any, X: Tensor, y: Any, numeric: bool) -> Any:
-    """Targets that came with a tensor."""
+def _check_targets(estimator: Any, X: Tensor, y: Any, *, multi_output: bool, y_numeric: bool) -> Any:
+    """Targets that came with a tensor, as scikit-learn checks them beside an array."""
     if y is None:
         validate_data(estimator, np.zeros((1, 1)), None, reset=False, skip_check_array=True)  # raises
-    if len(y) != len(X):
-        raise ShapeError(f"Found input variables with inconsistent numbers of samples: X has {len(X)}, y has {len(y)}.")
-    if numeric:
-        check_finite(as_tensor(y, dtype=torch.float64), "y")
-    return np.asarray(y)
+    if y_numeric:
+        check_finite(as_tensor(y, dtype=torch.float64), "y")  # says where
+    targets = _check_y(y, multi_output=multi_output, y_numeric=y_numeric, estimator=estimator)
+    if len(targets) != len(X):
+        raise ShapeError(
+            f"Found input variables with inconsistent numbers of samples: X has {len(X)}, y has {len(targets)}."
+        )
+    return targets
 
 
 def _check_tensor(estimator: Any, X: Tensor, *, reset: bool) -> Given:
@@ -138,8 +149,8 @@ def _check_tensor(estimator: Any, X: Tensor, *, reset: bool) -> Given:
     return Given(points, X)
 
 
-def as_targets(y: Any, device: torch.device) -> tuple[Tensor, bool]:
-    """Targets in float64, ``(n, t)``, and whether they were given as ``(n,)``."""
+def as_targets(y: Any, device: torch.device | None = None) -> tuple[Tensor, bool]:
+    """Targets in float64, ``(n, t)``, and whether they were given as ``(n,)``; None leaves a tensor where it is."""
     values = as_tensor(y, dtype=torch.float64, device=device)
     return (values.unsqueeze(-1), True) if values.dim() == 1 else (values, False)
 
@@ -159,6 +170,11 @@ def as_weights(sample_weight: Any, given: Given) -> Tensor | None:
     if bool((weights < 0).any()):
         raise ValueError(f"sample_weight must not be negative, but {int((weights < 0).sum())} of {len(weights)} are.")
     return None if bool((weights == 1).all()) else weights
+
+
+def weighted_mean(Y: Tensor, weights: Tensor | None) -> Tensor:
+    """The mean of each target over the rows, ``(n, t) -> (t,)``; weights as :func:`as_weights` gives them."""
+    return Y.mean(0) if weights is None else weights @ Y / weights.sum()
 
 
 def is_sparse(points: Any) -> bool:
@@ -184,9 +200,26 @@ def densify(points: Any, *, why: str) -> Tensor:
     return torch.from_numpy(points.toarray())
 
 
+def as_given(values: Tensor, as_tensors: bool) -> Any:
+    """Numbers as a fitted attribute: a tensor where tensors were given, else an array."""
+    return values if as_tensors else values.cpu().numpy()
+
+
+def as_points(kept: Any) -> Any:
+    """What :meth:`Given.keep` gave, as kernels take it again: a tensor or a sparse matrix."""
+    return kept if is_sparse(kept) else as_tensor(kept)
+
+
 def take(points: Any, rows: Tensor) -> Any:
     """Some rows of a tensor or of a sparse matrix."""
     return points[rows.cpu().numpy()] if is_sparse(points) else points[rows.to(points.device)]
+
+
+def copy_columns(source: Any, target: Any) -> None:
+    """What one estimator has seen of columns at fit, their number and names, as an attribute of another."""
+    for name in ("n_features_in_", "feature_names_in_"):
+        if hasattr(source, name):
+            setattr(target, name, getattr(source, name))
 
 
 def estimator_columns(estimator: Any) -> list[str] | None:

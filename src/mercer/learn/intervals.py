@@ -10,14 +10,14 @@ from torch import Tensor
 __all__ = ["around", "check_level", "error_quantile"]
 
 
-def check_level(level: Any) -> float:
-    """A share as a float.
+def check_level(level: Any, name: str = "interval") -> float:
+    """A share as a float; ``name`` says in the message which argument it is.
 
     Raises:
         ValueError: not between 0 and 1.
     """
     if isinstance(level, bool) or not 0.0 < float(level) < 1.0:
-        raise ValueError(f"interval must be a share above 0 and below 1, such as 0.9, not {level!r}.")
+        raise ValueError(f"{name} must be a share above 0 and below 1, such as 0.9, not {level!r}.")
     return float(level)
 
 

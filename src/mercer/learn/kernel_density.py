@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from sklearn.base import BaseEstimator
 from sklearn.neighbors import KernelDensity as Trees
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -19,8 +18,9 @@ from mercer.arrays import as_tensor
 from mercer.errors import MissingExtra
 from mercer.learn.density_regions import intervals_above, quantile
 from mercer.learn.density_shapes import NAMES, Shape, shape_of
-from mercer.learn.inputs import as_weights, check_data
+from mercer.learn.inputs import as_given, as_weights, check_data
 from mercer.learn.intervals import check_level
+from mercer.learn.random_states import as_random_state
 from mercer.learn.saving import Saved
 
 __all__ = ["KernelDensity"]
@@ -224,7 +224,7 @@ class KernelDensity(Saved, BaseEstimator):
         check_is_fitted(self)
         self._require_euclidean("leave_one_out")
         values = self._leave_one_out()
-        return values if isinstance(self.X_fit_, Tensor) else values.cpu().numpy()
+        return as_given(values, isinstance(self.X_fit_, Tensor))
 
     def _log_density(self, Z: Tensor) -> Tensor:
         shape, X = self._shape(), as_tensor(self.X_fit_)
@@ -297,9 +297,9 @@ class KernelDensity(Saved, BaseEstimator):
         """
         check_is_fitted(self)
         if self.metric != "euclidean":
-            drawn = self._trees.sample(n_samples, random_state)
+            drawn = self._trees.sample(n_samples, as_random_state(random_state))
         else:
-            drawn = self._draw(n_samples, check_random_state(random_state))
+            drawn = self._draw(n_samples, as_random_state(random_state))
         return as_tensor(drawn).to(self.X_fit_) if isinstance(self.X_fit_, Tensor) else drawn
 
     def _draw(self, n: int, rng: np.random.RandomState) -> NDArray[np.float64]:
@@ -335,10 +335,10 @@ class KernelDensity(Saved, BaseEstimator):
 
         Source: Hyndman, Computing and graphing highest density regions (1996).
         """
-        level = check_level(level)
+        level = check_level(level, "level")
         check_is_fitted(self)
         self._require_euclidean("highest_density")
-        drawn = torch.from_numpy(self._draw(n_samples, check_random_state(random_state)))
+        drawn = torch.from_numpy(self._draw(n_samples, as_random_state(random_state)))
         return quantile(self._log_density(drawn).cpu(), 1.0 - level)
 
     def highest_density_intervals(self, level: float = 0.9, *, n_samples: int = 10_000, random_state: Any = 0) -> Any:

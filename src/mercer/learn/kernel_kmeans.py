@@ -13,16 +13,21 @@ from torch import Tensor
 
 from mercer.arrays import as_tensor, generator
 from mercer.errors import ShapeError
-from mercer.learn.feature_space_means import lloyd, members, seed
-from mercer.learn.inputs import Given, as_weights, check_data, densify, is_sparse
+from mercer.learn.arguments import check_not_negative, check_whole
+from mercer.learn.feature_space_descent import hartigan, lloyd
+from mercer.learn.feature_space_means import Runs, members
+from mercer.learn.feature_space_seeds import seed
+from mercer.learn.inputs import Given, as_points, as_weights, check_data, densify
 from mercer.learn.kernel_argument import KernelArgument
 from mercer.learn.saving import Saved
 from mercer.learn.similarity import Similarity
-from mercer.operators.system import System
+from mercer.operators.solvers import System
 
 __all__ = ["KernelKMeans"]
 
 _INITS = ("k-means++", "random")
+_SMALL = 1000  # rows up to which the matrix is stored, in float64
+_ALGORITHMS = ("hartigan", "lloyd")
 
 
 class KernelKMeans(
@@ -33,7 +38,8 @@ class KernelKMeans(
     .. math:: \min_{C, \mu} \sum_i s_i \lVert \phi(x_i) - \mu_{C(i)} \rVert^2
 
     With weights and the right kernel this is also a graph cut (Dhillon et al.). scikit-learn has no twin; arguments
-    that its ``KMeans`` has are named and meant as there, and with ``kernel="linear"`` it is that.
+    that its ``KMeans`` has are named and meant as there, and with ``kernel="linear"`` and ``algorithm="lloyd"`` it is
+    that.
 
     Args:
         n_clusters: k.
@@ -41,9 +47,12 @@ class KernelKMeans(
         init: "k-means++" in feature space, "random" rows, or points ``(k, d)`` whose images are the first means.
         n_init: runs from different starts, of which the best counts. They share every kernel value, so 4 cost little
             more than 1 where kernel values are dear; points as ``init`` make it 1.
-        max_iter: rounds.
+        max_iter: rounds, of each of the two parts of "hartigan".
         tol: a run ends when a round lowers the inertia by no more than this share of it; 0 waits for labels to rest.
         random_state: of the starts.
+        algorithm: "lloyd" moves all rows to their nearest means until they rest, as scikit-learn's "lloyd";
+            "hartigan" goes on from there with moves of single rows, until none lowers the inertia (see the page on
+            clusters for what it gains).
         gamma, degree, coef0, kernel_params: of named kernels and functions.
 
     Attributes:
@@ -75,6 +84,7 @@ class KernelKMeans(
         max_iter: int = 300,
         tol: float = 1e-4,
         random_state: Any = None,
+        algorithm: str = "hartigan",
         gamma: float | None = None,
         degree: float = 3,
         coef0: float = 1,
@@ -87,6 +97,7 @@ class KernelKMeans(
         self.max_iter = max_iter
         self.tol = tol
         self.random_state = random_state
+        self.algorithm = algorithm
         self.gamma = gamma
         self.degree = degree
         self.coef0 = coef0
@@ -98,12 +109,14 @@ class KernelKMeans(
         Args:
             X: ``(n, d)`` array, table, tensor or scipy sparse matrix; ``(n, n)`` for "precomputed".
             y: not used.
-            sample_weight: ``(n,)``, >= 0: a row of weight 2 counts as two rows; one of weight 0 only gets a label.
+            sample_weight: ``(n,)``, >= 0: a row of weight 2 counts as two rows, which "hartigan" moves together; one of
+                weight 0 only gets a label.
         """
         for name in ("n_clusters", "n_init", "max_iter"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not (value >= 1 and value == int(value)):
-                raise ValueError(f"{name} must be a whole number >= 1, not {value!r}.")
+            check_whole(name, getattr(self, name))
+        check_not_negative("tol", self.tol)
+        if self.algorithm not in _ALGORITHMS:
+            raise ValueError(f"algorithm must be one of {', '.join(_ALGORITHMS)}, not {self.algorithm!r}.")
         given = check_data(self, X, reset=True, accept_sparse=True)
         given_weights = as_weights(sample_weight, given)
         ones = torch.ones(len(given), dtype=torch.float64, device=given.device)
@@ -116,13 +129,15 @@ class KernelKMeans(
         similarity = self._similarity(given)
         self.kernel_ = None if similarity is None else similarity.kernel
         self.X_fit_ = given.keep(copy=True)
-        K = densify(given.points, why="kernel='precomputed'") if similarity is None else similarity.matrix(given.points)
-        system = System(K)
-        starts = self._starts(system, similarity, given, weights)
-        found = lloyd(system, starts, weights, self.n_clusters, max_iter=self.max_iter, tol=self.tol)
+        system = System(_matrix(similarity, given))
+        runs = Runs(system, self._starts(system, similarity, given, weights), weights, int(self.n_clusters))
+        self.n_iter_ = lloyd(runs, max_iter=int(self.max_iter), tol=self.tol)
+        if self.algorithm == "hartigan":
+            self.n_iter_ += hartigan(runs, max_iter=int(self.max_iter), tol=self.tol)
+        found = runs.best()
         self._weights, self._center_labels, self._norms = weights, found.center_labels, found.norms
         self.labels_ = given.coefficients(found.labels)
-        self.inertia_, self.n_iter_ = found.inertia, found.n_iter
+        self.inertia_ = found.inertia
         n_found = int(torch.isfinite(found.norms).sum())
         if n_found < self.n_clusters:
             warnings.warn(
@@ -141,7 +156,7 @@ class KernelKMeans(
         """
         given, offsets = self._offsets(X)
         labels = offsets.argmin(1)
-        return labels if isinstance(given.example, Tensor) else labels.cpu().numpy()
+        return given.coefficients(labels)
 
     def transform(self, X: Any) -> Any:
         """Distances in feature space from the rows of X to the means, ``(m, k)``."""
@@ -170,7 +185,7 @@ class KernelKMeans(
                 raise ValueError(f"init must be 'k-means++', 'random' or points (n_clusters, d), not {self.init!r}.")
             draw = generator(self.random_state)
             spread = self.init == "k-means++"
-            return torch.stack([seed(system, weights, k, spread=spread, draw=draw) for _ in range(self.n_init)])
+            return torch.stack([seed(system, weights, k, spread=spread, draw=draw) for _ in range(int(self.n_init))])
         if similarity is None:
             raise ValueError("kernel='precomputed' has no points: init must be 'k-means++' or 'random'.")
         centers = as_tensor(self.init, dtype=torch.float64, device=given.device)
@@ -191,9 +206,7 @@ class KernelKMeans(
         if self.kernel_ is None:
             products = densify(given.points, why="kernel='precomputed'").to(M) @ M
         else:
-            points = given.points if given.is_sparse else given.points.to(M.device)
-            rows = self.X_fit_ if is_sparse(self.X_fit_) else as_tensor(self.X_fit_)
-            products = Similarity(self.kernel_).times(points, rows, M)
+            products = Similarity(self.kernel_).times(given.points_on(M.device), as_points(self.X_fit_), M)
         return given, self._norms - 2.0 * products
 
     def _own(self, given: Given) -> Tensor:
@@ -207,3 +220,10 @@ class KernelKMeans(
             blocks = [points[i : i + 256] for i in range(0, len(given), 256)]
             return torch.cat([torch.as_tensor(Similarity(self.kernel_).matrix(b).diagonal()) for b in blocks]).double()
         return torch.as_tensor(Similarity(self.kernel_).matrix(points).diagonal()).to(torch.float64)
+
+
+def _matrix(similarity: Similarity | None, given: Given) -> Any:
+    """The kernel matrix: stored where that costs less than the operator's own work, else an operator."""
+    if similarity is None:
+        return densify(given.points, why="kernel='precomputed'")
+    return similarity.dense(given.points, given.points) if len(given) <= _SMALL else similarity.matrix(given.points)

@@ -5,19 +5,18 @@ from __future__ import annotations
 from typing import Any, Self
 
 import torch
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_array, check_is_fitted
 from torch import Tensor
 
 from mercer.arrays import as_tensor, check_finite
 from mercer.errors import ShapeError
-from mercer.learn.inputs import Given, check_data, densify, is_sparse
-from mercer.learn.kernel_argument import KernelArgument
+from mercer.learn.arguments import check_not_negative, check_whole
+from mercer.learn.inputs import Given, as_points, check_data, densify
 from mercer.learn.kernel_spectrum import centered_spectrum
+from mercer.learn.kernel_transformer import KernelTransformer
 from mercer.learn.pre_images import fixed_point_pre_images, gaussian_of
 from mercer.learn.ridge import fit_ridge
-from mercer.learn.saving import Saved
 from mercer.learn.similarity import Similarity, resolve
 
 __all__ = ["KernelPCA"]
@@ -28,7 +27,7 @@ _STEP_RTOL = 1e-6  # of fixed-point pre-images, in lengthscales
 _STEPS = 2000
 
 
-class KernelPCA(KernelArgument, Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class KernelPCA(KernelTransformer):
     r"""Principal components in the feature space of a kernel, without storing the kernel matrix.
 
     .. math:: H K H v_j = \lambda_j v_j, \qquad
@@ -118,11 +117,6 @@ class KernelPCA(KernelArgument, Saved, ClassNamePrefixFeaturesOutMixin, Transfor
         self.n_jobs = n_jobs
         self.pre_image = pre_image
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
     def fit(self, X: Any, y: Any = None) -> Self:
         """Find the components of the rows of X.
 
@@ -144,7 +138,7 @@ class KernelPCA(KernelArgument, Saved, ClassNamePrefixFeaturesOutMixin, Transfor
             densify(given.points, why="kernel='precomputed'")
             if similarity is None
             else similarity.matrix(given.points),
-            n if self.n_components is None else min(n, self.n_components),
+            n if self.n_components is None else min(n, int(self.n_components)),
             solver=self.eigen_solver,
             tol=self.tol,
             max_iter=self.max_iter,
@@ -165,7 +159,7 @@ class KernelPCA(KernelArgument, Saved, ClassNamePrefixFeaturesOutMixin, Transfor
         """Find the components of X, and the projections of its rows on them, ``(n, n_components)``."""
         self.fit(X)
         values, vectors = self._spectrum()
-        return Given(self._fitted_points(), X).answer(vectors * values.sqrt())
+        return Given(as_points(self.X_fit_), X).answer(vectors * values.sqrt())
 
     def transform(self, X: Any) -> Any:
         """Projections of the rows of X, ``(m, n_components)``.
@@ -179,8 +173,8 @@ class KernelPCA(KernelArgument, Saved, ClassNamePrefixFeaturesOutMixin, Transfor
         if self.kernel_ is None:
             values = densify(given.points, why="kernel='precomputed'").to(combination) @ combination
         else:
-            points = given.points if given.is_sparse else given.points.to(combination.device)
-            values = Similarity(self.kernel_).times(points, self._fitted_points(), combination)
+            points = given.points_on(combination.device)
+            values = Similarity(self.kernel_).times(points, as_points(self.X_fit_), combination)
         return given.answer(values - self._means @ combination)
 
     def inverse_transform(self, X: Any) -> Any:
@@ -228,14 +222,14 @@ class KernelPCA(KernelArgument, Saved, ClassNamePrefixFeaturesOutMixin, Transfor
         return int(self.eigenvalues_.shape[0])
 
     def _check_arguments(self) -> None:
-        if self.n_components is not None and not (
-            self.n_components >= 1 and self.n_components == int(self.n_components)
-        ):
-            raise ValueError(f"n_components must be a whole number >= 1 or None, not {self.n_components!r}.")
+        check_whole("n_components", self.n_components, or_none=True)
         if self.pre_image not in _PRE_IMAGES:
             raise ValueError(f"pre_image must be one of {', '.join(_PRE_IMAGES)}, not {self.pre_image!r}.")
-        if not self.alpha >= 0.0:
-            raise ValueError(f"alpha must be >= 0, not {self.alpha!r}.")
+        check_not_negative("alpha", self.alpha)
+        check_not_negative("tol", self.tol)
+        check_whole("max_iter", self.max_iter, or_none=True)
+        if self.iterated_power != "auto":
+            check_whole("iterated_power", self.iterated_power, least=0)
         if self.fit_inverse_transform and self._is_precomputed():
             raise ValueError("Cannot fit_inverse_transform with a precomputed kernel.")
 
@@ -252,9 +246,6 @@ class KernelPCA(KernelArgument, Saved, ClassNamePrefixFeaturesOutMixin, Transfor
 
     def _spectrum(self) -> tuple[Tensor, Tensor]:
         return as_tensor(self.eigenvalues_), as_tensor(self.eigenvectors_)
-
-    def _fitted_points(self) -> Any:
-        return self.X_fit_ if is_sparse(self.X_fit_) else as_tensor(self.X_fit_)
 
     def _combination(self) -> Tensor:
         """How the components are made of the images of the rows, ``(n, n_components)``; columns sum to 0."""
@@ -284,4 +275,4 @@ class KernelPCA(KernelArgument, Saved, ClassNamePrefixFeaturesOutMixin, Transfor
                 rtol=_RIDGE_RTOL,
                 random_state=0,
             )
-            self.dual_coef_ = given.coefficients(fit.dual)
+            self.dual_coef_ = given.coefficients(fit.coefficients)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-import torch
 from sklearn.base import MultiOutputMixin, RegressorMixin
 
 from mercer.learn.inputs import as_targets, as_weights, check_data
@@ -43,7 +42,8 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, RidgeModel):
         X_fit_: the rows, or the centres.
         center_indices_: the rows that are centres, ``(n_centers,)``.
         kernel_: the kernel as mercer has it; None for "precomputed".
-        solver_, residual_, n_iter_: how the system was solved, to which relative residual, in how many iterations.
+        solver_, residual_, n_iter_: how the system was solved, to which relative residual, in how many iterations; with
+            several alphas the largest numbers.
 
     Raises:
         NotConverged: in ``fit``, when ``rtol`` is not reached.
@@ -93,18 +93,7 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, RidgeModel):
         weights = as_weights(sample_weight, given)
         alphas = self._alphas(Y.shape[1])
         similarity = self._similarity(given)
-        if len(set(alphas)) == 1:
-            dual = self._solve(similarity, given, Y, weights, alphas[0])
-        else:
-            parts = []
-            weights_of_features = []
-            for j, alpha in enumerate(alphas):
-                parts.append(self._solve(similarity, given, Y[:, [j]], weights, alpha))
-                weights_of_features.append(self._feature_weights)
-            dual = torch.cat(parts, 1)
-            kept = [w for w in weights_of_features if w is not None]
-            self._feature_weights = torch.cat(kept, 1) if kept else None
-        self._remember(given, Y, weights, dual, is_vector)
+        self._remember(given, Y, weights, self._solve(similarity, given, Y, weights, alphas), is_vector)
         return self
 
     def predict(self, X: Any, interval: float | None = None) -> Any:

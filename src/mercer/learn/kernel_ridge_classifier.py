@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-import numpy as np
 import torch
-from sklearn.base import ClassifierMixin
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets
-from torch import Tensor
 
-from mercer.arrays import as_tensor
+from mercer.learn.arguments import check_not_negative
 from mercer.learn.calibration import Calibration
-from mercer.learn.inputs import Given, as_weights, check_data
+from mercer.learn.classes import find_classes
+from mercer.learn.inputs import as_weights, check_data, weighted_mean
 from mercer.learn.model import RidgeModel
+from mercer.learn.one_vs_rest import OneVsRest, one_vs_rest
 
 __all__ = ["KernelRidgeClassifier"]
 
@@ -26,7 +24,7 @@ def _has_probability(estimator: Any) -> bool:
     return True
 
 
-class KernelRidgeClassifier(ClassifierMixin, RidgeModel):
+class KernelRidgeClassifier(OneVsRest, RidgeModel):
     """Kernel ridge regression on +1 for a class and -1 for the others, one class at a time; the largest value wins.
 
     The values lean on their mean ``intercept_``: far from all data the larger class is predicted. All classes share one
@@ -90,56 +88,37 @@ class KernelRidgeClassifier(ClassifierMixin, RidgeModel):
             sample_weight: ``(n,)``, >= 0; multiplied by the class weights.
 
         Raises:
-            ValueError: fewer than two classes, or a y of numbers that are no classes.
+            ValueError: fewer than two classes, a y of numbers that are no classes, or both ``probability`` and
+                ``n_centers``.
         """
-        given, y = check_data(self, X, y, reset=True, accept_sparse=True)
-        check_classification_targets(y)
-        self.classes_, codes = np.unique(y, return_inverse=True)
-        n_classes = len(self.classes_)
-        if n_classes < 2:
+        if self.probability and self.n_centers is not None:
             raise ValueError(
-                f"A classifier needs at least two classes, but y has one class: {self.classes_.tolist()[0]!r}."
+                "probability=True needs leave-one-out errors, and with n_centers the training rows are not kept. Leave "
+                "one of them out, or calibrate with sklearn.calibration.CalibratedClassifierCV."
             )
+        given, y = check_data(self, X, y, reset=True, accept_sparse=True)
+        self.classes_, codes = find_classes(y)
+        n_classes = len(self.classes_)
         weights = as_weights(sample_weight, given)
         if self.class_weight is not None:
             by_class = torch.from_numpy(compute_sample_weight(self.class_weight, y)).to(given.device, torch.float64)
             weights = by_class if weights is None else weights * by_class
-        truth = torch.from_numpy(codes).to(given.device)
-        Y = torch.full((len(y), n_classes), -1.0, dtype=torch.float64, device=given.device)
-        Y.scatter_(1, truth[:, None], 1.0)
-        Y = Y[:, 1:] if n_classes == 2 else Y
-        mean = Y.mean(0) if weights is None else weights @ Y / weights.sum()
+        Y = one_vs_rest(codes, n_classes).to(given.device)
+        mean = weighted_mean(Y, weights)
         self.intercept_ = given.coefficients(mean)
         Y = Y - mean
-        dual = self._solve(self._similarity(given), given, Y, weights, self._alphas(1)[0])
+        dual = self._solve(self._similarity(given), given, Y, weights, self._alphas(Y.shape[1]))
         self._remember(given, Y, weights, dual, is_vector=n_classes == 2)
         if self.probability:
+            truth = torch.from_numpy(codes).to(given.device)
             self._slope = Calibration.fit(Y - self._errors() + mean, truth, weights).slope
         return self
-
-    def decision_function(self, X: Any) -> Any:
-        """The regressions: ``(m,)`` for two classes, positive for ``classes_[1]``; else ``(m, classes)``."""
-        given, values = self._values(X)
-        return given.answer(values.squeeze(-1) if self._is_vector else values)
-
-    def predict(self, X: Any) -> np.ndarray[Any, Any]:
-        """The class of each row, ``(m,)``; an ndarray, since classes may be text."""
-        _, values = self._values(X)
-        best = (values[:, 0] > 0).long() if self._is_vector else values.argmax(1)
-        classes: np.ndarray[Any, Any] = self.classes_[best.cpu().numpy()]
-        return classes
 
     @available_if(_has_probability)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> Any:
         """The probability of each class, ``(m, classes)``; only with ``probability=True``."""
-        given, values = self._values(X)
-        return given.answer(Calibration(self._slope)(values))
-
-    def _values(self, X: Any) -> tuple[Given, Tensor]:
-        given, values = self._evaluate(X)
-        return given, values + as_tensor(self.intercept_, device=values.device)
+        return self._probabilities(X)
 
     def _alphas(self, n_targets: int) -> list[float]:
-        if not 0.0 <= float(self.alpha) < float("inf"):
-            raise ValueError(f"alpha must be a number >= 0, not {self.alpha!r}.")
+        check_not_negative("alpha", self.alpha)
         return [float(self.alpha)] * n_targets

@@ -104,7 +104,7 @@ class KernelRidgeCV(MultiOutputMixin, RegressorMixin, RidgeModel):
             where = "rows" if path.centers is None else "centres"
             self.solver_ = f"eigenvalues over {len(dual)} {where}"
         else:
-            dual = self._solve(similarity, given, Y, weights, self.alpha_)
+            dual = self._solve(similarity, given, Y, weights, self._alphas(Y.shape[1]))
         if self.cv is None:
             self._kept_errors = errors[best].clone()
         self._remember(given, Y, weights, dual, is_vector)

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from mercer.arrays import generator
 from mercer.config import require_memory
-from mercer.operators.centered import CenteredOperator
-from mercer.operators.eigen import eigsh
-from mercer.operators.system import Matrix, System
+from mercer.operators.functions import eigsh
+from mercer.operators.matrices import CenteredOperator
+from mercer.operators.solvers import Matrix, System
 
 __all__ = ["CenteredSpectrum", "centered_spectrum", "flip_signs"]
 

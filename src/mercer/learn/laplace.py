@@ -12,7 +12,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-from mercer.learn.covariance import Array, Covariance, MercerCovariance, log_prior, matrix_and_noise
+from mercer.learn.covariance import Array, Covariance, MercerCovariance, as_dense, log_prior, matrix_and_noise
 from mercer.learn.likelihoods import Likelihood
 from mercer.learn.marginal_likelihood import EXACT
 from mercer.learn.posterior import Posterior
@@ -168,7 +168,7 @@ class LaplaceEvidence:
     def mode(self, covariance: Covariance, likelihood: Likelihood) -> Mode:
         """The mode for one kernel and likelihood."""
         K, noise = covariance.matrix(self.points)
-        K = _dense(K) if len(self.y) <= EXACT else K
+        K = as_dense(K) if len(self.y) <= EXACT else K
         noise = noise.detach().to(self.y.device)
         start = self._last if self.warm_start else None
         found = find_mode(K, noise, likelihood, self.y, offset=self.offset, start=start, max_iter=self.max_iter)
@@ -198,7 +198,7 @@ class LaplaceEvidence:
             noise = K.new_zeros(())
         else:
             K, noise = at.matrix(self.points)
-            K, noise = _dense(K).detach(), noise.detach()
+            K, noise = as_dense(K).detach(), noise.detach()
         start = self._last if self.warm_start else None
         try:
             mode = find_mode(K, noise, likelihood, self.y, offset=self.offset, start=start, max_iter=self.max_iter)
@@ -216,7 +216,7 @@ class LaplaceEvidence:
         log_values = torch.tensor(kernel_theta, dtype=torch.float64, requires_grad=True)
         kernel = covariance.with_tensor(log_values)
         matrix, own = matrix_and_noise(kernel, self.points.to(torch.float64))
-        total = (G * _dense(matrix)).sum() + own * G.diagonal().sum()
+        total = (G * as_dense(matrix)).sum() + own * G.diagonal().sum()
         prior = log_prior(kernel) if with_prior else None
         if prior is not None:
             value += float(prior.detach())
@@ -273,7 +273,3 @@ def _factor(K: Tensor, noise: Tensor, W: Tensor) -> Tensor:
 
 def _as_noise(W: Tensor) -> Tensor:
     return 1.0 / W.clamp(min=_LEAST_CURVATURE * max(float(W.max()), 1e-30))
-
-
-def _dense(matrix: Any) -> Tensor:
-    return matrix if isinstance(matrix, Tensor) else torch.as_tensor(matrix.to_dense())

@@ -7,28 +7,24 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.base import RegressorMixin
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from mercer.arrays import as_tensor
-from mercer.learn.binary_laplace import learning_rows
 from mercer.learn.covariance import Array, Covariance
 from mercer.learn.inputs import Given
 from mercer.learn.kernel_model import KernelModel
 from mercer.learn.laplace import LaplaceEvidence, Mode
+from mercer.learn.learning_rows import learning_rows
 from mercer.learn.likelihoods import Likelihood, likelihood
 from mercer.learn.optimise import maximise, warn_at_bounds
-from mercer.learn.response import Response, Scale
+from mercer.learn.random_states import as_random_state
+from mercer.learn.response_model import ResponseModel
 
 __all__ = ["LaplaceGaussianProcess"]
 
-_ALLOWED = ("student_t", "poisson", "negative_binomial")
 
-
-class LaplaceGaussianProcess(RegressorMixin, KernelModel):
+class LaplaceGaussianProcess(ResponseModel, KernelModel):
     r"""Gaussian process regression for counts or for numbers with outliers, by Laplace's approximation.
 
     ============================  =====================================================================
@@ -59,6 +55,8 @@ class LaplaceGaussianProcess(RegressorMixin, KernelModel):
         likelihood_params_: the learnt parameters of the likelihood, in the units of y.
         theta_: logarithms of what was learnt, of the kernel first.
         log_marginal_likelihood_value_: the approximate log marginal likelihood of the rows learnt on (of the scaled y).
+        subset_indices_: those rows, where they are not all.
+        X_train_, y_train_: the data.
 
     Source: Rasmussen & Williams (2006), section 3.4; Hartmann & Vanhatalo (2019) for Student's t.
 
@@ -70,6 +68,7 @@ class LaplaceGaussianProcess(RegressorMixin, KernelModel):
     True
     """
 
+    _allowed = ("student_t", "poisson", "negative_binomial")
     _not_saved = ("_mode",)
 
     def __init__(
@@ -108,20 +107,17 @@ class LaplaceGaussianProcess(RegressorMixin, KernelModel):
             ValueError: y that cannot be of this likelihood, unknown names, NaN or infinity.
             numpy.linalg.LinAlgError: the kernel matrix is not positive semi-definite.
         """
-        start = likelihood(self.likelihood, self.likelihood_params, allowed=_ALLOWED)
+        start = likelihood(self.likelihood, self.likelihood_params, allowed=self._allowed)
         unknown = sorted(set(self.fixed_params) - set(start.names))
         if unknown:
             raise ValueError(
                 f"fixed_params: {self.likelihood!r} has no parameter {unknown[0]!r}; it has {start.names}."
             )
-        rng = check_random_state(self.random_state)
-        given, y = self._check_training(X, y, y_numeric=True)
-        targets = as_tensor(y, dtype=torch.float64, device=given.device)
-        start.check(targets)
-        scale = Scale.of(start, targets)
-        self._scale = [scale.level, scale.width]
+        rng = as_random_state(self.random_state)
+        given, y = self._check_training(X, y)
+        targets = self._first_targets(start, y, given.device)
         covariance = self._starting_covariance()
-        learnt = tuple(i for i, name in enumerate(start.names) if name not in self.fixed_params)
+        learnt = self._learnt(start)
         is_learning = self.optimizer is not None and len(covariance.theta) + len(learnt) > 0
         self.X_train_ = given.keep(copy=self.copy_X_train)
         self.y_train_ = given.coefficients(targets)
@@ -129,7 +125,6 @@ class LaplaceGaussianProcess(RegressorMixin, KernelModel):
         chosen = learning_rows(len(targets), self.subset, rng, is_learning=is_learning)
         if chosen is not None:
             self.subset_indices_ = chosen
-        self._log_parameters = start.log_parameters.tolist()
         found = start
         if is_learning:
             covariance, found = self._learn(covariance, start, learnt, rng)
@@ -140,42 +135,6 @@ class LaplaceGaussianProcess(RegressorMixin, KernelModel):
         self._mode_parts = [self._mode.f, self._mode.weights, self._mode.curvature]
         self._likelihood_value: float | None = None
         return self
-
-    def predict(
-        self,
-        X: Any,
-        return_std: bool = False,
-        *,
-        interval: float | None = None,
-        quantiles: Sequence[float] | None = None,
-    ) -> Any:
-        """The mean of a new y at each row, and how far it may be away.
-
-        Args:
-            X: ``(m, d)``.
-            return_std: also the standard deviation of a new y, ``(m,)``; infinite for ``df <= 2``.
-            interval: a share such as 0.9: also the limits between which a new y lies with (at least) that probability.
-            quantiles: shares: also the quantiles of a new y, ``(m, len(quantiles))``. Those of counts are counts.
-
-        Returns:
-            The mean; (mean, deviation); (mean, lower, upper); or (mean, quantiles).
-
-        Raises:
-            RuntimeError: more than one of ``return_std``, ``interval`` and ``quantiles``.
-        """
-        given, response = self._response(X)
-        return response.answer(given, return_std=return_std, interval=interval, quantiles=quantiles)
-
-    def log_predictive_density(self, X: Any, y: Any) -> Any:
-        """``log p(y | x, training data)`` of each row, ``(m,)``; the higher, the better the forecast."""
-        given, response = self._response(X)
-        return given.answer(response.log_density(as_tensor(y, dtype=torch.float64)))
-
-    def latent_mean_and_variance(self, X: Any) -> tuple[Any, Any]:
-        """Mean and variance of ``level + f``, ``(m,)`` each: of the response's location, or of the log of its mean."""
-        given, response = self._response(X)
-        mean, variance = response.latent()
-        return given.answer(mean), given.answer(variance)
 
     def log_marginal_likelihood(self, theta: Any = None, eval_gradient: bool = False) -> float | tuple[float, Array]:
         """The approximate log marginal likelihood, without priors, of the rows learnt on (of the scaled y).
@@ -208,13 +167,6 @@ class LaplaceGaussianProcess(RegressorMixin, KernelModel):
         at = self._likelihood()
         return np.concatenate([self._covariance().theta, at.log_parameters.numpy()[list(self._learnt(at))]])
 
-    @property
-    def likelihood_params_(self) -> dict[str, float]:
-        """The parameters of the likelihood, in the units of y."""
-        check_is_fitted(self)
-        found = self._likelihood().parameters
-        return {k: v * self._scale[1] if k == "scale" else v for k, v in found.items()}
-
     def _learn(
         self, covariance: Covariance, start: Likelihood, learnt: tuple[int, ...], rng: np.random.RandomState
     ) -> tuple[Covariance, Likelihood]:
@@ -245,8 +197,7 @@ class LaplaceGaussianProcess(RegressorMixin, KernelModel):
     def _make_evidence(self, *, of_learning: bool = False) -> LaplaceEvidence:
         """The approximate marginal likelihood of all rows or of those learnt on."""
         points, at = self._points(), self._likelihood()
-        scale = Scale(self._scale[0], self._scale[1], is_count=at.is_count)
-        y, offset = scale.targets(as_tensor(self.y_train_, dtype=torch.float64))
+        y, offset = self._response_scale().targets(as_tensor(self.y_train_, dtype=torch.float64))
         rows = getattr(self, "subset_indices_", None)
         if of_learning and rows is not None:
             points, y = points[rows], y[rows]
@@ -254,30 +205,13 @@ class LaplaceGaussianProcess(RegressorMixin, KernelModel):
             points, y, at, self._learnt(at), max_iter=self.max_iter_predict, warm_start=True, offset=offset
         )
 
-    def _likelihood(self) -> Likelihood:
-        made = likelihood(self.likelihood, None, allowed=_ALLOWED)
-        return type(made)(torch.tensor(self._log_parameters, dtype=torch.float64))
-
-    def _covariance(self) -> Covariance:
-        return self._covariance_of(self.kernel_)
-
-    def _response(self, X: Any) -> tuple[Given, Response]:
-        check_is_fitted(self)
-        given, at = self._check_points(X), self._likelihood()
+    def _latent(self, X: Any) -> tuple[Given, Tensor, Tensor]:
+        given = self._check_points(X)
         points = given.points.to(self._mode.f.device) if isinstance(given.points, Tensor) else given.points
         posterior = self._mode.posterior(self._covariance(), self._points())
-        mean, variance = posterior.mean(points)[:, 0], posterior.variance(points, with_noise=True)
-        return given, Response(at, Scale(self._scale[0], self._scale[1], is_count=at.is_count), mean, variance)
-
-    def _default_kernel(self) -> Any:
-        return ConstantKernel() * RBF()
+        return given, posterior.mean(points)[:, 0], posterior.variance(points, with_noise=True)
 
     def _restore(self) -> None:
         if hasattr(self, "X_train_"):
             f, weights, curvature = (as_tensor(part) for part in self._mode_parts)
             self._mode = Mode(f, weights, curvature, 0.0, 0)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.positive_only = self.likelihood in ("poisson", "negative_binomial")
-        return tags

@@ -200,11 +200,6 @@ class _Count(Likelihood):
                 f"likelihood={self.name!r} is of counts, but {int((y != y.round()).sum())} of {len(y)} targets are no "
                 f"whole numbers. Round them, give counts instead of rates, or use likelihood='student_t'."
             )
-        if not bool(y.any()):
-            raise ValueError(
-                f"likelihood={self.name!r}: all {len(y)} counts are 0, whose rate has no finite estimate. Leave such "
-                f"data out, or predict 0."
-            )
 
 
 @dataclass(frozen=True)

@@ -12,20 +12,18 @@ import torch
 from torch import Tensor
 
 from mercer.kernels import Kernel
-from mercer.learn.covariance import Array, Covariance, MercerCovariance, log_prior, matrix_and_noise
+from mercer.learn.covariance import Array, Covariance, MercerCovariance, matrix_and_noise, with_log_prior
 from mercer.learn.sklearn_covariance import SklearnCovariance
 from mercer.operators import NotPositiveDefinite
-from mercer.operators.fourier_series import NoFourierSeries
-from mercer.operators.fourier_solution import FourierLikelihood, FourierModes, FourierSolution
-from mercer.operators.inv_quad_logdet import inv_quad_logdet
+from mercer.operators.fourier import FourierLikelihood, FourierModes, FourierSolution, NoFourierSeries
+from mercer.operators.functions import inv_quad_logdet
 from mercer.operators.kernel_operator import KernelOperator
-from mercer.operators.structured import structure_of
+from mercer.operators.solvers import structure_of
 
 __all__ = ["EXACT", "FourierTerms", "MarginalLikelihood"]
 
-EXACT = (
-    5000  # rows up to which the likelihood is exact (Cholesky); beyond, its log-determinant is estimated from probes
-)
+# Rows up to which the likelihood is exact (Cholesky); beyond, its log-determinant is estimated from probes.
+EXACT = 5000
 
 
 class FourierTerms:
@@ -130,9 +128,7 @@ class MarginalLikelihood:
             )
             quad, logdet = found.inv_quad, found.logdet
         value = -0.5 * (quad.sum() + t * logdet + n * t * math.log(2.0 * math.pi))
-        prior = log_prior(kernel) if with_prior else None
-        if prior is not None:
-            value = value + prior.to(value.device)
+        value = with_log_prior(value, kernel) if with_prior else value
         if not len(theta):
             return float(value.detach()), np.zeros(0)
         (gradient,) = torch.autograd.grad(value, log_values)

@@ -6,8 +6,6 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -15,14 +13,14 @@ from mercer.arrays import as_tensor
 from mercer.config import memory_budget
 from mercer.kernels import Kernel
 from mercer.learn.inputs import check_data
-from mercer.learn.permutation import Array, check_test_arguments, p_values, resolve_kernels
-from mercer.learn.plots import draw_witness
-from mercer.learn.saving import Saved
+from mercer.learn.permutation import Array, PermutationTest, resolve_kernels
+from mercer.learn.random_states import as_random_state
+from mercer.learn.witness_plot import draw_witness
 
 __all__ = ["MMDTest"]
 
 
-class MMDTest(Saved, BaseEstimator):
+class MMDTest(PermutationTest):
     r"""Two-sample test by the maximum mean discrepancy, with p-values from permutations: exact at any sample size.
 
     .. math:: \mathrm{MMD}^2 = E\, k(x, x') + E\, k(y, y') - 2\, E\, k(x, y)
@@ -83,21 +81,18 @@ class MMDTest(Saved, BaseEstimator):
         Raises:
             ValueError: samples of one point, other columns, NaN, bad arguments.
         """
-        check_test_arguments(self.statistic, self.n_permutations, self.level)
+        self._check_arguments()
         left, right = check_data(self, X, reset=True), check_data(self, Y, reset=False)
         n, m = len(left), len(right)
         if min(n, m) < 2:
             raise ValueError(f"MMDTest needs at least two points in each sample, and has {n} and {m}.")
-        rng = check_random_state(self.random_state)
+        rng = as_random_state(self.random_state)
         Z = torch.cat([left.points.double(), right.points.double().to(left.device)])
         self.kernels_ = resolve_kernels(self.kernel, Z, random_state=rng)
-        chosen = np.stack([np.arange(n)] + [rng.permutation(n + m)[:n] for _ in range(self.n_permutations)])
+        chosen = np.stack([np.arange(n)] + [rng.permutation(n + m)[:n] for _ in range(int(self.n_permutations))])
         groups = torch.from_numpy(chosen).to(Z.device)  # (1 + permutations, n): the rows that count as the first sample
-        found = np.stack([self._statistics(kernel, Z, groups) for kernel in self.kernels_])
         self.X_fit_, self.Y_fit_ = left.keep(copy=True), right.keep(copy=True)
-        self.statistic_, self.null_ = found[:, 0], found[:, 1:]
-        self.p_value_, self.kernel_p_values_ = p_values(found)
-        self.rejected_ = bool(self.p_value_ <= self.level)
+        self._conclude(np.stack([self._statistics(kernel, Z, groups) for kernel in self.kernels_]))
         return self
 
     def _statistics(self, kernel: Kernel, Z: Tensor, groups: Tensor) -> Array:

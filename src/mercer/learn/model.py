@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,10 +11,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from mercer.arrays import as_tensor
+from mercer.learn.arguments import check_whole
 from mercer.learn.centers import CenterFeatures, choose_centers, solve_with_centers
+from mercer.learn.dual import Dual
 from mercer.learn.expansion import Expansion
-from mercer.learn.inputs import Given, check_data, densify, is_sparse, take
+from mercer.learn.inputs import Given, as_given, as_points, as_targets, check_data, densify, take
 from mercer.learn.intervals import around, check_level, error_quantile
 from mercer.learn.kernel_argument import KernelArgument
 from mercer.learn.leave_one_out import leave_one_out
@@ -54,8 +57,8 @@ class RidgeModel(KernelArgument, Saved, BaseEstimator):
 
     def _center_features(self, similarity: Similarity, points: Any, weights: Tensor | None = None) -> CenterFeatures:
         """Features of some points on centres chosen among them."""
-        if self.n_centers is None or self.n_centers < 1 or self.n_centers != int(self.n_centers):
-            raise ValueError(f"n_centers must be a whole number >= 1 or None, not {self.n_centers}.")
+        check_whole("n_centers", self.n_centers, or_none=True)
+        assert self.n_centers is not None
         chosen = choose_centers(
             similarity,
             points,
@@ -68,31 +71,41 @@ class RidgeModel(KernelArgument, Saved, BaseEstimator):
         return CenterFeatures.of(similarity, points, take(points, chosen))
 
     def _solve(
-        self, similarity: Similarity | None, given: Given, Y: Tensor, weights: Tensor | None, alpha: float
+        self,
+        similarity: Similarity | None,
+        given: Given,
+        Y: Tensor,
+        weights: Tensor | None,
+        alphas: Sequence[float],
     ) -> Tensor:
-        """Coefficients ``(n, t)`` of one alpha; keeps what predictions need."""
+        """Coefficients ``(n, t)``, each target with its alpha; keeps what predictions need."""
+        options: dict[str, Any] = {"weights": weights, "rtol": self.rtol, "random_state": self.random_state}
+        solve: Callable[..., Dual]
         if self.n_centers is not None and similarity is not None:
             features = self._center_features(similarity, given.points, weights)
-            found = solve_with_centers(
-                features, Y, alpha=alpha, weights=weights, rtol=self.rtol, max_iter=None, random_state=self.random_state
-            )
-            self._keep(similarity, given, features.centers)
-            self.solver_, self.residual_, self.n_iter_ = found.reason, found.residual, found.n_iter
-            return found.coefficients
-        points = densify(given.points, why="kernel='precomputed'") if similarity is None else given.points
-        fit = fit_ridge(
-            similarity, points, Y, alpha=alpha, weights=weights, rtol=self.rtol, random_state=self.random_state
-        )
-        self._keep(similarity, given, given.points)
-        self.solver_, self.residual_, self.n_iter_ = fit.reason, fit.residual, fit.n_iter
-        self._feature_weights = fit.weights
-        return fit.dual
+            kept, solve = features.centers, partial(solve_with_centers, features, **options)
+        else:
+            points = densify(given.points, why="kernel='precomputed'") if similarity is None else given.points
+            kept, solve = given.points, partial(fit_ridge, similarity, points, **options)
+        groups = {alpha: [j for j, other in enumerate(alphas) if other == alpha] for alpha in alphas}
+        fits = []
+        for alpha, columns in groups.items():
+            fits.append(solve(Y[:, columns], alpha=alpha))
+        self._keep(similarity, given, kept)
+        self.solver_ = fits[-1].reason
+        self.residual_, self.n_iter_ = max(fit.residual for fit in fits), max(fit.n_iter for fit in fits)
+        order = torch.tensor([j for columns in groups.values() for j in columns]).argsort()
+        of_features = [fit.feature_weights for fit in fits if fit.feature_weights is not None]
+        self._feature_weights = torch.cat(of_features, 1)[:, order] if of_features else None
+        return torch.cat([fit.coefficients for fit in fits], 1)[:, order]
 
     def _keep(self, similarity: Similarity | None, given: Given, points: Any) -> None:
         self.kernel_ = None if similarity is None else similarity.kernel
         self.X_fit_ = Given(points, given.example).keep()
         self._feature_weights = None
         self._kept_errors = None
+        if self.n_centers is None:
+            self.__dict__.pop("center_indices_", None)  # of a fit before
 
     def _remember(self, given: Given, Y: Tensor, weights: Tensor | None, dual: Tensor, is_vector: bool) -> None:
         """Fitted attributes from the coefficients, and the targets that leave-one-out errors need."""
@@ -103,19 +116,14 @@ class RidgeModel(KernelArgument, Saved, BaseEstimator):
 
     def _expansion(self) -> Expansion:
         check_is_fitted(self)
-        dual = as_tensor(self.dual_coef_, dtype=torch.float64)
-        dual = dual.unsqueeze(-1) if dual.dim() == 1 else dual
         similarity = None if self.kernel_ is None else Similarity(self.kernel_)
-        return Expansion(similarity, self._fitted_points(), dual, self._feature_weights)
-
-    def _fitted_points(self) -> Any:
-        return self.X_fit_ if is_sparse(self.X_fit_) else as_tensor(self.X_fit_)
+        return Expansion(similarity, as_points(self.X_fit_), as_targets(self.dual_coef_)[0], self._feature_weights)
 
     def _evaluate(self, X: Any) -> tuple[Given, Tensor]:
         """The checked points, and the model there, ``(m, t)`` in float64."""
         expansion = self._expansion()
         given = check_data(self, X, reset=False, accept_sparse=True)
-        return given, expansion(given.points if given.is_sparse else given.points.to(expansion.dual.device))
+        return given, expansion(given.points_on(expansion.dual.device))
 
     def _predict(self, X: Any, interval: float | None) -> Any:
         """What the regressors' ``predict`` gives."""
@@ -143,8 +151,7 @@ class RidgeModel(KernelArgument, Saved, BaseEstimator):
         Cost: over rows a Cholesky factorisation, ``n^3 / 3``, and its inverse, twice that; once, then it is kept.
         """
         errors = self._errors()
-        errors = errors.squeeze(-1) if self._is_vector else errors
-        return errors if isinstance(self.dual_coef_, Tensor) else errors.cpu().numpy()
+        return as_given(errors.squeeze(-1) if self._is_vector else errors, isinstance(self.dual_coef_, Tensor))
 
     def _errors(self) -> Tensor:
         """:meth:`leave_one_out` as ``(n, t)``."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mercer.config import require_memory
 from mercer.operators import inv_quad_logdet
-from mercer.operators.kronecker_solution import KroneckerSolution
+from mercer.operators.structure import KroneckerSolution
 
 __all__ = ["CompleteTasks", "GappyTasks", "TaskParameters"]
 

@@ -9,18 +9,19 @@ import torch
 from scipy.stats import norm
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.gaussian_process.kernels import RBF
-from sklearn.utils import check_array, check_consistent_length, check_random_state
+from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from mercer.arrays import as_tensor
 from mercer.config import require_memory
-from mercer.learn.covariance import Array, MercerCovariance, log_prior, split_noise
-from mercer.learn.inputs import Given, check_data
+from mercer.learn.covariance import Array, MercerCovariance, with_log_prior
+from mercer.learn.inputs import Given, as_given, check_data
 from mercer.learn.intervals import around, check_level
 from mercer.learn.kernel_model import KernelModel
 from mercer.learn.multi_task import CompleteTasks, GappyTasks, TaskParameters
 from mercer.learn.optimise import maximise, warn_at_bounds
+from mercer.learn.random_states import as_random_state
 
 __all__ = ["MultiTaskGaussianProcess"]
 
@@ -128,12 +129,12 @@ class MultiTaskGaussianProcess(MultiOutputMixin, RegressorMixin, KernelModel):
         self._y_train_mean, self._y_train_std = given.coefficients(mean), given.coefficients(scale)
         self.X_train_ = given.keep(copy=self.copy_X_train)
         self.y_train_ = given.coefficients((Y - mean) / scale)
-        covariance = self._checked_covariance()
+        covariance = self._noiseless_covariance("every target has its own noise.")
         start = self._starting_tasks((Y - mean) / scale)
         self.kernel_, self._task_vector = covariance.kernel, start.vector().tolist()
         self.__dict__.pop("_solved", None)
         if self.optimizer is not None:
-            rng = check_random_state(self.random_state)
+            rng = as_random_state(self.random_state)
             size, m = t * int(self.rank), len(covariance.theta)
             limits = [covariance.bounds.reshape(-1, 2), np.tile([-_FACTOR_BOUND, _FACTOR_BOUND], (size, 1))]
             theta, _ = maximise(
@@ -167,7 +168,7 @@ class MultiTaskGaussianProcess(MultiOutputMixin, RegressorMixin, KernelModel):
             raise RuntimeError("At most one of return_std and interval can be requested.")
         given: Given = check_data(self, X, reset=False)
         solved, weights = self._solution()
-        covariance, B = self._fitted_covariance(), solved.tasks.covariance
+        covariance, B = self._mercer_covariance(), solved.tasks.covariance
         points, train = given.points.to(weights.device, torch.float64), as_tensor(self.X_train_).to(torch.float64)
         location, scale = as_tensor(self._y_train_mean), as_tensor(self._y_train_std)
         mean = torch.as_tensor(covariance.cross(points, train) @ weights) @ B * scale + location
@@ -194,7 +195,7 @@ class MultiTaskGaussianProcess(MultiOutputMixin, RegressorMixin, KernelModel):
         """
         check_is_fitted(self)
         theta = self.theta_ if theta is None else np.asarray(theta, dtype=np.float64)
-        value, gradient = self._evidence(self._fitted_covariance(), theta)
+        value, gradient = self._evidence(self._mercer_covariance(), theta)
         return (np.float64(value), gradient) if eval_gradient else np.float64(value)
 
     @property
@@ -208,22 +209,21 @@ class MultiTaskGaussianProcess(MultiOutputMixin, RegressorMixin, KernelModel):
     def theta_(self) -> Array:
         """All that is learnt."""
         check_is_fitted(self)
-        return np.concatenate([self._fitted_covariance().theta, self._task_vector])
+        return np.concatenate([self._mercer_covariance().theta, self._task_vector])
 
     @property
     def task_covariance_(self) -> Any:
         """B in units of y."""
         check_is_fitted(self)
         scale = as_tensor(self._y_train_std).cpu()
-        found = scale[:, None] * self._tasks().covariance * scale
-        return found if isinstance(self.X_train_, Tensor) else found.numpy()
+        return as_given(scale[:, None] * self._tasks().covariance * scale, isinstance(self.X_train_, Tensor))
 
     @property
     def noise_(self) -> Any:
         """Noise variances in units of y squared."""
         check_is_fitted(self)
         found = self._tasks().noise * as_tensor(self._y_train_std).cpu().square()
-        return found if isinstance(self.X_train_, Tensor) else found.numpy()
+        return as_given(found, isinstance(self.X_train_, Tensor))
 
     def _evidence(self, covariance: MercerCovariance, theta: Array, *, with_prior: bool = False) -> tuple[float, Array]:
         values = torch.tensor(theta, dtype=torch.float64, requires_grad=True)
@@ -232,8 +232,7 @@ class MultiTaskGaussianProcess(MultiOutputMixin, RegressorMixin, KernelModel):
         Y = as_tensor(self.y_train_)
         tasks = TaskParameters.from_vector(values[m:].to(Y.device), Y.shape[1], int(self.rank))
         total = _tasks_of(self._gram(kernel), Y, tasks).log_likelihood()
-        prior = log_prior(kernel) if with_prior else None
-        total = total if prior is None else total + prior.to(total.device)
+        total = with_log_prior(total, kernel) if with_prior else total
         (gradient,) = torch.autograd.grad(total, values)
         return float(total.detach()), gradient.numpy()
 
@@ -250,7 +249,7 @@ class MultiTaskGaussianProcess(MultiOutputMixin, RegressorMixin, KernelModel):
     def _solution(self) -> tuple[CompleteTasks | GappyTasks, Tensor]:
         if not hasattr(self, "_solved"):
             Y = as_tensor(self.y_train_)
-            made = _tasks_of(self._gram(self._fitted_covariance().own), Y, self._tasks(Y.device))
+            made = _tasks_of(self._gram(self._mercer_covariance().own), Y, self._tasks(Y.device))
             self._solved = made, made.weights()
         return self._solved
 
@@ -280,19 +279,6 @@ class MultiTaskGaussianProcess(MultiOutputMixin, RegressorMixin, KernelModel):
                 raise ValueError(f"{name} must be positive: it holds variances.")
             values.append(value)
         return TaskParameters(values[0], values[1].log(), values[2].log())
-
-    def _checked_covariance(self) -> MercerCovariance:
-        covariance = self._starting_covariance()
-        if not isinstance(covariance, MercerCovariance):
-            raise TypeError(f"{covariance.kernel!r} has no twin here: give a kernel of mercer.")
-        if split_noise(covariance.own)[0] is not covariance.own:
-            raise ValueError(f"{covariance.kernel!r} has noise (White): leave it out, every target has its own noise.")
-        return covariance
-
-    def _fitted_covariance(self) -> MercerCovariance:
-        covariance = self._covariance_of(self.kernel_)
-        assert isinstance(covariance, MercerCovariance)
-        return covariance
 
     def _shaped(self, values: Tensor) -> Tensor:
         return values.squeeze(1) if self._is_vector else values

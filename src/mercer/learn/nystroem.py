@@ -6,17 +6,16 @@ import warnings
 from typing import Any, Self
 
 import torch
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from mercer.arrays import as_tensor
 from mercer.kernels.named import NAMES
+from mercer.learn.arguments import check_whole
 from mercer.learn.centers import choose_centers
-from mercer.learn.inputs import Given, check_data, densify, is_sparse, take
-from mercer.learn.kernel_argument import KernelArgument
+from mercer.learn.inputs import Given, as_points, check_data, densify, take
+from mercer.learn.kernel_transformer import KernelTransformer
 from mercer.learn.random_states import as_random_state
-from mercer.learn.saving import Saved
 from mercer.learn.similarity import Similarity
 
 __all__ = ["Nystroem"]
@@ -24,7 +23,7 @@ __all__ = ["Nystroem"]
 _SMALLEST = 1e-12  # singular values below count as this, as in scikit-learn
 
 
-class Nystroem(KernelArgument, Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class Nystroem(KernelTransformer):
     r"""Features whose dot products approximate a kernel, from some of the rows: for linear models on many rows.
 
     .. math:: \phi(x) = k(C, C)^{-1/2} k(C, x)
@@ -83,11 +82,6 @@ class Nystroem(KernelArgument, Saved, ClassNamePrefixFeaturesOutMixin, Transform
         self.n_jobs = n_jobs
         self.center_sampling = center_sampling
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
     def fit(self, X: Any, y: Any = None) -> Self:
         """Choose rows of X.
 
@@ -95,8 +89,7 @@ class Nystroem(KernelArgument, Saved, ClassNamePrefixFeaturesOutMixin, Transform
             X: ``(n, d)`` array, table, tensor or scipy sparse matrix; ``(n, n)`` for "precomputed".
             y: not used.
         """
-        if not (self.n_components >= 1 and self.n_components == int(self.n_components)):
-            raise ValueError(f"n_components must be a whole number >= 1, not {self.n_components!r}.")
+        check_whole("n_components", self.n_components)
         is_named = isinstance(self.kernel, str) and self.kernel in NAMES
         if not is_named and any(v is not None for v in (self.gamma, self.coef0, self.degree)):
             raise ValueError(
@@ -139,9 +132,8 @@ class Nystroem(KernelArgument, Saved, ClassNamePrefixFeaturesOutMixin, Transform
         if self.kernel_ is None:
             values = densify(given.points, why="kernel='precomputed'").to(mixing)
             return given.answer(values[:, torch.from_numpy(self.component_indices_).to(mixing.device)] @ mixing)
-        points = given.points if given.is_sparse else given.points.to(mixing.device)
-        components = self.components_ if is_sparse(self.components_) else as_tensor(self.components_)
-        return given.answer(Similarity(self.kernel_).times(points, components, mixing))
+        points = given.points_on(mixing.device)
+        return given.answer(Similarity(self.kernel_).times(points, as_points(self.components_), mixing))
 
     @property
     def _n_features_out(self) -> int:

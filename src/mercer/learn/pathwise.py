@@ -32,6 +32,8 @@ class PosteriorFunctions:
     point has the same values at every call. A tensor gives a tensor, differentiable in X.
 
     Attributes:
+        evaluate: the functions in units of the normalised targets, ``(m, d)`` to ``(m, t, n_samples)``.
+        location, scale: of the targets, ``(t,)``.
         n_samples: how many.
         n_columns: d.
     """

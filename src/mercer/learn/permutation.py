@@ -1,4 +1,4 @@
-"""Permutation tests with one kernel or several: which kernels, and what the permutations say."""
+"""What permutation tests with one kernel or several share: their kernels, and what the permutations say."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
+from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from mercer.arrays import generator
 from mercer.kernels import RBF, Kernel, Matern, parse
+from mercer.learn.arguments import check_whole
+from mercer.learn.saving import Saved
 from mercer.metrics import median_distance
+from mercer.metrics.samples import distances_apart
 
-__all__ = ["check_test_arguments", "p_values", "resolve_kernels"]
+__all__ = ["PermutationTest", "p_values", "resolve_kernels"]
 
 Array = NDArray[np.float64]
 _N_LENGTHSCALES = 10  # of each of two kernels; Schrab et al. found no gain beyond
@@ -34,7 +36,8 @@ def resolve_kernels(kernel: Any, points: Tensor, *, random_state: Any) -> list[K
             looking at labels, so the level of the test stays exact.
 
     Raises:
-        TypeError: something else. ValueError: an empty list, or points that are all equal.
+        TypeError: something else, or an empty list.
+        ValueError: a text that is no kernel, or points that are all equal.
     """
     if isinstance(kernel, str) and kernel == "median":
         return [RBF(lengthscale=median_distance(points, max_points=_MOST_POINTS, random_state=random_state))]
@@ -51,10 +54,7 @@ def resolve_kernels(kernel: Any, points: Tensor, *, random_state: Any) -> list[K
 
 
 def _lengthscales(points: Tensor, random_state: Any) -> list[float]:
-    if len(points) > _MOST_POINTS:
-        points = points[torch.randperm(len(points), generator=generator(random_state))[:_MOST_POINTS]]
-    distances = torch.pdist(points).cpu().numpy()
-    apart = distances[distances > 0.0]
+    apart = distances_apart(points, max_points=_MOST_POINTS, random_state=random_state).cpu().numpy()
     if len(apart) == 0:
         raise ValueError("kernel='aggregate': all points are equal, so there are no lengthscales. Give kernels.")
     low, high = np.quantile(apart, [0.05, 0.95])
@@ -83,13 +83,36 @@ def p_values(statistics: Array) -> tuple[float, Array]:
     return float((smallest <= smallest[0]).mean()), own[:, 0]
 
 
-def check_test_arguments(statistic: Any, n_permutations: Any, level: Any) -> None:
-    """Raise ValueError for arguments that no permutation test can use."""
-    if statistic not in ("unbiased", "biased"):
-        raise ValueError(f"statistic={statistic!r}: choose 'unbiased' or 'biased'.")
-    if not 0.0 < level < 1.0:
-        raise ValueError(f"level={level!r}: it must lie between 0 and 1, such as 0.05.")
-    if isinstance(n_permutations, bool) or not isinstance(n_permutations, int) or (n_permutations + 1) * level < 1.0:
-        raise ValueError(
-            f"n_permutations={n_permutations!r}: a p-value of {level:g} needs at least {math.ceil(1.0 / level) - 1}."
-        )
+class PermutationTest(Saved, BaseEstimator):
+    """Base of the tests; a subclass's ``__init__`` stores the arguments read here.
+
+    Attributes:
+        p_value_: the share of permutations, the data among them, whose statistic is as large.
+        rejected_: whether ``p_value_ <= level``.
+        statistic_: one for each kernel, ``(k,)``.
+        kernel_p_values_: of each kernel alone, ``(k,)``.
+        null_: statistics of the permutations, ``(k, n_permutations)``.
+    """
+
+    statistic: str
+    n_permutations: int
+    level: float
+    random_state: Any
+
+    def _check_arguments(self) -> None:
+        if self.statistic not in ("unbiased", "biased"):
+            raise ValueError(f"statistic={self.statistic!r}: choose 'unbiased' or 'biased'.")
+        if not 0.0 < self.level < 1.0:
+            raise ValueError(f"level={self.level!r}: it must lie between 0 and 1, such as 0.05.")
+        check_whole("n_permutations", self.n_permutations)
+        if (self.n_permutations + 1) * self.level < 1.0:
+            raise ValueError(
+                f"n_permutations={self.n_permutations!r}: a p-value of {self.level:g} needs at least "
+                f"{math.ceil(1.0 / self.level) - 1}."
+            )
+
+    def _conclude(self, statistics: Array) -> None:
+        """Fitted attributes from ``(kernels, 1 + permutations)``, the data first."""
+        self.statistic_, self.null_ = statistics[:, 0], statistics[:, 1:]
+        self.p_value_, self.kernel_p_values_ = p_values(statistics)
+        self.rejected_ = bool(self.p_value_ <= self.level)

@@ -10,14 +10,11 @@ import torch
 from torch import Tensor
 
 from mercer import config
-from mercer.learn.covariance import Covariance
+from mercer.learn.covariance import Covariance, as_dense
 from mercer.learn.gaussian_process_plan import GaussianProcessPlan
 from mercer.learn.marginal_likelihood import EXACT
 from mercer.operators import NotPositiveDefinite, solve
-from mercer.operators.cholesky import CholeskyFactor, cholesky, cholesky_bytes
-from mercer.operators.direct_solution import DirectSolution
-from mercer.operators.structured import structure_of
-from mercer.operators.system import System
+from mercer.operators.solvers import CholeskyFactor, DirectSolution, System, cholesky, cholesky_bytes, structure_of
 from mercer.progress import track
 
 __all__ = ["Posterior", "Prior"]
@@ -48,7 +45,7 @@ class Prior:
 
     def joint_covariance(self, points: Any, *, with_noise: bool) -> Tensor:
         """``(m, m)``."""
-        joint = _dense(self.covariance.matrix(points)[0]).clone()
+        joint = as_dense(self.covariance.matrix(points)[0]).clone()
         joint.diagonal().copy_(self.variance(points, with_noise=with_noise))
         return joint
 
@@ -106,9 +103,9 @@ class Posterior:
         n = len(self.weights)
         made = type(self)(self.covariance, points, noise, self.weights)
         if self._factor is not None or len(Y) <= EXACT:
-            factor, cross = self.factor(), _dense(self.covariance.cross(points[n:], points[:n]))
+            factor, cross = self.factor(), as_dense(self.covariance.cross(points[n:], points[:n]))
             corner, own = self.covariance.matrix(points[n:])
-            corner = _dense(corner).clone()
+            corner = as_dense(corner).clone()
             corner.diagonal().add_(own + (noise[n:] if noise.dim() else noise))
             made._factor = factor.extended(cross, corner)
             made.weights = made._factor.solve(Y)
@@ -147,7 +144,7 @@ class Posterior:
             )
         for start in track(range(0, len(known), _CHUNK), description="standard deviations"):
             chunk = slice(start, start + _CHUNK)
-            cross = _dense(self._cross(points[chunk])).mT  # (n, c)
+            cross = as_dense(self._cross(points[chunk])).mT  # (n, c)
             known[chunk] -= self._explained(cross)
         return known.clamp_(min=0.0)
 
@@ -159,9 +156,9 @@ class Posterior:
             asked=f"The covariance of {m} points",
             instead="Ask for return_std, or for fewer points at a time.",
         )
-        joint = _dense(self.covariance.matrix(points)[0]).clone()
+        joint = as_dense(self.covariance.matrix(points)[0]).clone()
         diagonal = self.covariance.diagonal(points, with_noise=with_noise)
-        cross = _dense(self._cross(points)).mT
+        cross = as_dense(self._cross(points)).mT
         if self._fits():
             half = self.factor().solve_lower(cross)
             joint -= half.mT @ half
@@ -209,7 +206,3 @@ class Posterior:
     def _cross(self, points: Any) -> Any:
         """The covariance of the function at new points with what was observed."""
         return self.covariance.cross(points, self.points)
-
-
-def _dense(matrix: Any) -> Tensor:
-    return matrix if isinstance(matrix, Tensor) else torch.as_tensor(matrix.to_dense())

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mercer.config import require_memory
+from mercer.learn.eigenvalues import inverse_or_zero
 from mercer.progress import Progress, track
 
 __all__ = ["FeatureRows", "Normal", "PrimalPath", "StoredRows", "normal_equations", "row_blocks"]
@@ -58,6 +59,11 @@ class Normal:
     H: Tensor
     B: Tensor
 
+    def residual(self, solution: Tensor, alpha: float) -> float:
+        """The largest relative residual of ``(H + alpha) solution = B`` over the targets."""
+        error = torch.linalg.vector_norm(self.H @ solution + alpha * solution - self.B, dim=0)
+        return float((error / torch.linalg.vector_norm(self.B, dim=0).clamp(min=1e-300)).max())
+
     def solve(self, alpha: float) -> tuple[Tensor, bool]:
         """``(H + alpha)^-1 B``, and whether it is singular (then the solution of least norm)."""
         shifted = self.H.clone()
@@ -69,7 +75,7 @@ class Normal:
         if not int(failed) and float(diagonal.min()) ** 2 > worst * float(diagonal.max()) ** 2:
             return torch.cholesky_solve(self.B, lower), False
         values, vectors = torch.linalg.eigh(shifted)
-        inverse = _inverse_or_zero(values, worst)
+        inverse = inverse_or_zero(values, values)
         return vectors @ (inverse[:, None] * (vectors.mT @ self.B)), True
 
 
@@ -135,10 +141,5 @@ class PrimalPath:
         return errors
 
     def _inverse(self, alpha: float) -> Tensor:
-        return _inverse_or_zero(self.values + alpha, len(self.values) * torch.finfo(torch.float64).eps)
-
-
-def _inverse_or_zero(values: Tensor, share: float) -> Tensor:
-    """1 / values, and 0 for those below ``share`` of the largest."""
-    significant = values.abs() > share * values.abs().max()
-    return torch.where(significant, 1.0 / torch.where(significant, values, 1.0), 0.0)
+        shifted = self.values + alpha
+        return inverse_or_zero(shifted, shifted)

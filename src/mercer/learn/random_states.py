@@ -1,4 +1,4 @@
-"""The ``random_state`` of twins of scikit-learn's estimators: NumPy's draws, so that answers agree."""
+"""The ``random_state`` of estimators that draw with NumPy, so that answers agree with those of scikit-learn's twins."""
 
 from __future__ import annotations
 

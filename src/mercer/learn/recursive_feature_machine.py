@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -10,8 +9,9 @@ from sklearn.base import MultiOutputMixin, RegressorMixin
 from torch import Tensor
 
 from mercer.arrays import as_tensor
+from mercer.errors import ShapeError
 from mercer.learn.feature_machine import FeatureMachine
-from mercer.learn.inputs import as_targets, as_weights, check_data
+from mercer.learn.inputs import as_targets, as_weights, check_data, weighted_mean
 from mercer.learn.intervals import around, check_level, error_quantile
 
 __all__ = ["RecursiveFeatureMachine"]
@@ -50,9 +50,17 @@ class RecursiveFeatureMachine(MultiOutputMixin, RegressorMixin, FeatureMachine):
         random_state: of samples and preconditioners.
 
     Attributes:
-        M_, n_leaves_, losses_, best_iter_, chosen_, candidate_losses_, n_fits_, residual_, n_iter_: as in the
-            base class.
+        M_: the learnt feature matrix, ``(width, width)``, or its diagonal; of several leaves the mean by rows.
         feature_importances_: the diagonal of M a column of X, summing to 1.
+        n_leaves_: how many leaves the rows were split into.
+        losses_: for each leaf, the squared error of each iterate on rows that it has not seen.
+        best_iter_: for each leaf, the iterate that was kept; 0 is kernel ridge on the columns as given, or for a
+            candidate in the best metric found before it.
+        chosen_: for each leaf, the settings that were kept, by name.
+        candidate_losses_: for each leaf, the least squared error with the estimator's own settings and with each of
+            the candidates.
+        n_fits_: how many iterates were made in all.
+        residual_, n_iter_: the largest relative residual of a leaf's system; the most iterates of a leaf.
         intercept_: the weighted mean of y, ``()`` or ``(t,)``; the value far from all rows.
 
     Raises:
@@ -71,39 +79,6 @@ class RecursiveFeatureMachine(MultiOutputMixin, RegressorMixin, FeatureMachine):
     [0, 1]
     """
 
-    def __init__(
-        self,
-        alpha: float = 1e-2,
-        *,
-        lengthscale: float = 2.0,
-        relative: bool = True,
-        exponent: float = 1.0,
-        norm: float = 2.0,
-        diagonal: bool = False,
-        max_iter: int = 5,
-        n_feature_rows: int = 2000,
-        leaf_size: int = 10_000,
-        temperature: float = 0.0,
-        categorical_features: Sequence[int] | None = None,
-        candidates: Sequence[Mapping[str, Any]] | None = None,
-        rtol: float = 1e-5,
-        random_state: Any = 0,
-    ) -> None:
-        self.alpha = alpha
-        self.lengthscale = lengthscale
-        self.relative = relative
-        self.exponent = exponent
-        self.norm = norm
-        self.diagonal = diagonal
-        self.max_iter = max_iter
-        self.n_feature_rows = n_feature_rows
-        self.leaf_size = leaf_size
-        self.temperature = temperature
-        self.categorical_features = categorical_features
-        self.candidates = candidates
-        self.rtol = rtol
-        self.random_state = random_state
-
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None) -> Self:
         """Learn features and coefficients.
 
@@ -113,18 +88,22 @@ class RecursiveFeatureMachine(MultiOutputMixin, RegressorMixin, FeatureMachine):
             sample_weight: ``(n,)``, >= 0, or one number for all.
             X_val: and ``y_val``: rows that choose the iterate, and take no other part. Without them other rows do
                 where a leaf has more than ``n_feature_rows``; else each row is left out once, in closed form.
+
+        Raises:
+            ValueError: one of ``X_val`` and ``y_val`` without the other, or bad arguments.
+            ShapeError: a y_val of other targets than y.
         """
         given, y = check_data(self, X, y, reset=True, multi_output=True, y_numeric=True)
         Y, self._is_vector = as_targets(y, given.device)
         weights = as_weights(sample_weight, given)
-        mean = Y.mean(0) if weights is None else weights @ Y / weights.sum()
+        mean = weighted_mean(Y, weights)
         self.intercept_ = given.coefficients(mean.squeeze(-1) if self._is_vector else mean)
         validation: tuple[Tensor, Tensor] | None = None
-        if (X_val is None) != (y_val is None):
-            raise ValueError("Give both X_val and y_val, or neither.")
-        if X_val is not None:
-            points, y_val = check_data(self, X_val, y_val, reset=False, multi_output=True, y_numeric=True)
-            validation = points.points.to(given.points), as_targets(y_val, given.device)[0] - mean
+        if (rows := self._validation(X_val, y_val, given, multi_output=True, y_numeric=True)) is not None:
+            Y_val = as_targets(rows[1], given.device)[0]
+            if Y_val.shape[1] != Y.shape[1]:
+                raise ShapeError(f"y has {Y.shape[1]} targets, but y_val has {Y_val.shape[1]}.")
+            validation = rows[0], Y_val - mean
         self._fit(given, Y - mean, weights, validation)
         return self
 

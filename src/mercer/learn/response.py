@@ -18,7 +18,7 @@ from mercer.learn.likelihoods import Likelihood, gauss_hermite
 __all__ = ["Response", "Scale"]
 
 _HALVINGS = 60  # of the bracket of a quantile: below round-off
-_MAD = 1.349  # the distance of the quartiles of a standard normal distribution
+_QUARTILES = 1.349  # the distance of the quartiles of a standard normal distribution
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,23 @@ class Scale:
 
     @classmethod
     def of(cls, likelihood: Likelihood, y: Tensor) -> Scale:
-        """From the targets: the log of the mean count; mean and deviation; for Student's t median and quartiles."""
+        """From the targets: the log of the mean count; mean and deviation; for Student's t median and quartiles.
+
+        Raises:
+            ValueError: counts that are all 0.
+        """
         if likelihood.is_count:
+            if not bool(y.any()):
+                raise ValueError(
+                    f"likelihood={likelihood.name!r}: all {len(y)} counts are 0, whose rate has no finite estimate. "
+                    f"Leave such data out, or predict 0."
+                )
             return cls(float(y.mean().log()), 1.0, True)
         if likelihood.name == "gaussian":
             middle, width = float(y.mean()), float(y.std(correction=0))
             return cls(middle, width if width > 10 * torch.finfo(torch.float64).eps * abs(middle) else 1.0, False)
         low, middle, high = torch.quantile(y, torch.tensor([0.25, 0.5, 0.75]).to(y)).tolist()
-        width = (high - low) / _MAD or float(y.std(correction=0))
+        width = (high - low) / _QUARTILES or float(y.std(correction=0))
         floor = 10 * torch.finfo(torch.float64).eps * abs(middle)
         return cls(middle, width if width > floor else 1.0, False)
 
@@ -125,7 +134,7 @@ class Response:
             limits = (self.quantile(0.5 * (1.0 + side * level)) for side in (-1.0, 1.0))
             return (given.answer(mean), *(given.answer(limit) for limit in limits))
         if quantiles is not None:
-            found = [self.quantile(check_level(share)) for share in quantiles]
+            found = [self.quantile(check_level(share, "quantiles: each")) for share in quantiles]
             return given.answer(mean), given.answer(torch.stack(found, 1))
         return given.answer(mean)
 

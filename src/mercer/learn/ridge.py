@@ -8,7 +8,6 @@ the same f; features are cheaper when there are fewer of them than half the rows
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,31 +17,13 @@ from torch import Tensor
 from mercer.arrays import as_tensor, check_finite, like
 from mercer.errors import ShapeError
 from mercer.kernels.features.exact import FeatureMap, exact_features
-from mercer.learn.dual import DualPath, solve_dual
+from mercer.learn.arguments import check_not_negative
+from mercer.learn.dual import Dual, DualPath, solve_dual
 from mercer.learn.inputs import is_sparse, take
 from mercer.learn.primal import PrimalPath, StoredRows, normal_equations, row_blocks
 from mercer.learn.similarity import Similarity
 
-__all__ = ["RidgeFit", "RidgePath", "feature_rows", "fit_ridge", "make_path", "primal_features", "ridge_path"]
-
-
-@dataclass(frozen=True)
-class RidgeFit:
-    """What :func:`fit_ridge` found; all tensors in float64.
-
-    Attributes:
-        dual: coefficients of the training points, ``(n, t)``.
-        weights: of the features, ``(r, t)``; None when solved over rows.
-        residual: the largest relative residual of the system that was solved.
-        n_iter: iterations, 0 for direct methods.
-        reason: which method, and why.
-    """
-
-    dual: Tensor
-    weights: Tensor | None
-    residual: float
-    n_iter: int
-    reason: str
+__all__ = ["RidgePath", "feature_rows", "fit_ridge", "make_path", "primal_features", "ridge_path"]
 
 
 def primal_features(similarity: Similarity, points: Any) -> FeatureMap | None:
@@ -69,16 +50,18 @@ def fit_ridge(
     alpha: float,
     weights: Tensor | None = None,
     rtol: float = 1e-6,
-    max_iter: int | None = None,
     random_state: Any = 0,
-) -> RidgeFit:
+) -> Dual:
     """Ridge for one alpha.
 
     Args:
         similarity: the kernel; None when ``points`` is the kernel matrix itself.
         points: ``(n, d)``, tensor or sparse, or ``(n, n)``.
         Y: ``(n, t)``, float64.
+        alpha: >= 0.
         weights: of the rows, ``(n,)``; a row of weight 0 takes no part.
+        rtol: relative residual of the system over rows.
+        random_state: of the preconditioner.
 
     Raises:
         NotConverged: the residual ``rtol`` was not reached.
@@ -92,19 +75,17 @@ def fit_ridge(
         weights, Y = weights[kept], Y[kept]
         points = take(points, kept) if similarity is not None else points[kept][:, kept]
     K = points if similarity is None else similarity.matrix(points)
-    found = solve_dual(K, Y, alpha=alpha, weights=weights, rtol=rtol, max_iter=max_iter, random_state=random_state)
+    found = solve_dual(K, Y, alpha=alpha, weights=weights, rtol=rtol, random_state=random_state)
     dual = found.coefficients
     if kept is not None and len(kept) < n:
         dual = dual.new_zeros(n, dual.shape[1]).index_copy_(0, kept, dual)
-    return RidgeFit(dual, None, found.residual, found.n_iter, f"over {n} rows, {found.reason}")
+    return Dual(dual, found.residual, found.n_iter, f"over {n} rows, {found.reason}")
 
 
-def _fit_primal(features: FeatureMap, points: Any, Y: Tensor, alpha: float, weights: Tensor | None) -> RidgeFit:
+def _fit_primal(features: FeatureMap, points: Any, Y: Tensor, alpha: float, weights: Tensor | None) -> Dual:
     rows = feature_rows(features, points)
     normal = normal_equations(rows, Y, weights, description="ridge: normal equations")
     solution, is_singular = normal.solve(alpha)
-    error = torch.linalg.vector_norm(normal.H @ solution + alpha * solution - normal.B, dim=0)
-    residual = float((error / torch.linalg.vector_norm(normal.B, dim=0).clamp(min=1e-300)).max())
     # f = <w, phi> is also sum c_i k(x_i, .) with c = s (y - f) / alpha; at alpha = 0 c is the least one with w = F' c.
     inner = normal.H if alpha > 0 else torch.linalg.pinv(normal.H, hermitian=True) @ solution
     dual = torch.empty_like(Y)
@@ -114,7 +95,8 @@ def _fit_primal(features: FeatureMap, points: Any, Y: Tensor, alpha: float, weig
     if weights is not None:
         dual *= weights[:, None]
     reason = f"over {features.count} features, fewer than half the {rows.n} rows"
-    return RidgeFit(dual, solution, residual, 0, reason + (", singular: least squares" if is_singular else ""))
+    reason += ", singular: least squares" if is_singular else ""
+    return Dual(dual, normal.residual(solution, alpha), 0, reason, solution)
 
 
 def make_path(similarity: Similarity | None, points: Any, Y: Tensor, weights: Tensor | None) -> PrimalPath | DualPath:
@@ -172,7 +154,7 @@ def ridge_path(A: Any, y: Any, *, sample_weight: Any = None, is_features: bool =
 
     Raises:
         ShapeError: A and y do not fit together, or a kernel matrix is not square.
-        ValueError: NaN or infinity, or a negative weight.
+        ValueError: NaN or infinity in an array, or a negative weight.
 
     Cost: ``9 min(n, r)^3`` multiply-adds once, then ``n r`` for every alpha.
     Source: Rasmussen & Williams (2006), eq. 5.12, for the leave-one-out errors.
@@ -191,8 +173,10 @@ def ridge_path(A: Any, y: Any, *, sample_weight: Any = None, is_features: bool =
         raise ShapeError(
             f"ridge_path: A must be {kind} with a row for each of the {len(Y)} targets, not {tuple(matrix.shape)}."
         )
+    if isinstance(matrix, Tensor):
+        check_finite(matrix, "A")
     weights = None if sample_weight is None else as_tensor(sample_weight, dtype=torch.float64, device=matrix.device)
-    if weights is not None and (weights.shape != (len(Y),) or bool((weights < 0).any())):
+    if weights is not None and (weights.shape != (len(Y),) or not bool(((weights >= 0) & weights.isfinite()).all())):
         raise ValueError(f"sample_weight must hold {len(Y)} numbers >= 0, one for each row.")
     n, r = matrix.shape
     path: PrimalPath | DualPath
@@ -206,6 +190,5 @@ def ridge_path(A: Any, y: Any, *, sample_weight: Any = None, is_features: bool =
 
 def _checked(alphas: Sequence[float]) -> list[float]:
     for alpha in alphas:
-        if not (alpha >= 0.0 and np.isfinite(alpha)):
-            raise ValueError(f"alpha must be a finite number >= 0, not {alpha}.")
+        check_not_negative("alpha", alpha)
     return list(alphas)

@@ -118,8 +118,10 @@ def decode(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     match value:
         case {"estimator": kind, "values": values}:
             from mercer import learn
+            from mercer.learn import pde
 
-            made = object.__new__(_known_class(learn, kind, Saved, "estimator"))
+            module = pde if kind in pde.__all__ else learn
+            made = object.__new__(_known_class(module, kind, Saved, "estimator"))
             vars(made).update({k: decode(v, tensors) for k, v in values.items()})
             made._restore()
             return made

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -16,20 +15,19 @@ from mercer.learn.collapsed_bound import CollapsedBound
 from mercer.learn.covariance import MercerCovariance
 from mercer.learn.inducing import choose_inducing
 from mercer.learn.inputs import Given
-from mercer.learn.likelihoods import Likelihood, likelihood
+from mercer.learn.likelihoods import likelihood
 from mercer.learn.optimise import maximise
-from mercer.learn.response import Response, Scale
+from mercer.learn.response_model import ResponseModel
 from mercer.learn.sparse_model import SparseModel
 from mercer.learn.sparse_training import SparseState
 from mercer.learn.variational import Expected
 
 __all__ = ["SparseGaussianProcessRegressor"]
 
-_ALLOWED = ("gaussian", "student_t", "poisson", "negative_binomial")
 _WIDE = 1e6  # bounds of inducing coordinates, in which none is meant
 
 
-class SparseGaussianProcessRegressor(RegressorMixin, SparseModel):
+class SparseGaussianProcessRegressor(ResponseModel, SparseModel):
     r"""Gaussian process regression through ``n_inducing`` points, for many rows, with a response of several kinds.
 
     The posterior at the inducing points is a Gaussian that maximises a lower bound of the log marginal likelihood. With
@@ -74,6 +72,8 @@ class SparseGaussianProcessRegressor(RegressorMixin, SparseModel):
     >>> bool(abs(model.predict([[1.5]])[0] - np.sin(1.5)) < 1e-2)
     True
     """
+
+    _allowed = ("gaussian", "student_t", "poisson", "negative_binomial")
 
     def __init__(
         self,
@@ -122,13 +122,11 @@ class SparseGaussianProcessRegressor(RegressorMixin, SparseModel):
         given, targets = self._begin(X, y)
         rng, covariance = self._rng(), self._sparse_covariance()
         values = self._scaled(targets)
-        self.n_samples_ = len(values)
         if self.likelihood == "gaussian" and self.batch_size is None:
+            self.n_samples_ = len(values)
             self._fit_collapsed(given.points.to(torch.float64), values, covariance, rng)
             return self
-        state = self._start(given.points, covariance, 1, rng)
-        self.bounds_ = self._train(state, given.points, values, rng, n=len(values), max_epochs=self.max_epochs)
-        self.bound_, self.n_iter_ = self.bounds_[-1], len(self.bounds_)
+        self._fit_minibatches(self._start(given.points, covariance, 1, rng), given.points, values, rng)
         return self
 
     def partial_fit(self, X: Any, y: Any, *, n_samples: int | None = None) -> Self:
@@ -140,87 +138,42 @@ class SparseGaussianProcessRegressor(RegressorMixin, SparseModel):
             X: ``(n, d)``.
             y: ``(n,)``.
             n_samples: how many rows there are in all, which these stand for; None is the most that one call has had.
+
+        Raises:
+            ValueError: as in :meth:`fit`, or ``n_samples`` that is no whole number >= 1.
         """
         if not hasattr(self, "_q"):
             given, targets = self._begin(X, y)
             rng, covariance = self._rng(), self._sparse_covariance()
             state, self.n_samples_, self.bounds_ = self._start(given.points, covariance, 1, rng), 0, []
         else:
-            given, y = self._check_again(X, y)
-            targets = as_tensor(y, dtype=torch.float64, device=given.device)
-            self._likelihood().check(targets)
+            given, targets = self._further(X, y)
             state, rng = self._state(), self._rng()
-        self.n_samples_ = n_samples or max(self.n_samples_, len(targets))
-        self.bounds_ = [
-            *self.bounds_,
-            *self._train(state, given.points, self._scaled(targets), rng, n=self.n_samples_, max_epochs=1),
-        ]
-        self.bound_, self.n_iter_ = self.bounds_[-1], len(self.bounds_)
+        self._go_on(state, given.points, self._scaled(targets), rng, n_samples)
         return self
-
-    def predict(
-        self,
-        X: Any,
-        return_std: bool = False,
-        *,
-        interval: float | None = None,
-        quantiles: Sequence[float] | None = None,
-    ) -> Any:
-        """The mean of a new y at each row, and how far it may be away; as :meth:`LaplaceGaussianProcess.predict`.
-
-        Args:
-            X: ``(m, d)``.
-            return_std: also the standard deviation of a new y, noise included, ``(m,)``.
-            interval: a share such as 0.9: also the limits between which a new y lies with that probability.
-            quantiles: shares: also the quantiles of a new y, ``(m, len(quantiles))``.
-        """
-        given, response = self._response(X)
-        return response.answer(given, return_std=return_std, interval=interval, quantiles=quantiles)
-
-    def log_predictive_density(self, X: Any, y: Any) -> Any:
-        """``log p(y | x, training data)`` of each row, ``(m,)``."""
-        given, response = self._response(X)
-        return given.answer(response.log_density(as_tensor(y, dtype=torch.float64)))
-
-    def latent_mean_and_variance(self, X: Any) -> tuple[Any, Any]:
-        """Mean and variance of ``level + f``, ``(m,)`` each."""
-        given, response = self._response(X)
-        mean, variance = response.latent()
-        return given.answer(mean), given.answer(variance)
 
     def lower_bound(self, X: Any, y: Any) -> float:
         """The lower bound of the log marginal likelihood of these rows, at what was learnt."""
         check_is_fitted(self)
-        given, y = self._check_again(X, y)
-        values = self._scaled(as_tensor(y, dtype=torch.float64, device=given.device))
+        given, targets = self._further(X, y)
+        values = self._scaled(targets)
         with torch.no_grad():
             return float(self._state().bound(given.points.to(torch.float64), values, len(values)))
-
-    @property
-    def likelihood_params_(self) -> dict[str, float]:
-        """The parameters of the likelihood, in the units of y (``noise``: of its square)."""
-        check_is_fitted(self)
-        power = {"scale": 1, "noise": 2}
-        return {k: v * self._scale[1] ** power.get(k, 0) for k, v in self._likelihood().parameters.items()}
 
     def _begin(self, X: Any, y: Any) -> tuple[Given, Tensor]:
         """Checked data and targets; sets what does not change any more."""
         self._check_training_options()
-        start = likelihood(self.likelihood, self.likelihood_params, allowed=_ALLOWED)
-        given, y = self._check_training(X, y, y_numeric=True)
+        start = likelihood(self.likelihood, self.likelihood_params, allowed=self._allowed)
+        given, y = self._check_training(X, y)
+        self._is_torch = isinstance(given.example, Tensor)
+        return given, self._first_targets(start, y, given.device)
+
+    def _further(self, X: Any, y: Any) -> tuple[Given, Tensor]:
+        """Further rows, checked: they have the columns of the first."""
+        given, y = self._check_training(X, y, reset=False)
         targets = as_tensor(y, dtype=torch.float64, device=given.device)
-        start.check(targets)
-        scale = Scale.of(start, targets)
-        self._scale, self._is_torch = [scale.level, scale.width], isinstance(given.example, Tensor)
-        self._log_parameters = start.log_parameters.tolist()
+        self._likelihood().check(targets)
         return given, targets
-
-    def _check_again(self, X: Any, y: Any) -> tuple[Given, Any]:
-        """Further rows, which must have the columns of the first."""
-        from mercer.learn.inputs import check_data
-
-        checked: tuple[Given, Any] = check_data(self, X, y, reset=False, y_numeric=True)
-        return checked
 
     def _fit_collapsed(self, X: Tensor, y: Tensor, covariance: MercerCovariance, rng: np.random.RandomState) -> None:
         Z = choose_inducing(covariance.own, X, self.n_inducing, self.inducing, rng)
@@ -251,15 +204,11 @@ class SparseGaussianProcessRegressor(RegressorMixin, SparseModel):
         values = torch.from_numpy(covariance.theta.copy())
         self._keep(SparseState(covariance, values, log_noise.reshape(1), Z, q, self._expected))
 
-    def _likelihood(self) -> Likelihood:
-        made = likelihood(self.likelihood, None, allowed=_ALLOWED)
-        return type(made)(torch.tensor(self._log_parameters, dtype=torch.float64))
-
     def _is_conjugate(self) -> bool:
         return self.likelihood == "gaussian"
 
     def _scaled(self, targets: Tensor) -> Tensor:
-        return Scale(self._scale[0], self._scale[1], is_count=self._likelihood().is_count).targets(targets)[0]
+        return self._response_scale().targets(targets)[0]
 
     def _expected(self, y: Tensor, log_parameters: Tensor) -> Expected:
         made = type(self._likelihood())(log_parameters)
@@ -270,14 +219,7 @@ class SparseGaussianProcessRegressor(RegressorMixin, SparseModel):
 
         return expected
 
-    def _response(self, X: Any) -> tuple[Given, Response]:
-        check_is_fitted(self)
-        given, at = self._check_points(X), self._likelihood()
+    def _latent(self, X: Any) -> tuple[Given, Tensor, Tensor]:
+        given = self._check_points(X)
         mean, variance = self._moments(given.points)
-        scale = Scale(self._scale[0], self._scale[1], is_count=at.is_count)
-        return given, Response(at, scale, mean[:, 0], variance[:, 0])
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.positive_only = self.likelihood in ("poisson", "negative_binomial")
-        return tags
+        return given, mean[:, 0], variance[:, 0]

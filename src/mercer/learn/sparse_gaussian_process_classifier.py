@@ -11,8 +11,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from mercer.learn.covariance import Array
-from mercer.learn.inputs import Given, check_data
+from mercer.learn.classes import Array, check_several
+from mercer.learn.inputs import Given
 from mercer.learn.likelihoods import Bernoulli
 from mercer.learn.logistic_normal import logistic_normal
 from mercer.learn.softmax_response import expected_log_softmax, softmax_probabilities
@@ -91,10 +91,8 @@ class SparseGaussianProcessClassifier(ClassifierMixin, SparseModel):
         """
         given, codes = self._begin(X, y, None)
         rng = self._rng()
-        self.n_samples_ = len(codes)
         state = self._start(given.points, self._sparse_covariance(), self._n_latent(), rng)
-        self.bounds_ = self._train(state, given.points, codes, rng, n=len(codes), max_epochs=self.max_epochs)
-        self.bound_, self.n_iter_ = self.bounds_[-1], len(self.bounds_)
+        self._fit_minibatches(state, given.points, codes, rng)
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, *, n_samples: int | None = None) -> Self:
@@ -107,21 +105,16 @@ class SparseGaussianProcessClassifier(ClassifierMixin, SparseModel):
             n_samples: how many rows there are in all, which these stand for; None is the most that one call has had.
 
         Raises:
-            ValueError: a class that was not there at the first call.
+            ValueError: a class that was not there at the first call, or ``n_samples`` that is no whole number >= 1.
         """
         if not hasattr(self, "_q"):
             given, codes = self._begin(X, y, classes)
             rng, self.n_samples_, self.bounds_ = self._rng(), 0, []
             state = self._start(given.points, self._sparse_covariance(), self._n_latent(), rng)
         else:
-            given, y = check_data(self, X, y, reset=False)
+            given, y = self._check_training(X, y, reset=False, y_numeric=False)
             codes, rng, state = self._codes(y, given), self._rng(), self._state()
-        self.n_samples_ = n_samples or max(self.n_samples_, len(codes))
-        self.bounds_ = [
-            *self.bounds_,
-            *self._train(state, given.points, codes, rng, n=self.n_samples_, max_epochs=1),
-        ]
-        self.bound_, self.n_iter_ = self.bounds_[-1], len(self.bounds_)
+        self._go_on(state, given.points, codes, rng, n_samples)
         return self
 
     def predict(self, X: Any) -> Array:
@@ -147,10 +140,7 @@ class SparseGaussianProcessClassifier(ClassifierMixin, SparseModel):
         given, y = self._check_training(X, y, y_numeric=False)
         check_classification_targets(y)
         self.classes_ = np.unique(y if classes is None else classes)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"A classifier needs at least two classes, but y has one class: {self.classes_.tolist()[0]!r}."
-            )
+        check_several(self.classes_)
         self._is_torch, self._log_parameters = isinstance(given.example, Tensor), []
         return given, self._codes(y, given)
 

@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from mercer.arrays import as_tensor
-from mercer.learn.covariance import MercerCovariance, split_noise
+from mercer.learn.arguments import check_whole
+from mercer.learn.covariance import MercerCovariance
 from mercer.learn.inducing import choose_inducing
+from mercer.learn.inputs import as_given
 from mercer.learn.kernel_model import KernelModel
 from mercer.learn.optimise import warn_at_bounds
+from mercer.learn.random_states import as_random_state
 from mercer.learn.sparse_training import SparseState, train
 from mercer.learn.variational import Expected, Variational, whiten
 
@@ -44,6 +45,10 @@ class SparseModel(KernelModel):
     random_state: Any
     kernel_: Any
     inducing_points_: Any
+    n_samples_: int
+    bounds_: list[float]
+    bound_: float
+    n_iter_: int
 
     def _expected(self, y: Tensor, log_parameters: Tensor) -> Expected:
         """The expected log density of targets, a function of moments ``(b, c)``."""
@@ -52,34 +57,20 @@ class SparseModel(KernelModel):
     def _is_conjugate(self) -> bool:
         return False
 
-    def _default_kernel(self) -> Any:
-        return ConstantKernel() * RBF()
-
     def _sparse_covariance(self) -> MercerCovariance:
-        covariance = self._starting_covariance()
-        if not isinstance(covariance, MercerCovariance):
-            raise TypeError(
-                f"A sparse Gaussian process moves its inducing points, for which {covariance.kernel!r} has no "
-                f"gradient. Give a kernel of mercer, or one of scikit-learn's that has a twin there."
-            )
-        if split_noise(covariance.own)[0] is not covariance.own:
-            raise ValueError(
-                f"{covariance.kernel!r} has noise (White), which inducing points cannot carry: leave it out. The noise "
-                f"of y is a parameter of the likelihood."
-            )
-        return covariance
+        return self._noiseless_covariance(
+            "inducing points cannot carry it. The noise of y is a parameter of the likelihood."
+        )
 
     def _rng(self) -> np.random.RandomState:
-        made: np.random.RandomState = check_random_state(self.random_state)
-        return made
+        return as_random_state(self.random_state)
 
     def _check_training_options(self) -> None:
         if self.optimizer not in ("auto", None):
             raise ValueError(f"optimizer must be 'auto' or None, not {self.optimizer!r}.")
-        for name in ("batch_size", "max_epochs", "n_iter_no_change"):
-            value = getattr(self, name)
-            if value is not None and (value < 1 or value != int(value)):
-                raise ValueError(f"{name} must be a whole number >= 1, not {value!r}.")
+        check_whole("batch_size", self.batch_size, or_none=True)
+        check_whole("max_epochs", self.max_epochs)
+        check_whole("n_iter_no_change", self.n_iter_no_change)
         if self.natural_rate is not None and not 0.0 < self.natural_rate <= 1.0:
             raise ValueError(f"natural_rate must be above 0 and at most 1, not {self.natural_rate!r}.")
 
@@ -106,6 +97,21 @@ class SparseModel(KernelModel):
         state.bounds = (bounds[:, 0], bounds[:, 1])
         return state
 
+    def _fit_minibatches(self, state: SparseState, X: Tensor, y: Tensor, rng: np.random.RandomState) -> None:
+        """Passes over all rows until the bound no longer grows."""
+        self.n_samples_ = len(y)
+        self.bounds_ = self._train(state, X, y, rng, n=len(y), max_epochs=self.max_epochs)
+        self.bound_, self.n_iter_ = self.bounds_[-1], len(self.bounds_)
+
+    def _go_on(
+        self, state: SparseState, X: Tensor, y: Tensor, rng: np.random.RandomState, n_samples: int | None
+    ) -> None:
+        """One pass over further rows, which stand for ``n_samples``."""
+        check_whole("n_samples", n_samples, or_none=True)
+        self.n_samples_ = max(self.n_samples_, len(y)) if n_samples is None else int(n_samples)
+        self.bounds_ = [*self.bounds_, *self._train(state, X, y, rng, n=self.n_samples_, max_epochs=1)]
+        self.bound_, self.n_iter_ = self.bounds_[-1], len(self.bounds_)
+
     def _train(
         self, state: SparseState, X: Tensor, y: Tensor, rng: np.random.RandomState, *, n: int, max_epochs: int
     ) -> list[float]:
@@ -118,7 +124,7 @@ class SparseModel(KernelModel):
             y,
             n=n,
             batch_size=size,
-            max_epochs=max_epochs,
+            max_epochs=int(max_epochs),
             rate=rate,
             tol=self.tol,
             patience=self.n_iter_no_change,
@@ -135,15 +141,14 @@ class SparseModel(KernelModel):
         )
         self.kernel_ = covariance.kernel
         self._log_parameters = state.log_parameters.detach().tolist()
-        Z = state.Z.detach().clone()
-        self.inducing_points_ = Z if self._is_torch else Z.cpu().numpy()
+        self.inducing_points_ = as_given(state.Z.detach().clone(), self._is_torch)
         self._q = state.q.parts()
         if self.optimizer is not None:
             warn_at_bounds(covariance)
 
     def _state(self) -> SparseState:
         """The fitted state, to go on from; the optimiser's memory is kept within one process."""
-        covariance = self._fitted_covariance()
+        covariance = self._mercer_covariance()
         state = self._with_adam(
             SparseState(
                 covariance,
@@ -158,16 +163,11 @@ class SparseModel(KernelModel):
             state.adam.load_state_dict(dict(self._adam or {}))
         return state
 
-    def _fitted_covariance(self) -> MercerCovariance:
-        covariance = self._covariance_of(self.kernel_)
-        assert isinstance(covariance, MercerCovariance)
-        return covariance
-
     @torch.no_grad()
     def _moments(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Means and variances of the latent functions, ``(m, c)``."""
         check_is_fitted(self)
-        q, kernel, Z = Variational(*self._q), self._fitted_covariance().own, as_tensor(self.inducing_points_)
+        q, kernel, Z = Variational(*self._q), self._mercer_covariance().own, as_tensor(self.inducing_points_)
         points = points.to(Z.device, torch.float64)
         found = [q.moments(*whiten(kernel, Z, points[i : i + _ROWS])) for i in range(0, len(points), _ROWS)]
         return torch.cat([mean for mean, _ in found]), torch.cat([variance for _, variance in found])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mercer.kernels import Kernel
-from mercer.learn.covariance import MercerCovariance, log_prior
+from mercer.learn.covariance import MercerCovariance, with_log_prior
 from mercer.learn.variational import Expected, Variational, whiten
 from mercer.progress import Progress, track
 
@@ -30,6 +30,7 @@ class SparseState:
         q: over inducing values.
         expected: makes the expected log density of given rows from the likelihood's logarithms.
         adam: None where only q is learnt.
+        bounds: of ``log_values``, low and high, ``(p,)`` each.
     """
 
     covariance: MercerCovariance
@@ -61,8 +62,7 @@ class SparseState:
         mean, variance = self.q.moments(A, left)
         value = n / len(y) * expected(mean, variance).sum() - self.q.divergence()
         if self.adam is not None:
-            prior = log_prior(kernel)
-            loss = -(value if prior is None else value + prior.to(value.device)) / n
+            loss = -with_log_prior(value, kernel) / n
             self.adam.zero_grad()
             loss.backward()
             self.adam.step()

@@ -22,10 +22,10 @@ from mercer.learn.kernel_argument import KernelArgument
 from mercer.learn.kernel_spectrum import flip_signs
 from mercer.learn.random_states import as_random_state
 from mercer.learn.saving import Saved
-from mercer.operators.adjacency import NormalizedAdjacency
-from mercer.operators.eigen import eigsh
+from mercer.operators.functions import eigsh
 from mercer.operators.kernel_operator import KernelOperator
 from mercer.operators.logarithm import log_spec
+from mercer.operators.matrices import NormalizedAdjacency
 
 __all__ = ["SpectralClustering"]
 
@@ -49,7 +49,7 @@ class SpectralClustering(KernelArgument, Saved, ClusterMixin, BaseEstimator):
         eigen_solver: "arpack", "lobpcg" or "amg" as in scikit-learn, for sparse graphs; kernels and dense matrices
             always use :func:`mercer.operators.eigsh`.
         n_components: eigenvectors; None is ``n_clusters``.
-        random_state: of k-means and of the solvers' starts.
+        random_state: of the starts of k-means, "discretize" and the solvers of sparse graphs; an int gives the twin's.
         n_init: runs of k-means.
         gamma: of named kernels ("rbf": ``exp(-gamma |x - y|^2)``).
         affinity: a kernel in the forms that :class:`KernelRidge` takes; "nearest_neighbors" (Euclidean, each row
@@ -158,7 +158,9 @@ class SpectralClustering(KernelArgument, Saved, ClusterMixin, BaseEstimator):
             )
         else:
             rtol = _RTOL if self.eigen_tol == "auto" else max(float(self.eigen_tol), 1e-12)
-            maps = _embed(self.affinity_matrix_, n_components, rtol, random_state).cpu().numpy()
+            maps = _embed(self.affinity_matrix_, n_components, rtol).cpu().numpy()
+            # The twin's solver draws its start. So many numbers on, labels start where the twin's do.
+            random_state.uniform(-1.0, 1.0, n)
         self.labels_ = given.coefficients(torch.from_numpy(self._labels(maps, random_state)).to(given.device))
         return self
 
@@ -233,12 +235,12 @@ def _require_positive(smallest: float, what: str) -> None:
 
 
 @torch.no_grad()
-def _embed(A: Any, k: int, rtol: float, random_state: np.random.RandomState) -> Tensor:
+def _embed(A: Any, k: int, rtol: float) -> Tensor:
     """The k smoothest functions on the graph, ``(n, k)``: the normalised Laplacian's eigenvectors over root degrees."""
     if isinstance(A, Tensor) or A.shape[0] <= _SMALL:
         links = (A.clone() if isinstance(A, Tensor) else torch.as_tensor(A.to_dense())).fill_diagonal_(0.0)
         graph = NormalizedAdjacency(links, torch.zeros_like(links[0]), links.sum(1))  # no degree loses digits
     else:
         graph = NormalizedAdjacency(A)
-    found = eigsh(graph, k, rtol=rtol, random_state=random_state)
+    found = eigsh(graph, k, rtol=rtol)
     return flip_signs(found.vectors / graph.roots[:, None])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from mercer.operators.rates import exp2_is_faster
+from mercer.operators.machine import exp2_is_faster
 
 __all__ = ["StoredIterate", "Workspace"]
 

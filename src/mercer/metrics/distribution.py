@@ -7,6 +7,7 @@ where a tensor was given. None of two finite samples of one distribution is 0: c
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,10 @@ from torch import Tensor
 from mercer.arrays import generator
 from mercer.kernels import RBF, Kernel, parse
 from mercer.kernels.binder import Binder
-from mercer.metrics.samples import Samples, as_sample, check_order, root
+from mercer.metrics.samples import Samples, as_sample, check_order, distances_apart, root
 from mercer.metrics.sinkhorn import sinkhorn_divergence
 from mercer.metrics.transport import coupling_of_quantiles, wasserstein
-from mercer.operators.expression import Expression, make
+from mercer.operators.maps import Expression, make
 
 __all__ = [
     "energy_distance",
@@ -101,6 +102,9 @@ def median_distance(X: Any, Y: Any = None, *, max_points: int = 1000, random_sta
         max_points: where there are more, so many are drawn.
         random_state: of that draw.
 
+    Returns:
+        A float, also for tensors. Pairs at distance 0 do not count.
+
     Raises:
         ValueError: all points are equal.
 
@@ -108,12 +112,7 @@ def median_distance(X: Any, Y: Any = None, *, max_points: int = 1000, random_sta
     2.0
     """
     points = as_sample(X, "X") if Y is None else torch.cat([(s := Samples.of(X, Y)).X, s.Y])
-    points = points.detach()
-    if len(points) > max_points:
-        rows = torch.randperm(len(points), generator=generator(random_state))[:max_points]
-        points = points[rows.to(points.device)]
-    distances = torch.pdist(points)
-    apart = distances[distances > 0.0]
+    apart = distances_apart(points.detach(), max_points=max_points, random_state=random_state)
     if len(apart) == 0:
         raise ValueError("median_distance: all points are equal, so there is no lengthscale. Give a kernel.")
     return float(np.median(apart.cpu().numpy()))
@@ -135,6 +134,9 @@ def sliced_wasserstein(X: Any, Y: Any, *, p: float = 2, n_projections: int = 100
     Returns:
         A float; a tensor ``()`` if X or Y is one.
 
+    Raises:
+        ValueError: an order below 1, NaN, or no projection.
+
     Cost: L sorts of n + m numbers.
     Source: Bonneel et al., Sliced and Radon Wasserstein barycenters of measures (2015), definition 1.
 
@@ -142,13 +144,12 @@ def sliced_wasserstein(X: Any, Y: Any, *, p: float = 2, n_projections: int = 100
     3.0
     """
     p = check_order(p)
-    if isinstance(n_projections, bool) or not isinstance(n_projections, int) or n_projections < 1:
-        raise ValueError(f"n_projections={n_projections!r}: it must be a whole number >= 1.")
+    _check_count("n_projections", n_projections)
     samples = Samples.of(X, Y)
     x, y = samples.X, samples.Y
     drawn = torch.randn(n_projections, x.shape[1], dtype=torch.float64, generator=generator(random_state))
     directions = (drawn / drawn.norm(dim=1, keepdim=True)).to(x.device)
-    i, j, mass = coupling_of_quantiles(samples.weights(None, "X_weights"), samples.weights(None, "Y_weights"))
+    i, j, mass = coupling_of_quantiles(*samples.weights())
     total: Tensor = x.new_zeros(())
     for some in directions.split(_TOGETHER):
         left, right = ((points @ some.mT).sort(0).values for points in (x, y))
@@ -169,10 +170,14 @@ def floor(distance: Callable[..., Any], X: Any, *, n_splits: int = 20, random_st
         random_state: int, generator or None, of the splits.
         options: passed on to ``distance``.
 
+    Raises:
+        ValueError: fewer than two points, or no split.
+
     >>> X = np.random.default_rng(0).normal(size=400)
     >>> floor(wasserstein, X) < 0.2 < wasserstein(X, X + 0.5)
     True
     """
+    _check_count("n_splits", n_splits)
     points = as_sample(X, "X").detach()
     half = len(points) // 2
     if half == 0:
@@ -183,3 +188,8 @@ def floor(distance: Callable[..., Any], X: Any, *, n_splits: int = 20, random_st
         rows = torch.randperm(len(points), generator=draw).to(points.device)
         values.append(float(distance(points[rows[:half]], points[rows[half : 2 * half]], **options)))
     return float(np.mean(values))
+
+
+def _check_count(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name}={value!r}: it must be a whole number >= 1.")

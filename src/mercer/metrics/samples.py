@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mercer.arrays import as_tensor, check_finite, like
+from mercer.arrays import as_tensor, check_finite, generator, like
 from mercer.errors import ShapeError
 
-__all__ = ["Samples", "as_sample", "check_order", "root"]
+__all__ = ["Samples", "as_sample", "check_order", "distances_apart", "root"]
 
 
 def as_sample(X: Any, name: str) -> Tensor:
@@ -55,22 +55,40 @@ class Samples:
         """A tensor ``()`` that keeps its graph for tensors, else a float."""
         return like(value, self.example) if isinstance(self.example, Tensor) else float(value)
 
-    def weights(self, given: Any, name: str) -> Tensor:
-        """Weights of one sample that add up to 1: equal ones for None.
+    def weights(self, X_weights: Any = None, Y_weights: Any = None) -> tuple[Tensor, Tensor]:
+        """Weights of both samples, each adding up to 1; None are equal ones.
 
         Raises:
             ValueError: negative weights, or none that is positive.
             ShapeError: another number of them than points.
         """
-        n = len(self.X if name == "X_weights" else self.Y)
-        if given is None:
-            return torch.full((n,), 1.0 / n, dtype=torch.float64, device=self.X.device)
-        weights = as_tensor(given, dtype=torch.float64, device=self.X.device)
-        if weights.shape != (n,):
-            raise ShapeError(f"{name} must be one a point, ({n},), but has shape {tuple(weights.shape)}.")
-        if not bool((weights >= 0.0).all()) or not 0.0 < float(weights.sum()) < torch.inf:
-            raise ValueError(f"{name} must be >= 0 and finite, with one of them > 0.")
-        return weights / weights.sum()
+        return _weights(X_weights, self.X, "X_weights"), _weights(Y_weights, self.Y, "Y_weights")
+
+
+def _weights(given: Any, points: Tensor, name: str) -> Tensor:
+    n = len(points)
+    if given is None:
+        return torch.full((n,), 1.0 / n, dtype=torch.float64, device=points.device)
+    weights = as_tensor(given, dtype=torch.float64, device=points.device)
+    if weights.shape != (n,):
+        raise ShapeError(f"{name} must be one a point, ({n},), but has shape {tuple(weights.shape)}.")
+    if not bool((weights >= 0.0).all()) or not 0.0 < float(weights.sum()) < torch.inf:
+        raise ValueError(f"{name} must be >= 0 and finite, with one of them > 0.")
+    return weights / weights.sum()
+
+
+def distances_apart(points: Tensor, *, max_points: int, random_state: Any) -> Tensor:
+    """The distances between different points ``(n, d)``, those of equal points left out.
+
+    Args:
+        max_points: where there are more, so many are drawn.
+        random_state: of that draw.
+    """
+    if len(points) > max_points:
+        rows = torch.randperm(len(points), generator=generator(random_state))[:max_points]
+        points = points[rows.to(points.device)]
+    distances = torch.pdist(points)
+    return distances[distances > 0.0]
 
 
 def check_order(p: float, allowed: Sequence[float] | None = None) -> float:

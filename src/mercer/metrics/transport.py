@@ -39,6 +39,7 @@ def wasserstein(X: Any, Y: Any, *, p: float = 1, X_weights: Any = None, Y_weight
         ShapeError: columns or weights that do not fit.
         ValueError: an order below 1, NaN, negative weights.
         MemoryBudgetError: the n x m costs do not fit.
+        NotConverged: the linear program was not solved.
 
     Cost: one column ``(n + m) log(n + m)``; an assignment up to ``n^3`` (1 s at 2000 points); a linear program of n m
     variables, minutes beyond 500 x 500: use :func:`sinkhorn_divergence` or :func:`sliced_wasserstein` there.
@@ -49,7 +50,7 @@ def wasserstein(X: Any, Y: Any, *, p: float = 1, X_weights: Any = None, Y_weight
     """
     p = check_order(p)
     samples = Samples.of(X, Y)
-    a, b = samples.weights(X_weights, "X_weights"), samples.weights(Y_weights, "Y_weights")
+    a, b = samples.weights(X_weights, Y_weights)
     left, right = samples.X, samples.Y
     if left.shape[1] == 1:
         left, order = left.flatten().sort()
@@ -97,4 +98,4 @@ def _coupling(X: Tensor, Y: Tensor, a: Tensor, b: Tensor, p: float, *, weighted:
     if found.x is None:
         raise NotConverged(f"wasserstein: the linear program of {n} x {m} variables was not solved: {found.message}")
     used = np.flatnonzero(found.x > 0.0)
-    return torch.from_numpy(used // m), torch.from_numpy(used % m), torch.from_numpy(found.x[used])
+    return torch.from_numpy(used // m), torch.from_numpy(used % m), torch.from_numpy(found.x[used]).to(a.device)

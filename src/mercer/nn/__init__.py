@@ -1,6 +1,8 @@
 """Networks: layers, functions of them, and their training."""
 
 from mercer.nn import training
-from mercer.nn.self_distillation import DistilledRound, self_distill
+from mercer.nn.distilled_round import DistilledRound
+from mercer.nn.distilled_rounds import DistilledRounds
+from mercer.nn.self_distillation import self_distill
 
-__all__ = ["DistilledRound", "self_distill", "training"]
+__all__ = ["DistilledRound", "DistilledRounds", "self_distill", "training"]

@@ -15,9 +15,10 @@ from torch import nn
 
 from mercer.nn.distillation_loss import DistillationLoss
 from mercer.nn.distilled_round import DistilledRound, RoundFolder
+from mercer.nn.distilled_rounds import DistilledRounds
 from mercer.nn.training import evaluate, move, reproducible, train
 
-__all__ = ["DistilledRound", "self_distill"]
+__all__ = ["self_distill"]
 
 _EPOCHS = 20  # of a training where the caller has no fit_fn
 
@@ -37,7 +38,7 @@ def self_distill(
     teacher: Literal["previous", "first"] = "previous",
     folder: str | os.PathLike[str] | None = None,
     random_state: int = 0,
-) -> list[DistilledRound]:
+) -> DistilledRounds:
     r"""Train a network, then fresh ones on a mixture of the labels and the outputs of the round before.
 
     The loss of round t is :math:`\alpha_t L(f, y) + (1 - \alpha_t) L(f, f^{(t-1)})`; round 1 has the labels alone.
@@ -68,6 +69,10 @@ def self_distill(
             without ``fit_fn`` in the middle of it).
         random_state: of initial weights and everything random in the trainings.
 
+    Returns:
+        A list with one :class:`DistilledRound` a round, and the report of all of them (``alphas``, ``scores``,
+        ``plot_path()``) that :class:`mercer.learn.SelfDistillation` gives of other models.
+
     Raises:
         ValueError: a weight outside of ``clip``, another number of weights than rounds, or "optimal" without validation
             data.
@@ -80,6 +85,8 @@ def self_distill(
     >>> rounds = self_distill(lambda: torch.nn.Linear(2, 2), batches, batches, n_rounds=3, alpha=[1.0, 0.5, 0.25])
     >>> [r.n_trainings for r in rounds]
     [1, 1, 1]
+    >>> rounds.alphas
+    array([1.  , 0.5 , 0.25])
     """
     alphas = _check(alpha, n_rounds, clip, teacher, valid_loader)
     criterion = DistillationLoss(loss, temperature)
@@ -89,7 +96,7 @@ def self_distill(
         settings |= {"alpha": alpha if alphas is None else alphas, "clip": None if clip is None else list(clip)}
         kept = RoundFolder(Path(folder), settings | {"random_state": random_state})
     run = _Run(make_model, train_loader, valid_loader, criterion, clip, fit_fn, kept, random_state)
-    rounds: list[DistilledRound] = []
+    rounds = DistilledRounds()
     for number in range(1, n_rounds + 1):
         found = None if kept is None else kept.load(number, make_model)
         if found is None:

@@ -1,33 +1,57 @@
-"""The matrix that is never stored: lazy kernel matrices, plans, solvers and functions of matrices."""
+"""The matrix that is never stored: lazy kernel matrices, plans, solvers and functions of matrices.
 
-from mercer.operators.adjacency import NormalizedAdjacency
-from mercer.operators.base import Operator
-from mercer.operators.calibration import calibrate
-from mercer.operators.centered import CenteredOperator
-from mercer.operators.cholesky import NotPositiveDefinite
-from mercer.operators.composite import HadamardOperator, ScaledOperator, SumOperator
+The rooms, each of which imports from those before it: ``machine`` (rates and workers), ``maps`` (the map of a kernel
+as an expression), ``statistics`` (what it is applied to), ``gpu`` and ``tiles`` (passes over entries), ``solvers``
+and ``functions`` (of any symmetric matrix), ``matrices`` (sums, blocks and other lazy matrices), ``structure`` (grids
+and few features), ``fourier`` (series), ``plans``. Beside them stand a kernel bound to data (``spec``, ``operands``)
+and :class:`KernelOperator`, which brings all together.
+"""
+
 from mercer.operators.convolution import KernelSpectrum, convolve
 from mercer.operators.convolution_plan import ConvolutionPlan, convolution_plan
-from mercer.operators.differentiable import logdet_tensor, solve_tensor
-from mercer.operators.eigen import Eigen, eigsh
 from mercer.operators.extremes import Extremes, topk
-from mercer.operators.fourier_solution import FourierLikelihood, FourierSolution
+from mercer.operators.fourier import FourierLikelihood, FourierSolution
+from mercer.operators.functions import (
+    Draws,
+    Eigen,
+    InvQuadLogdet,
+    LogDeterminant,
+    eigsh,
+    inv_quad_logdet,
+    logdet,
+    logdet_tensor,
+    sample,
+    solve_tensor,
+)
 from mercer.operators.greedy import Selection, coding_rate, greedy_logdet
-from mercer.operators.inv_quad_logdet import InvQuadLogdet, inv_quad_logdet
 from mercer.operators.kernel_operator import KernelOperator, plan
 from mercer.operators.kronecker import KroneckerOperator, kronecker
 from mercer.operators.logarithm import log_of
-from mercer.operators.logdet import LogDeterminant, logdet
-from mercer.operators.nystrom import Nystrom, nystrom
-from mercer.operators.operations import OPERATIONS
+from mercer.operators.machine import calibrate
+from mercer.operators.maps import OPERATIONS
+from mercer.operators.matrices import (
+    CenteredOperator,
+    HadamardOperator,
+    NormalizedAdjacency,
+    Operator,
+    ScaledOperator,
+    SumOperator,
+    ToeplitzOperator,
+    toeplitz,
+)
 from mercer.operators.planning import Plan
-from mercer.operators.point_gradients import point_gradients
-from mercer.operators.precondition import PivotedCholesky, pivoted_cholesky
 from mercer.operators.reductions import logsumexp
-from mercer.operators.sample import Draws, sample
-from mercer.operators.solve import Solution, solve
+from mercer.operators.solvers import (
+    NotPositiveDefinite,
+    Nystrom,
+    PivotedCholesky,
+    Solution,
+    nystrom,
+    pivoted_cholesky,
+    solve,
+)
 from mercer.operators.sparse import to_sparse
-from mercer.operators.toeplitz import ToeplitzOperator, toeplitz
+from mercer.operators.tiles import point_gradients
 
 __all__ = [
     "OPERATIONS",

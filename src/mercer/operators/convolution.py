@@ -16,6 +16,7 @@ from mercer.operators.convolution_blocks import Array, convolve_blocks, kernel_s
 from mercer.operators.convolution_plan import Geometry, Method, Mode, choose_plan, smooth_length, window
 
 HALF = (torch.float16, torch.bfloat16)
+AT_ONCE = 1 << 19  # padded entries that torch transforms in one call; beyond, blocks that stay in cache are faster
 
 
 class KernelSpectrum:
@@ -155,7 +156,8 @@ class _Convolve(Function):
     def forward(
         u: Tensor, kernel: Tensor, geometry: Geometry, method: Method | None, spectrum: KernelSpectrum | None
     ) -> Tensor:
-        return _compute(u, kernel, geometry, method, spectrum)
+        y = _compute(u, kernel, geometry, method, spectrum)
+        return y.contiguous()  # a view has no tangents of tangents
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -240,10 +242,23 @@ def _rows(
         return _rows(_working(u), _working(kernel), geometry, method, spectrum).to(u.dtype)
     if u.device.type != "cpu":
         return _by_torch(u, kernel, geometry)
+    P, Q = u.shape[:2]
     if spectrum is None:
-        plan = choose_plan(geometry, u.shape[0] * u.shape[1], u.shape[1], u.dtype, cached=False, method=method)
-        return torch.from_numpy(convolve_blocks(_numpy(u), _numpy(kernel), geometry, plan))
-    return torch.from_numpy(convolve_blocks(_numpy(u), _numpy(kernel), geometry, spectrum.plan, spectrum.values))
+        plan, values = choose_plan(geometry, P * Q, Q, u.dtype, cached=False, method=method), None
+    else:
+        plan, values = spectrum.plan, spectrum.values
+    if plan.by_torch and plan.name == "whole" and geometry.covers_window and P * Q * plan.transform[0] <= AT_ONCE:
+        return _at_once(u, kernel, geometry, plan.transform[0], values)
+    return torch.from_numpy(convolve_blocks(_numpy(u), _numpy(kernel), geometry, plan, values))
+
+
+def _at_once(u: Tensor, kernel: Tensor, geometry: Geometry, n: int, spectrum: Array | None) -> Tensor:
+    """Few short rows: blocks and workers would cost more than they save. The result is part of a new, longer tensor."""
+    F = torch.fft.rfft(u, n)
+    F *= torch.fft.rfft(kernel, n) if spectrum is None else torch.from_numpy(spectrum)
+    first, length = geometry.start[0], geometry.length[0]
+    y: Tensor = torch.fft.irfft(F, n)[..., first : first + length]
+    return y
 
 
 def _by_torch(u: Tensor, kernel: Tensor, geometry: Geometry) -> Tensor:

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mercer.operators import parallel
+from mercer.operators.machine import parallel
 
 if TYPE_CHECKING:
     from mercer.operators.convolution_plan import ConvolutionPlan, Geometry

@@ -13,7 +13,7 @@ import torch
 
 from mercer import config
 from mercer.errors import ShapeError
-from mercer.operators import parallel
+from mercer.operators.machine import parallel
 from mercer.operators.planning import Plan
 
 Mode: TypeAlias = Literal["causal", "full", "same", "valid", "circular"]

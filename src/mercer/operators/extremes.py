@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from mercer import config
-from mercer.operators import parallel
 from mercer.operators.logarithm import log_spec
+from mercer.operators.machine import parallel
 from mercer.operators.operands import with_spec
 from mercer.operators.tiles import Tiles, meetings
 

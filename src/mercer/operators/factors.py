@@ -10,7 +10,7 @@ from operator import mul
 import torch
 from torch import Tensor
 
-from mercer.operators.expression import Expression, constant, evaluate, leaf, leaves
+from mercer.operators.maps import Expression, constant, evaluate, leaf, leaves
 from mercer.operators.operands import Operands
 
 __all__ = ["Factors", "factor", "number_value", "side_values"]

@@ -12,8 +12,8 @@ from torch import Tensor
 from mercer.arrays import check_finite
 from mercer.config import require_memory
 from mercer.errors import ShapeError
-from mercer.operators.differentiable import logdet_tensor
-from mercer.operators.system import Matrix, System
+from mercer.operators.functions import logdet_tensor
+from mercer.operators.solvers import Matrix, System
 
 __all__ = ["Selection", "coding_rate", "greedy_logdet"]
 

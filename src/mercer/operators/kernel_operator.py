@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,16 +11,15 @@ from torch import Tensor
 
 from mercer import config
 from mercer.errors import ShapeError
-from mercer.operators.base import Operator
-from mercer.operators.direct_solution import DirectSolution
-from mercer.operators.expression import evaluate, leaf
 from mercer.operators.extremes import Extremes, topk
-from mercer.operators.operands import Identity, Operands
+from mercer.operators.matrices import Operator, is_whole
+from mercer.operators.operands import Identity, Operands, coincident, entries_at
 from mercer.operators.planning import Plan, Request, radius
 from mercer.operators.plans import Algorithm, choose
-from mercer.operators.product import Call, KernelDense
 from mercer.operators.reductions import logsumexp
+from mercer.operators.solvers import DirectSolution
 from mercer.operators.spec import Spec, self_values
+from mercer.operators.tiles import Call, KernelDense
 
 Index = slice | Tensor
 
@@ -113,16 +113,31 @@ class KernelOperator(Operator):
 
     def _product(self, v: Tensor) -> Tensor:
         operands, memory = self._operands()
-        algorithm = self._algorithm(operands, memory, columns=v.shape[-1])
+        algorithm = self._algorithm(operands, memory, columns=v.shape[-1], counted=True)
         out = algorithm.multiply(self, operands, v.to(operands.like.dtype), memory)
         if self.spec.has_delta and self.same:
             out = out + self._delta_product(operands, v)
         return out.to(v.dtype)
 
-    def _algorithm(self, operands: Operands, memory: dict[Any, Any], *, columns: int) -> Algorithm:
+    def expect(self, products: int) -> None:
+        """Tell the planner that this matrix, as it is now, will be multiplied so often: storing it may pay at once."""
+        memory = self._operands()[1]
+        memory["products"] = max(products, memory.get("products", 0))
+
+    def _algorithm(
+        self, operands: Operands, memory: dict[Any, Any], *, columns: int, counted: bool = False
+    ) -> Algorithm:
+        """The plan's algorithm; where it is tiles, chosen anew whenever the number of products has doubled.
+
+        Nobody knows how often a matrix will be multiplied: as often again as it has been is the guess that costs at
+        most twice what knowing would, so that K is stored once storing it would have paid.
+        """
+        done = memory["products"] = memory.get("products", 0) + counted
         key = ("algorithm", columns)
-        if key not in memory:
-            memory[key] = choose(self.request(operands, columns=columns), self.forced)[0]
+        is_doubled = counted and done & (done - 1) == 0
+        if key not in memory or (is_doubled and memory[key].name == "tiles"):
+            request = self.request(operands, columns=columns, products=max(done, 1))
+            memory[key] = choose(request, self.forced)[0]
         algorithm: Algorithm = memory[key]
         return algorithm
 
@@ -170,6 +185,7 @@ class KernelOperator(Operator):
         return Operands(spec, left, right, row, column, parameters, tuple(theta[i] for i in spec.scalars))
 
     def request(self, operands: Operands, *, columns: int = 1, products: int = 1, gradient: bool = False) -> Request:
+        """What a planner is asked for ``products`` products with ``columns`` right-hand sides each."""
         return Request(
             self.spec,
             tuple(E.shape[-1] for E in operands.left),
@@ -195,8 +211,7 @@ class KernelOperator(Operator):
         with torch.no_grad():
             operands, _ = self._operands()
             request = self.request(operands, columns=columns, products=products, gradient=gradient)
-            request = Request(**{**request.__dict__, "radius": radius(operands)})
-        return choose(request, self.forced)[1]
+            return choose(replace(request, radius=radius(operands)), self.forced)[1]
 
     @property
     def is_structured(self) -> bool:
@@ -259,23 +274,8 @@ class KernelOperator(Operator):
     def entries(self, rows: Tensor, columns: Tensor, *, delta: bool = True) -> Tensor:
         """k at pairs of positions, ``(p,), (p,) -> (*batch, p)``, by the definition; ``delta`` counts white noise."""
         operands, _ = self._operands()
-        spec = operands.spec
-        values = {}
-        for g, statistic in enumerate(spec.statistics):
-            E, F = operands.left[g][..., rows, :], operands.rights[g][..., columns, :]
-            values[leaf("statistic", g)] = statistic.pairs(E, F, operands.parameters[g])
-        for g in range(len(spec.row_values)):
-            values[leaf("row", g)] = operands.row[g][..., rows]
-            values[leaf("column", g)] = operands.columns[g][..., columns]
-        for slot, theta in zip(spec.scalars, operands.theta, strict=True):
-            values[leaf("theta", slot)] = theta.to(operands.like.dtype).unsqueeze(-1)
-        if self.identity is not None:
-            coincident = self.identity.rows[rows] == self.identity.columns[columns]
-        else:
-            coincident = (rows == columns) & self.symmetric
-        coincident = coincident & delta
-        values[leaf("delta")] = coincident.to(operands.like.dtype)
-        (k,) = evaluate([spec.total], values)
+        same = coincident(operands, self.identity, rows, columns) & delta
+        k = entries_at(operands, rows, columns, same.to(operands.like.dtype))
         return k.expand(*self.batch_shape, len(rows)).to(self.dtype)
 
     # reductions beside the sum
@@ -314,7 +314,7 @@ class KernelOperator(Operator):
         operator = self
         if batch_indices:
             operator = self._like(*(t[batch_indices] for t in self._args))
-        if _is_whole(row_index) and _is_whole(col_index):
+        if is_whole(row_index) and is_whole(col_index):
             return operator
         n, m = self.shape[-2:]
         X, Y = operator.X[..., row_index, :], operator.Y[..., col_index, :]
@@ -373,10 +373,6 @@ class KernelOperator(Operator):
     def half(self, device_id: str | None = None) -> KernelOperator:
         """K in float16; tiles still work in float32."""
         return self.to(torch.float16)
-
-
-def _is_whole(index: Any) -> bool:
-    return isinstance(index, slice) and index == slice(None)
 
 
 def _add_at(K: Tensor, rows: Tensor, columns: Tensor, values: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from linear_operator.operators import LinearOperator
 from torch import Tensor
 
 from mercer.errors import ShapeError
-from mercer.operators.base import Operator, require_dense_memory
+from mercer.operators.matrices import Operator, is_whole, require_dense_memory
 
 __all__ = ["KroneckerOperator", "kronecker"]
 
@@ -59,9 +59,8 @@ class KroneckerOperator(Operator):
         return reduce(torch.mul, entries)
 
     def _getitem(self, row_index: Any, col_index: Any, *batch_indices: Any) -> LinearOperator:
-        whole = slice(None)
         factors = tuple(f[batch_indices] for f in self.factors) if batch_indices else self.factors
-        if row_index == whole and col_index == whole:
+        if is_whole(row_index) and is_whole(col_index):
             return KroneckerOperator(*factors)
         n, m = self.shape[-2:]
         rows = torch.unravel_index(torch.arange(n)[row_index], tuple(f.shape[-2] for f in factors))

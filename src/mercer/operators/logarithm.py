@@ -11,18 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mercer.operators.expression import (
+from mercer.operators.maps import (
     OPERATIONS,
     Expression,
     Operation,
     constant,
     leaf,
     make,
+    matern_polynomial,
     postorder,
+    safe_sqrt,
     substitute,
 )
 from mercer.operators.spec import Spec
-from mercer.operators.special import matern_polynomial, safe_sqrt
 
 __all__ = ["log_of", "log_spec"]
 
@@ -41,7 +42,7 @@ def log_of(expression: Expression, nonnegative: frozenset[Expression] = frozense
         expression: a kernel's map.
         nonnegative: statistics that are never negative, such as distances.
 
-    >>> from mercer.operators.expression import leaf
+    >>> from mercer.operators.maps import leaf
     >>> log_of(torch.exp(-0.5 * leaf("statistic", 0)) * 2.0)
     add(mul(statistic[0], -0.5), 0.6931471805599453)
     """
@@ -157,7 +158,7 @@ def _expand(node: Expression, s: Expression) -> Expression:
 
 
 def _slope(node: Expression, position: int) -> Expression:
-    """d log M_nu / ds = M_nu' / M_nu; see :func:`mercer.operators.special.matern_slope` for M_nu'."""
+    """d log M_nu / ds = M_nu' / M_nu; see :func:`mercer.operators.maps.special.matern_slope` for M_nu'."""
     (s,), nu = node.args, node.number
     above, below = _short_polynomial(nu - 1.0) if nu > 1.0 else None, _short_polynomial(nu)
     if above is not None and below is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from mercer.operators.maps import evaluate, leaf
 from mercer.operators.spec import Spec
 
 
@@ -147,3 +148,28 @@ def with_spec(operands: Operands, spec: Spec) -> Operands:
     """The same tensors for a map of the same leaves, or of some of them."""
     theta = dict(zip(operands.spec.scalars, operands.theta, strict=True))
     return replace(operands, spec=spec, theta=tuple(theta[slot] for slot in spec.scalars))
+
+
+def entries_at(operands: Operands, rows: Tensor, columns: Tensor, delta: Tensor) -> Tensor:
+    """k at pairs of positions ``(p,)``, ``(*batch, p)``, by the definition.
+
+    Args:
+        delta: ``(p,)``, what counts as 1 where a point meets itself.
+    """
+    spec, values = operands.spec, {leaf("delta"): delta}
+    for g, statistic in enumerate(spec.statistics):
+        E, F = operands.left[g][..., rows, :], operands.rights[g][..., columns, :]
+        values[leaf("statistic", g)] = statistic.pairs(E, F, operands.parameters[g])
+    for g in range(len(spec.row_values)):
+        values[leaf("row", g)] = operands.row[g][..., rows]
+        values[leaf("column", g)] = operands.columns[g][..., columns]
+    for slot, theta in zip(spec.scalars, operands.theta, strict=True):
+        values[leaf("theta", slot)] = theta.to(operands.like.dtype).unsqueeze(-1)
+    return evaluate([spec.total], values)[0]
+
+
+def coincident(operands: Operands, identity: Identity | None, rows: Tensor, columns: Tensor) -> Tensor:
+    """Whether pairs of positions are one point, ``(p,)`` bool."""
+    if identity is None:
+        return (rows == columns) & operands.symmetric
+    return identity.rows[rows] == identity.columns[columns]

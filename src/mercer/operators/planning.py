@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from mercer.config import format_bytes
-from mercer.operators.expression import LEAVES, leaves, postorder
+from mercer.operators.machine import Rates
+from mercer.operators.maps import LEAVES, leaves, postorder
 from mercer.operators.operands import Operands
-from mercer.operators.rates import Rates
+from mercer.operators.remember import remembered
 from mercer.operators.spec import Spec
 
 if TYPE_CHECKING:
@@ -101,8 +103,11 @@ class Request:
 
     @property
     def allowed_error(self) -> float:
-        """What a plan may leave out: the tolerance asked for, else round-off (1e-2 where that is everything)."""
-        return min(self.round_off(), 1e-2) if self.tolerance is None else self.tolerance
+        """What a plan may leave out: the tolerance asked for, else the round-off of points near the origin.
+
+        Products do not know the radius, and go the way that :attr:`KernelOperator.plan` says.
+        """
+        return replace(self, radius=0.0).round_off() if self.tolerance is None else self.tolerance
 
     def of_terms(self, terms: tuple[int, ...]) -> Request:
         """The same for some of the kernel's terms only."""
@@ -145,6 +150,10 @@ class Request:
 
 
 def radius(operands: Operands) -> float:
-    """The largest squared norm of an embedded point."""
-    points: list[Tensor] = [*operands.left, *operands.rights]
-    return max((float(E.detach().square().sum(-1).max()) for E in points if E.numel()), default=0.0)
+    """The largest squared norm of an embedded point; points are looked at once."""
+    points: list[Tensor] = [*operands.left, *(operands.right or ())]
+    return max((remembered("radius", E, E, partial(_largest, E)) for E in points if E.numel()), default=0.0)
+
+
+def _largest(E: Tensor) -> float:
+    return float(E.detach().square().sum(-1).max())

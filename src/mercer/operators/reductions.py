@@ -15,13 +15,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mercer.errors import ShapeError
-from mercer.operators import parallel
-from mercer.operators.expression import derivatives
 from mercer.operators.logarithm import log_spec
+from mercer.operators.machine import exp2_is_faster, parallel
+from mercer.operators.maps import derivatives
 from mercer.operators.operands import Identity, Operands, Structure, with_spec
-from mercer.operators.pull import Gradients
-from mercer.operators.rates import exp2_is_faster
-from mercer.operators.tiles import Block, Tiles, meetings
+from mercer.operators.tiles import Block, Gradients, Tiles, meetings
 
 if TYPE_CHECKING:
     from mercer.operators.kernel_operator import KernelOperator
@@ -225,11 +223,11 @@ class _Softmax:
         into.add_(share)
 
     def tile(self, block: Block, *, symmetric: bool) -> Tensor:
-        """See :class:`mercer.operators.pull.Cotangent`."""
+        """See :class:`mercer.operators.tiles.pull.Cotangent`."""
         return self.values
 
     def contract(self, block: Block, values: Tensor, *, symmetric: bool) -> Tensor:
-        """See :class:`mercer.operators.pull.Cotangent`."""
+        """See :class:`mercer.operators.tiles.pull.Cotangent`."""
         return (self.values * values).sum(dtype=torch.float64)
 
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from mercer import config
-from mercer.operators.expression import Expression, constant, evaluate, leaf, substitute
-from mercer.operators.operands import Identity, Operands
+from mercer.operators.maps import Expression, constant, leaf, substitute
+from mercer.operators.operands import Identity, Operands, coincident, entries_at
 from mercer.operators.spec import Spec
 
 if TYPE_CHECKING:
@@ -107,31 +107,15 @@ def sparse_matrix(operands: Operands, identity: Identity | None, support: Suppor
     n, m = operands.shape
     rows, columns = Neighbours.of(operands, support).pairs()
     rows, columns = rows.to(operands.like.device), columns.to(operands.like.device)
-    blocks = zip(rows.split(BLOCK), columns.split(BLOCK), strict=True)
-    values = torch.cat([_entries(operands, identity, i, j, delta) for i, j in blocks] or [operands.like.new_empty(0)])
+    parts = [operands.like.new_empty(0)]
+    for i, j in zip(rows.split(BLOCK), columns.split(BLOCK), strict=True):
+        own = coincident(operands, identity, i, j).to(operands.like.dtype) * delta
+        parts.append(entries_at(operands, i, j, own).expand(len(i)))
+    values = torch.cat(parts)
     starts = torch.searchsorted(rows, torch.arange(n + 1, device=rows.device))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state")
         return torch.sparse_csr_tensor(starts, columns, values, size=(n, m), check_invariants=False)
-
-
-def _entries(operands: Operands, identity: Identity | None, rows: Tensor, columns: Tensor, delta: float) -> Tensor:
-    spec = operands.spec
-    values: dict[Expression, Tensor] = {}
-    for g, statistic in enumerate(spec.statistics):
-        E, F = operands.left[g][rows], operands.rights[g][columns]
-        values[leaf("statistic", g)] = statistic.pairs(E, F, operands.parameters[g])
-    for g in range(len(spec.row_values)):
-        values[leaf("row", g)], values[leaf("column", g)] = operands.row[g][rows], operands.columns[g][columns]
-    for slot, theta in zip(spec.scalars, operands.theta, strict=True):
-        values[leaf("theta", slot)] = theta.to(operands.like.dtype)
-    if identity is not None:
-        same = identity.rows[rows] == identity.columns[columns]
-    else:
-        same = (rows == columns) & operands.symmetric
-    values[leaf("delta")] = same.to(operands.like.dtype) * delta
-    (k,) = evaluate([spec.total], values)
-    return k.expand(len(rows))
 
 
 def to_sparse(K: KernelOperator) -> Tensor:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Protocol
 
 from torch import Tensor
 
-from mercer.operators.embed import Columns
-from mercer.operators.expression import Expression, constant, evaluate, leaf, leaves, postorder, substitute
-from mercer.operators.statistics import Statistic
+from mercer.operators.maps import Expression, constant, evaluate, leaf, leaves, postorder, substitute
+from mercer.operators.statistics import Columns, Statistic
 
 
 class RowValue(Protocol):
@@ -66,7 +65,7 @@ class Spec:
     @cached_property
     def singular(self) -> frozenset[int]:
         """Statistics in which the map has an infinite slope at 0: their small values must be exact."""
-        return frozenset(int(s.number) for s in leaves([self.total], "statistic") if _is_singular(self.total, s))
+        return singular_statistics((self.total,))
 
     @cached_property
     def scalars(self) -> tuple[int, ...]:
@@ -92,6 +91,13 @@ class Spec:
         return hash((self.statistics, self.terms, self.row_values))
 
 
+@lru_cache(maxsize=256)
+def singular_statistics(roots: tuple[Expression, ...]) -> frozenset[int]:
+    """Statistics in which any of the roots has an infinite slope at 0; their derivatives may where a map has not."""
+    used = leaves(roots, "statistic")
+    return frozenset(int(s.number) for s in used if any(_is_singular(root, s) for root in roots))
+
+
 def _is_singular(root: Expression, statistic: Expression) -> bool:
     singular_roots = {"sqrt", "rsqrt", "log", "reciprocal_or_zero"}
 
@@ -103,10 +109,12 @@ def _is_singular(root: Expression, statistic: Expression) -> bool:
 
     for node in postorder([root]):
         rough = node.op in singular_roots or (node.op in ("matern", "log_matern") and node.number < 1.0)
-        rough = rough or (node.op == "wendland" and node.value[1] == 0)
+        rough = rough or (node.op == "wendland" and node.value[1] == 0) or (node.op == "arc_cosine" and not node.value)
         rough = rough or (node.op == "pow" and node.args[1].is_constant and not node.args[1].number.is_integer())
         if rough and reaches(node.args[0]):
             return True
+        if node.op == "versine" and node.value == 0 and statistic in leaves([node.args[0]]):
+            return True  # versines add up through layers, and the error of the first stays that of the last
     return False
 
 

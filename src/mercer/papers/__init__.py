@@ -32,6 +32,7 @@ uses public names of mercer only and has this shape::
             run.record(gain=gain, tuned=tuned, unclipped=unclipped)      # once a seed, all quantities
         run.table("rounds", rows, columns=["round", "accuracy"], caption="...")
         run.figure("path", lambda figure: path.plot_path(figure.subplots()), caption="...")
+        run.figure("gain", curves([Curve(rounds, gains, "o-", "measured")], xlabel="round"), caption="...")
 
 
     paper.sabotage("shuffled labels", lambda: sabotage.shuffled_labels(SelfDistillation), breaks=["weight"])
@@ -45,12 +46,14 @@ from 1000 on.
 from mercer.papers import sabotage
 from mercer.papers.catalog import Entry, catalog
 from mercer.papers.claim import Claim, Effort, NotMeasured, Quantity, Verdict, judge
+from mercer.papers.figures import Curve, curves
 from mercer.papers.measurement import Measurement
 from mercer.papers.measuring import Run, measure
 from mercer.papers.paper import Paper
 
 __all__ = [
     "Claim",
+    "Curve",
     "Effort",
     "Entry",
     "Measurement",
@@ -60,6 +63,7 @@ __all__ = [
     "Run",
     "Verdict",
     "catalog",
+    "curves",
     "judge",
     "measure",
     "sabotage",

@@ -1,10 +1,10 @@
 """Figures of the papers: one style, drawn without a screen, the same bytes every time."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["COLOURS", "draw_svg"]
+__all__ = ["COLOURS", "Curve", "curves", "draw_svg"]
 
 # Told apart also by those who see red and green alike (Okabe and Ito 2008), the first four in the order they are used.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
@@ -25,8 +25,47 @@ _STYLE: dict[str, Any] = {
     "ytick.labelcolor": "#333333",
     "legend.frameon": False,
     "lines.linewidth": 1.8,
+    "lines.markersize": 4.0,
     "figure.facecolor": "white",
 }
+
+
+class Curve:
+    """A line or points of a figure.
+
+    Args:
+        x: ``(n,)``.
+        y: ``(n,)``, or ``(n, k)`` for k of one kind.
+        look: matplotlib's short form: ``"o-"``, ``"C1--"``.
+        label: in the legend; None leaves it out.
+        options: more of what ``axes.plot`` takes, such as ``alpha=0.5``.
+    """
+
+    def __init__(self, x: Any, y: Any, look: str = "-", label: str | None = None, **options: Any) -> None:
+        self.x, self.y, self.look, self.label, self.options = x, y, look, label, options
+
+
+def curves(what: Sequence[Curve] | Mapping[str, Sequence[Curve]], **properties: Any) -> Callable[[Any], None]:
+    """What ``run.figure`` takes, for a figure of curves with a legend.
+
+    Args:
+        what: the curves; or by title those of several panels, side by side with one scale upwards.
+        properties: of the axes: ``xlabel="round"``, ``yscale="log"``, ``ylim=(0, 1)``.
+
+    >>> draw = curves([Curve([0, 1], [1.0, 0.5], "o-", "measured")], xlabel="round", ylabel="error")
+    """
+    panels = what if isinstance(what, Mapping) else {"": what}
+
+    def draw(figure: Any) -> None:
+        row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for axes, (title, found) in zip(row, panels.items(), strict=True):
+            for curve in found:
+                axes.plot(curve.x, curve.y, curve.look, label=curve.label, **curve.options)
+            axes.set(title=title, **properties)
+            if any(curve.label for curve in found):
+                axes.legend(fontsize=8)
+
+    return draw
 
 
 def draw_svg(draw: Callable[[Any], object], *, width: float, height: float, salt: str) -> str | None:

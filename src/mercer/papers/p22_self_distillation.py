@@ -43,8 +43,9 @@ import torch
 from sklearn import kernel_ridge
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_digits
+from sklearn.preprocessing import scale
 
-from mercer.data import diamonds, noisy_labels, spiked_regression, toy_sine
+from mercer.data import diamonds, noisy_split, spiked_regression, toy_sine
 from mercer.learn import (
     KernelRidge,
     KernelRidgeClassifier,
@@ -55,7 +56,7 @@ from mercer.learn import (
 )
 from mercer.nn import self_distill
 from mercer.nn.training import train
-from mercer.papers import Effort, Paper, Quantity, Run, sabotage
+from mercer.papers import Curve, Effort, Paper, Quantity, Run, curves, sabotage
 
 paper = Paper.from_catalog(
     22,
@@ -97,28 +98,24 @@ def toy(run: Run) -> None:
     truth = np.sin(2.0 * np.pi * grid[:, 0])
     ridge = partial(KernelRidge, kernel="rbf", gamma=80.0)
     for _ in run.seeds:
-        rows, curves = [], {}
+        rows, gaps, panels = [], [], {}
         for alpha, reported in TABLE.items():
             path = SelfDistillation(ridge(0.2), n_rounds=6, alpha=alpha, validation=None, center=False).fit(X, y).path_
             limit = ridge(0.2 / alpha).fit(X, y).predict(grid) if alpha else np.zeros(101)
-            curves[alpha] = [*path.predict(grid, round=None), limit]
-            losses = [float(np.mean((curve - truth) ** 2)) for curve in curves[alpha]]
-            rows += [(alpha, kind, *values) for kind, values in (("reported", reported), ("here", losses))]
-        gaps = [abs(a - b) for i in (0, 2) for a, b in zip(rows[i][2:], rows[i + 1][2:], strict=True)]
+            fits = [*path.predict(grid, round=None), limit]
+            losses = [float(np.mean((fit - truth) ** 2)) for fit in fits]
+            gaps += [abs(a - b) for a, b in zip(losses, reported, strict=True)]
+            rows += [(alpha, "reported", *reported), (alpha, "here", *losses)]
+            panels[f"weight of the truth {alpha:g}"] = [
+                Curve(grid, truth, ":", "sin 2πx", color="#999999"),
+                Curve(X, y, "k.", markersize=5),
+                *(Curve(grid, fits[t], "C0", f"round {t + 1}", alpha=(t + 2) / 7) for t in (0, 1, 5)),
+                Curve(grid, limit, "C1--", "limit"),
+            ]
         run.record(deviation=max(gaps))
     run.table("losses", rows, columns=["alpha", "", *(f"round {t}" for t in range(1, 7)), "limit"])
-
-    def draw(figure: Any) -> None:
-        for axes, (alpha, fits) in zip(figure.subplots(1, 2, sharey=True), curves.items(), strict=True):
-            axes.plot(grid, truth, color="#999999", linestyle=":", label="sin 2πx")
-            axes.plot(X, y, "k.", markersize=5)
-            for t in (0, 1, 5):
-                axes.plot(grid, fits[t], color="C0", alpha=(t + 2) / 7, label=f"round {t + 1}")
-            axes.plot(grid, fits[-1], "--", color="C1", label="limit")
-            axes.set(title=f"weight of the truth {alpha:g}", xlabel="x")
-            axes.legend(fontsize=8)
-
-    run.figure("fits", draw, caption="Rounds without the truth tend to zero; with it they tend to a ridge regression.")
+    caption = "Rounds without the truth tend to zero; with it they tend to a ridge regression."
+    run.figure("fits", curves(panels, xlabel="x"), caption=caption)
 
 
 @paper.claim(
@@ -177,32 +174,27 @@ def limit(run: Run) -> None:
     y = y + 1.0  # a part along the leading eigenvector, which is nearly constant
     ridge = partial(KernelRidge, kernel="rbf", gamma=0.02)
     rounds = partial(SelfDistillation, ridge(20.0), 300, validation=None, center=False)
+    rounds_shown = np.arange(1, 61)
     for seed in run.seeds:
         alpha = float(np.random.default_rng(seed).uniform(0.2, 0.8))
         path, zero = (rounds(weight).fit(X, y).path_ for weight in (alpha, 0.0))
         expected = ridge(20.0 / alpha).fit(X, y).predict(X)
-        gaps = np.array([np.linalg.norm(path.predict(X, round=t) - expected) for t in range(1, 61)])
+        gaps = np.array([np.linalg.norm(path.predict(X, round=t) - expected) for t in rounds_shown.tolist()])
         gaps /= np.linalg.norm(expected)
         rate = (1.0 - alpha) * float((path.eigenvalues / (path.eigenvalues + 20.0)).max())
         # From round 5 on the slowest direction leads; above 1e-12 round-off does not.
-        used = np.flatnonzero((np.arange(1, 61) >= 5) & (gaps > 1e-12))
+        used = np.flatnonzero((rounds_shown >= 5) & (gaps > 1e-12))
         slope = float(np.polyfit(used, np.log(gaps[used]), 1)[0])
         run.record(
             error=float(np.linalg.norm(path.predict(X) - expected) / np.linalg.norm(expected)),
             slope=slope / np.log(rate),
             norm=float(np.linalg.norm(zero.predict(X)) / np.linalg.norm(zero.predict(X, round=1))),
         )
-
-    def draw(figure: Any) -> None:
-        axes = figure.subplots()
-        axes.semilogy(np.arange(1, 61), gaps, "o", markersize=4, label=f"measured, alpha = {alpha:.2f}")
-        axes.semilogy(np.arange(1, 61), gaps[9] * rate ** np.arange(-9.0, 51.0), label="((1 - alpha) max A)^t")
-        axes.set(xlabel="round", ylabel="distance from the limit", ylim=(1e-17, 10.0))
-        axes.legend()
-
-    run.figure(
-        "rate", draw, caption="The rounds approach their limit at the rate the theorem gives, down to round-off."
-    )
+    measured = Curve(rounds_shown, gaps, "o", f"measured, alpha = {alpha:.2f}")
+    predicted = Curve(rounds_shown, gaps[9] * rate ** (rounds_shown - 10.0), "-", "((1 - alpha) max A)^t")
+    labels = {"xlabel": "round", "ylabel": "distance from the limit"}
+    caption = "The rounds approach their limit at the rate the theorem gives, down to round-off."
+    run.figure("rate", curves([measured, predicted], yscale="log", ylim=(1e-17, 10.0), **labels), caption=caption)
 
 
 @paper.claim(
@@ -239,20 +231,13 @@ def sparse(run: Run) -> None:
         d = model.fit(X[rows], y[rows]).path_.eigenvalues
         d = d[d > 1e-10 * d.max()]  # the others are round-off
         high, low = np.nonzero((d / (d + lam))[:, None] > 1.01 * d / (d + lam))
-
-        def ratios(weight: float, n_rounds: int, d: Array = d, lam: float = lam, pairs: Any = (high, low)) -> Array:
-            filters = distill_filter(d, lam, [weight] * n_rounds)
-            return np.asarray(filters[:, pairs[0]] / filters[:, pairs[1]])
-
-        def falls(found: Array) -> float:
-            return float((found[1:] < found[:-1] * (1.0 - 1e-12)).any(0).mean())
-
-        found, limits = ratios(alpha, 200), (1.0 + lam / (alpha * d[low])) / (1.0 + lam / (alpha * d[high]))
-        constant = ratios(1.0, 20)
+        filters = [distill_filter(d, lam, [weight] * n) for weight, n in ((alpha, 200), (1.0, 20), (0.0, 20))]
+        found, constant, alone = (kept[:, high] / kept[:, low] for kept in filters)
+        limits = (1.0 + lam / (alpha * d[low])) / (1.0 + lam / (alpha * d[high]))
         run.record(
-            falls=max(falls(found), falls(constant)),
+            falls=max(_share_falling(found), _share_falling(constant)),
             error=float(max(np.abs(found[-1] / limits - 1.0).max(), np.abs(constant[-1] / constant[0] - 1.0).max())),
-            falls_alone=falls(ratios(0.0, 20)),
+            falls_alone=_share_falling(alone),
             net=float((limits < found[0]).mean()),
             overshoot=float((found / limits).max()),
         )
@@ -260,14 +245,9 @@ def sparse(run: Run) -> None:
     caption = "What six rounds leave of each eigenvector of the kernel matrix of diabetes; lambda 0.5, alpha 0.2."
     run.figure("filters", lambda figure: path.plot_filters(figure.subplots()), caption=caption)
     shown = np.argsort(found.max(0) / limits)[[0, len(limits) // 2, -1]]
-
-    def draw_ratios(figure: Any) -> None:
-        axes = figure.subplots()
-        axes.plot(np.arange(1, 16), (found[:15] / limits)[:, shown], "o-", markersize=4)
-        axes.axhline(1.0, color="#888888", linewidth=1.0)
-        axes.set(xlabel="round", ylabel="ratio of two filters over its limit")
-
-    run.figure("ratios", draw_ratios, caption=f"Three pairs of eigenvalues with alpha {alpha:.2f}.")
+    over = [Curve(range(1, 16), (found[:15] / limits)[:, shown], "o-"), Curve([1, 15], [1.0, 1.0], color="#888888")]
+    drawn = curves(over, xlabel="round", ylabel="ratio of two filters over its limit")
+    run.figure("ratios", drawn, caption=f"Three pairs of eigenvalues with alpha {alpha:.2f}.")
 
 
 @paper.claim(
@@ -301,11 +281,8 @@ def weight(run: Run) -> None:
     for seed in run.seeds:
         fit, choose, test = _noisy_digits(seed, 900, 450)
         classifier = partial(KernelRidgeClassifier, kernel="rbf", gamma=0.1)
-
         distill = partial(SelfDistillation, n_rounds=6)
-
-        ridges = [classifier(lam).fit(*fit) for lam in PENALTIES]
-        best = min(ridges, key=partial(_squared_error, data=choose)).score(*test)
+        best = _tuned(classifier(), fit, choose).score(*test)
         gains = {}
         for lam, found in rows.items():
             model = distill(classifier(lam), validation=choose).fit(*fit)
@@ -357,21 +334,13 @@ def cheap(run: Run) -> None:
     """One student alone gives the weight; a grid of weights and a grid of penalties judge it."""
     for seed in run.seeds:
         fit, choose, test = (_tensors(part) for part in _noisy_digits(seed, 600, 600))
-        common: dict[str, Any] = {"train_loader": [fit], "valid_loader": [choose], "random_state": seed}
-
-        accuracy = partial(_accuracy, data=test)
-        teacher, student = self_distill(_network, n_rounds=2, fit_fn=partial(_fit, decay=5e-4), **common)
-        grid = self_distill(
-            _network,
-            n_rounds=7,
-            alpha=[1.0, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0],
-            teacher="first",
-            fit_fn=partial(_fit, decay=5e-4),
-            **common,
-        )[1:]
-        plain = {5e-4: teacher}
-        for decay in (1e-3, 2e-3, 4e-3, 8e-3):
-            plain[decay] = self_distill(_network, n_rounds=1, fit_fn=partial(_fit, decay=decay), **common)[0]
+        distill = partial(self_distill, _network, train_loader=[fit], valid_loader=[choose], random_state=seed)
+        accuracy, adam = partial(_accuracy, data=test), partial(_fit, decay=5e-4)
+        teacher, student = distill(n_rounds=2, fit_fn=adam)
+        weights = [1.0, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+        grid = distill(n_rounds=7, alpha=weights, teacher="first", fit_fn=adam)[1:]
+        stronger = {decay: partial(_fit, decay=decay) for decay in (1e-3, 2e-3, 4e-3, 8e-3)}
+        plain = {5e-4: teacher} | {decay: distill(n_rounds=1, fit_fn=fit_fn)[0] for decay, fit_fn in stronger.items()}
         tuned = min(plain.values(), key=lambda found: found.valid_loss)
         run.record(
             excess=student.valid_loss - min(found.valid_loss for found in grid),
@@ -448,7 +417,7 @@ paper.sabotage(
 
 def _diabetes() -> Data:
     X, y = load_diabetes(return_X_y=True)
-    return (X - X.mean(0)) / X.std(0), (y - y.mean()) / y.std()
+    return scale(X), scale(y)
 
 
 def _small(draw: np.random.Generator) -> Iterator[tuple[str, Array, Array, int]]:
@@ -465,24 +434,32 @@ def _diamonds(draw: np.random.Generator) -> Iterator[tuple[str, Array, Array, in
     """(name, X, Y, rows to fit): sizes and weight of 20 000 diamonds against the logarithm of the price."""
     frame = diamonds().frame.sample(20_500, random_state=int(draw.integers(2**31)))
     X = frame[["carat", "depth", "table", "x", "y", "z"]].to_numpy(dtype=np.float64)
-    y = np.log(frame["price"].to_numpy(dtype=np.float64))
-    yield "diamonds", (X - X.mean(0)) / X.std(0), (y - y.mean()) / y.std(), 20_000
+    yield "diamonds", scale(X), scale(np.log(frame["price"].to_numpy(dtype=np.float64))), 20_000
 
 
 def _noisy_digits(seed: int, n_fit: int, n_choose: int) -> tuple[Data, Data, Data]:
     """Rows to fit and to choose by, with 40 % of the labels drawn at random, and rows to test with true ones."""
     X, y = load_digits(return_X_y=True)
-    order = np.random.default_rng(seed).permutation(len(y))
-    X, y = X[order] / 16.0, y[order]
-    noisy = noisy_labels(y, 0.4, random_state=seed)
-    fit, choose, test = np.split(np.arange(len(y)), [n_fit, n_fit + n_choose])
-    return (X[fit], noisy[fit]), (X[choose], noisy[choose]), (X[test], y[test])
+    return noisy_split(X / 16.0, y, 0.4, n_fit=n_fit, n_choose=n_choose, random_state=seed)
 
 
-def _squared_error(model: KernelRidgeClassifier, data: Data) -> float:
+def _tuned(ridge: Any, fit: Data, choose: Data) -> Any:
+    """The control: the same ridge regression or classifier with the penalty of the least squared error."""
+    models = [clone(ridge).set_params(alpha=penalty).fit(*fit) for penalty in PENALTIES]
+    return min(models, key=partial(_squared_error, data=choose))
+
+
+def _squared_error(model: Any, data: Data) -> float:
+    """Of the predictions; of a classifier that of its regressions on 1 and -1."""
     X, y = data
-    truth = np.where(y[:, None] == model.classes_, 1.0, -1.0)
-    return float(np.mean((model.decision_function(X) - truth) ** 2))
+    if hasattr(model, "classes_"):
+        return float(np.mean((model.decision_function(X) - np.where(y[:, None] == model.classes_, 1.0, -1.0)) ** 2))
+    return float(np.mean((model.predict(X) - y) ** 2))
+
+
+def _share_falling(ratios: Array) -> float:
+    """The share of the columns that fall from some row to the next."""
+    return float((ratios[1:] < ratios[:-1] * (1.0 - 1e-12)).any(0).mean())
 
 
 def _grid_distance(seed: int) -> float:
@@ -501,9 +478,7 @@ def _joint_ratio(fit: Data, choose: Data, test: Data, ridge: KernelRidge) -> flo
     path = SelfDistillation(ridge, n_rounds=6, alpha=0.0, center=False).fit(*fit).path_
     weights = joint_weights(choose[1], path.predict(choose[0], round=None))
     joint = np.tensordot(weights, path.predict(test[0], round=None), 1)
-    models = [clone(ridge).set_params(alpha=penalty).fit(*fit) for penalty in PENALTIES]
-    tuned = min(models, key=lambda model: np.mean((model.predict(choose[0]) - choose[1]) ** 2))
-    return float(np.mean((joint - test[1]) ** 2) / np.mean((tuned.predict(test[0]) - test[1]) ** 2))
+    return float(np.mean((joint - test[1]) ** 2)) / _squared_error(_tuned(ridge, fit, choose), test)
 
 
 def _tensors(data: Data) -> tuple[torch.Tensor, torch.Tensor]:

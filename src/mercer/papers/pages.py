@@ -9,7 +9,7 @@ from mercer.papers.claim import Claim, Effort, Quantity, Verdict, deciding, numb
 from mercer.papers.fingerprint import fingerprint
 from mercer.papers.measurement import Figure, Measurement, Table
 from mercer.papers.paper import Paper
-from mercer.papers.report import MARKS, cost, measured, seconds
+from mercer.papers.report import MARKS, cost, measured, named, seconds
 from mercer.papers.results import Result, read_folder
 
 __all__ = ["paper_page", "write_pages"]
@@ -108,7 +108,7 @@ def _overview(paper: Paper, results: dict[str, Result]) -> str:
         result = results.get(claim.id)
         measurement = result.measurement if result is not None else None
         quantity = deciding(claim, measurement.values if measurement is not None else {})
-        value = _value(quantity, measurement)
+        value = _unbroken(named(claim, quantity, measurement)) if measurement is not None else ""
         link = f"[{claim.id}](#{claim.id})"
         lines.append(f"| {link} | {_cell(claim.says)} | {value} | {_bound(quantity)} | {_badge(claim, result)} |")
     return "\n".join(lines)
@@ -197,7 +197,11 @@ def _badge(claim: Claim, result: Result | None) -> str:
 
 def _value(quantity: Quantity, measurement: Measurement | None) -> str:
     """The number and its spread, on one line."""
-    return measured(quantity, measurement).replace(" ± ", "\u00a0±\u00a0") if measurement is not None else ""
+    return _unbroken(measured(quantity, measurement)) if measurement is not None else ""
+
+
+def _unbroken(value: str) -> str:
+    return value.replace(" ± ", "\u00a0±\u00a0")
 
 
 def _bound(quantity: Quantity) -> str:

@@ -9,7 +9,7 @@ from mercer.papers.claim import Claim, Quantity, Verdict, deciding, number
 from mercer.papers.measurement import Measurement
 from mercer.papers.tasks import Outcome
 
-__all__ = ["MARKS", "cost", "measured", "seconds", "summary", "text_table"]
+__all__ = ["MARKS", "cost", "measured", "named", "seconds", "summary", "text_table"]
 
 MARKS = {Verdict.HOLDS: "✓", Verdict.PROTOCOL_ONLY: "◐", Verdict.DOES_NOT_HOLD: "✗", Verdict.NOT_MEASURED: "–"}
 _COLOURS = {Verdict.HOLDS: "32", Verdict.PROTOCOL_ONLY: "33", Verdict.DOES_NOT_HOLD: "31", Verdict.NOT_MEASURED: "2"}
@@ -32,6 +32,12 @@ def measured(quantity: Quantity, measurement: Measurement) -> str:
     spread = f" ± {number(float(f'{deviation:.2g}'))}" if deviation else ""
     which = "" if quantity.over_seeds == "mean" or len(values) == 1 else f" ({quantity.over_seeds})"
     return f"{number(quantity.summary(values))}{spread}{which}"
+
+
+def named(claim: Claim, quantity: Quantity, measurement: Measurement) -> str:
+    """The number with its name, which tells a control from what the claim is about: ``control tuned: 0.0 ± 0.1``."""
+    role = "control " if quantity in claim.controls else ""
+    return f"{role}{quantity.name}: {measured(quantity, measurement)}"
 
 
 def cost(measurement: Measurement) -> str:
@@ -96,7 +102,7 @@ def _row(outcome: Outcome, *, colour: bool) -> list[str]:
     row = [outcome.task.name, mark]
     if result is None:
         return [*row, "", quantity.bound, "", ""]
-    return [*row, measured(quantity, result), quantity.bound, str(len(result.seeds)), seconds(result.seconds)]
+    return [*row, named(claim, quantity, result), quantity.bound, str(len(result.seeds)), seconds(result.seconds)]
 
 
 def _short(claim: Claim, verdict: Verdict) -> str:

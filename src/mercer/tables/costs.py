@@ -9,7 +9,7 @@ import torch
 
 from mercer.config import memory_budget
 from mercer.kernels import Kernel
-from mercer.operators.rates import rates
+from mercer.operators.machine import rates
 
 __all__ = ["Costs"]
 

@@ -15,7 +15,7 @@ from linear_operator.operators import LinearOperator
 from torch import Tensor
 
 from mercer.arrays import as_tensor
-from mercer.operators.representation import take_apart
+from mercer.operators.functions import take_apart
 from mercer.testing.case import Case
 from mercer.testing.differences import Inputs, first_derivatives
 from mercer.testing.properties import Finding, NotApplicable, Property, claim, close, operator_property

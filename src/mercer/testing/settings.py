@@ -8,13 +8,13 @@ from unittest import mock
 
 import torch
 
-from mercer.operators import tiles
+from mercer.operators.tiles import passes
 
 
 @contextmanager
 def tile_shape(rows: int, columns: int) -> Iterator[None]:
     """Tiles of ``rows`` x ``columns`` (``columns >= rows``), in every thread of the process."""
-    with mock.patch.object(tiles, "tile_shape", return_value=(rows, columns)):
+    with mock.patch.object(passes, "tile_shape", return_value=(rows, columns)):
         yield
 
 
@@ -24,7 +24,7 @@ def threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
-        with mock.patch.object(tiles, "SMALL", 0):
+        with mock.patch.object(passes, "SMALL", 0):
             yield
     finally:
         torch.set_num_threads(before)

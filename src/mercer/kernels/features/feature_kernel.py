@@ -13,13 +13,13 @@ from mercer.errors import ShapeError
 from mercer.kernels.base import Kernel
 from mercer.kernels.binder import Binder
 from mercer.kernels.features.base import Features
-from mercer.operators.expression import Expression
+from mercer.operators.maps import Expression
 from mercer.operators.statistics import DotProduct
 
 
 @dataclass(frozen=True)
 class FeatureEmbed:
-    """Points to features, an :class:`mercer.operators.embed.Embed`.
+    """Points to features, an :class:`mercer.operators.statistics.embed.Embed`.
 
     Attributes:
         features: the map.

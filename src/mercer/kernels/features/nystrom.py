@@ -12,7 +12,7 @@ from mercer.config import require_memory
 from mercer.kernels.base import Kernel
 from mercer.kernels.features.base import Features, require_count
 from mercer.kernels.points import as_points
-from mercer.operators.pivots import pivoted_cholesky
+from mercer.operators.solvers import pivoted_cholesky
 
 JITTER = 1e-10  # as for the centres of mercer.learn: what float64 resolves, with room for the round-off of the kernel
 

@@ -6,11 +6,17 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from mercer.operators.angle import Angle
-from mercer.operators.difference import Difference
 from mercer.operators.gpu.accumulator import Accumulator
-from mercer.operators.min_sum import MinSum
-from mercer.operators.statistics import DotProduct, L1Distance, Mismatch, SquaredDistance, Statistic
+from mercer.operators.statistics import (
+    Angle,
+    Difference,
+    DotProduct,
+    L1Distance,
+    MinSum,
+    Mismatch,
+    SquaredDistance,
+    Statistic,
+)
 
 HOISTED_COLUMNS = 8  # the row side's columns stay in registers; beyond, they are loaded again for each tile
 PULLED_COLUMNS = 8  # gradient columns a program holds; more columns are more programs, each with its own tiles

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mercer.operators.expression import Expression, derivatives, leaf, substitute
 from mercer.operators.gpu.backward import Targets, backward_source, padded_to
 from mercer.operators.gpu.column_panel import FORMS
 from mercer.operators.gpu.forward import chunk_of, forward_source
@@ -21,8 +20,9 @@ from mercer.operators.gpu.panels import Panel, make_panel, unsupported
 from mercer.operators.gpu.printer import print_triton, unprintable
 from mercer.operators.gpu.source import BLOCK, SYMMETRIC, Tile
 from mercer.operators.gpu.split_panel import SplitPanel
+from mercer.operators.maps import Expression, derivatives, leaf, substitute
 from mercer.operators.operands import Identity, Operands
-from mercer.operators.spec import Spec
+from mercer.operators.spec import Spec, singular_statistics
 
 DTYPES = {torch.float32: "tl.float32", torch.float64: "tl.float64"}
 
@@ -173,8 +173,9 @@ class _Prepared:
         dtype = DTYPES[like.dtype]
         printed = print_triton(roots, dtype)
         used = sorted({*printed.slots("statistic"), *pulled})
+        singular = singular_statistics(roots)
         panels = tuple(
-            make_panel(g, spec.statistics[g], operands.left[g].shape[-1], like.dtype, g in spec.singular) for g in used
+            make_panel(g, spec.statistics[g], operands.left[g].shape[-1], like.dtype, g in singular) for g in used
         )
         same = SYMMETRIC if operands.symmetric else BLOCK if identity is not None else None
         tile = Tile(panels, printed, same, shape or tile_shape(panels, dtype, pulled=bool(pulled)), dtype)

@@ -14,18 +14,18 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from mercer.operators.expression import (
+from mercer.operators.maps import (
     LEAVES,
     Expression,
     constant,
     evaluate,
     leaf,
     leaves,
+    lower,
     postorder,
     rebuild,
     substitute,
 )
-from mercer.operators.program import lower
 
 # The ops of OPERATIONS that remain after lowering; {0} and {1} are arguments.
 FORMS = {

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mercer.operators.angle import LARGEST_COSINE, Angle
 from mercer.operators.gpu.accumulator import Accumulator
-from mercer.operators.statistics import DotProduct, Statistic
+from mercer.operators.statistics import LARGEST_COSINE, Angle, DotProduct, Statistic
 
 SPLIT_PULLED = 64  # gradient columns a program of a split panel holds
 

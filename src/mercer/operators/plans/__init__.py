@@ -31,6 +31,8 @@ PLANS["mixed"] = MixedPlan(PLANS)
 
 LITTLE = 64 * 10**6  # bytes that a product may take without being asked
 DEAR = 4.0  # times faster than tiles a store of more has to be: entries that cost a lot, as Bessel functions do
+WORTH = 1.5  # the same where it is known that there are many products
+MANY = 16
 
 
 def choose(request: Request, forced: str | None = None) -> tuple[Algorithm, Plan]:
@@ -53,6 +55,8 @@ def choose(request: Request, forced: str | None = None) -> tuple[Algorithm, Plan
     large = [algorithm for algorithm in PLANS.values() if request.entries >= algorithm.least_entries]
     able = [algorithm for algorithm in large if algorithm.applies(request) is None]
     plans = {algorithm.name: (algorithm, algorithm.predict(request)) for algorithm in able}
-    if "dense" in plans and stored > LITTLE and plans["tiles"][1].seconds < DEAR * plans["dense"][1].seconds:
-        del plans["dense"]
+    if "dense" in plans and stored > LITTLE:
+        enough = WORTH if request.products >= MANY else DEAR
+        if plans["tiles"][1].seconds < enough * plans["dense"][1].seconds:
+            del plans["dense"]
     return min(plans.values(), key=lambda pair: pair[1].seconds)

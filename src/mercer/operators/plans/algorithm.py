@@ -8,12 +8,11 @@ from torch import Tensor
 
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.planning import Plan, Request
-from mercer.operators.product import Call, KernelProduct
-from mercer.operators.pull import OuterCotangent, pull
+from mercer.operators.tiles import Call, KernelProduct, OuterCotangent, pull
 
 if TYPE_CHECKING:
-    from mercer.operators.direct_solution import DirectSolution
     from mercer.operators.kernel_operator import KernelOperator
+    from mercer.operators.solvers import DirectSolution
 
 __all__ = ["Algorithm", "EntryAlgorithm"]
 

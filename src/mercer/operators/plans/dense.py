@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from mercer import config
+from mercer.operators.machine import rates
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.planning import Plan, Request
 from mercer.operators.plans.algorithm import EntryAlgorithm
-from mercer.operators.rates import rates
 from mercer.operators.tiles import Tiles
 
 SEVERAL = 1.5  # times slower with a few right-hand sides than one pass over K takes
+FRESH = 6.0  # times longer a store into new pages takes than one into old ones: 2.1 GB/s against 12 on Zen 3
 SHARE_OF_BUDGET = 0.5  # the rest is for what the caller does with the result
 
 
@@ -43,12 +44,13 @@ class DensePlan(EntryAlgorithm):
         load = bytes_of_K / (machine.memory * (4.0 if in_cache else 1.0))
         double = 1.0 if request.itemsize <= 4 else machine.double_cost
         multiply = 2.0 * request.batch * n * m * request.columns / machine.gemm_flops * double
-        first = request.pairs * request.entry_seconds(machine) + bytes_of_K / machine.memory
+        fresh = 1.0 if in_cache else FRESH
+        first = request.pairs * request.entry_seconds(machine) + fresh * bytes_of_K / machine.memory
         narrow = 1.0 if request.columns == 1 else SEVERAL
         per_product = narrow * max(load, multiply) + 2.0 * machine.call
         if request.gradient:
             per_product += 4.0 * request.pairs * request.entry_seconds(machine)
-        # an operator is usually multiplied more than once: a store that pays at the tenth product is a good one
+        # An operator is usually multiplied more than once: a store that pays at the tenth product is a good one.
         products = max(request.products, 10)
         seconds = (first + per_product * products) * request.products / products
         reason = f"K is stored once, {config.format_bytes(bytes_of_K)}"

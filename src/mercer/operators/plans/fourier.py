@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -14,18 +13,24 @@ from torch import Tensor
 
 from mercer import config
 from mercer.errors import MissingExtra
-from mercer.operators.expression import Expression
-from mercer.operators.fourier_map import EmbeddedDifferences, difference_terms, why_not_differences
-from mercer.operators.fourier_product import FourierProduct
-from mercer.operators.fourier_series import MAX_MODES, FourierSeries, NoFourierSeries, fourier_series
-from mercer.operators.fourier_solution import FourierModes, FourierSolution
+from mercer.operators.fourier import (
+    EmbeddedDifferences,
+    Found,
+    FourierModes,
+    FourierProduct,
+    FourierSolution,
+    NoFourierSeries,
+    difference_terms,
+    find,
+    why_not_differences,
+)
+from mercer.operators.machine import rates
+from mercer.operators.maps import Expression
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.planning import Plan, Request
 from mercer.operators.plans.algorithm import Algorithm
-from mercer.operators.product import Call, KernelProduct
-from mercer.operators.pull import OuterCotangent, pull
-from mercer.operators.rates import rates
 from mercer.operators.remember import remembered
+from mercer.operators.tiles import Call, KernelProduct, OuterCotangent, pull
 
 if TYPE_CHECKING:
     from mercer.operators.kernel_operator import KernelOperator
@@ -34,29 +39,7 @@ LEAST_TOLERANCE = {4: 8e-7, 8: 1e-13}  # bytes an entry to what the transforms r
 SPREAD = {4: 1.6e-10, 8: 2.2e-10}  # seconds for a point and a grid point near it, one complex column, two cores
 POINT = 2.0e-8  # seconds for a point beside that; both measured in benchmarks/planning.py
 PLANNING = 0.1  # seconds to find a series
-SAMPLE = 256  # rows and columns from which the mean entry is estimated
-KEPT = 8  # series remembered
-FEW_MODES = 2**18  # a tenth of a second
-ENTRIES_PER_MODE = 64  # beyond, tiles are through before the series is found
 _MARGIN = 4.0
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """A series for a kernel on its data.
-
-    Attributes:
-        series: of the kernel, for all differences of its points.
-        share: what an error of entries, as a share of k(0), has to be divided by for the error of a product as a share
-            of ``|K| |v|``: the mean entry over k(0), times the square root of the number of columns.
-        rms: root mean square of the errors of entries over pairs of the data, as a share of k(0).
-        spread: of the entries: their root mean square over their mean.
-    """
-
-    series: FourierSeries
-    share: float
-    rms: float
-    spread: float
 
 
 class FourierPlan(Algorithm):
@@ -97,10 +80,10 @@ class FourierPlan(Algorithm):
                 f"tolerance: K.with_plan('fourier', tolerance=1e-6)."
             )
         try:
-            find(request.operator.operands(), root, request.allowed_error)
+            found = self._found(request)
         except NoFourierSeries as error:
             return f"{error}. Use plan='tiles' or a larger tolerance."
-        needed = self._memory(request)
+        needed = self._memory(request, found)
         if needed > config.memory_budget():
             allowed = config.format_bytes(config.memory_budget())
             return f"its transforms take {config.format_bytes(needed)}, the memory budget is {allowed}."
@@ -108,7 +91,6 @@ class FourierPlan(Algorithm):
 
     def predict(self, request: Request) -> Plan:
         """Spreading to and from a grid, a few points a coordinate and digit, and two FFTs of it."""
-        assert request.operator is not None
         found = self._found(request)
         grid, itemsize, machine = found.series.grid, max(4, request.itemsize), rates()
         transform = transform_tolerance(request.allowed_error, itemsize)
@@ -128,11 +110,14 @@ class FourierPlan(Algorithm):
         size = min(1.0, _MARGIN * found.spread / math.sqrt(request.shape[1]))
         error = found.rms / found.share + transform * size
         reason = f"a Fourier series of {modes} modes, entries right to {found.series.error:.0e} of k(0)"
-        return Plan(self.name, reason, seconds, self._memory(request), error)
+        return Plan(self.name, reason, seconds, self._memory(request, found), error)
 
     def multiply(self, K: KernelOperator, operands: Operands, v: Tensor, memory: dict[Any, Any]) -> Tensor:
         """The product as an autograd function; its gradient is made of the same transforms."""
-        forward = FourierForward(K.request(operands).allowed_error)
+        request = K.request(operands)
+        if "series" not in memory:
+            memory["series"] = self._found(request).series
+        forward = FourierForward(request.allowed_error)
         call = Call(operands.structure, K.identity, forward, memory)
         out: Tensor = KernelProduct.apply(call, v, *operands.flat())  # type: ignore[no-untyped-call]
         return out
@@ -160,11 +145,14 @@ class FourierPlan(Algorithm):
     @staticmethod
     def _found(request: Request) -> Found:
         assert request.operator is not None
-        return find(request.operator.operands(), difference_terms(request.spec), request.allowed_error)
+        with torch.no_grad():  # else points are embedded anew, and looked at again
+            operands = request.operator.operands()
+        return find(operands, difference_terms(request.spec), request.allowed_error)
 
-    def _memory(self, request: Request) -> int:
+    @staticmethod
+    def _memory(request: Request, found: Found) -> int:
         """The upsampled grid of each direction, modes, and sorted points."""
-        grid, itemsize = self._found(request).series.grid, max(4, request.itemsize)
+        grid, itemsize = found.series.grid, max(4, request.itemsize)
         columns = min(4, math.ceil(request.columns / 2))
         modes = 2 * itemsize * grid.n_modes * columns * (2**grid.d + 2)
         # Points and columns are in float64 too, for sums over points.
@@ -250,7 +238,8 @@ class FourierForward:
         if "fourier" not in memory:
             root = difference_terms(operands.spec)
             of_map = EmbeddedDifferences(operands, root)
-            series = find(operands, root, self.tolerance).series
+            # a transposed matrix, which has other memory, may need a better one
+            series = memory["series"] if "series" in memory else find(operands, root, self.tolerance).series
             left = of_map.points(operands.left)
             right = None if operands.symmetric else of_map.points(operands.rights)
             tolerance = transform_tolerance(self.tolerance, left.element_size())
@@ -262,63 +251,3 @@ class FourierForward:
 def transform_tolerance(tolerance: float, itemsize: int) -> float:
     """What is asked of a transform: less than the series leaves, as far as the precision goes."""
     return max(0.1 * tolerance, 1e-6 if itemsize <= 4 else 1e-14)
-
-
-_found: OrderedDict[Any, Found] = OrderedDict()
-
-
-def find(operands: Operands, root: Expression, tolerance: float) -> Found:
-    """A series whose products are right to the tolerance, with what is expected of them; the last few are remembered.
-
-    Args:
-        operands: one matrix.
-        tolerance: of entries as a share of k(0), and of products with random vectors as a share of ``|K| |v|``.
-
-    Raises:
-        NoFourierSeries: too many modes, with their number.
-    """
-    with torch.no_grad():
-        flat = tuple(
-            t.detach().reshape(t.shape[t.dim() - e :]) for t, e in zip(operands.flat(), _events(operands), strict=True)
-        )
-        matrix = operands.unflatten(flat)
-        of_map = EmbeddedDifferences(matrix, root)
-        left, right = of_map.points(matrix.left), of_map.points(matrix.rights)
-        low, high = (torch.stack([getattr(side, name)(0) for side in (left, right)]) for name in ("amin", "amax"))
-        extent = (high.amax(0).to(torch.float64) - low.amin(0)).tolist()
-        # a little more, so that the same series serves points that moved by round-off
-        extent = [float(f"{1.0001 * a + 1e-300:.5g}") * 1.0001 for a in extent]
-        rows, columns = _spread(left).to(torch.float64), _spread(right).to(torch.float64)
-        r = rows[:, None] - columns
-        entries = of_map(r)
-        origin = float(of_map(r.new_zeros(1, r.shape[-1])))
-        mean = max(float(entries.abs().mean()) / abs(origin), 1.0 / operands.shape[1]) if origin else 1.0
-        share = min(1.0, mean * math.sqrt(operands.shape[1]))
-        target = float(f"{tolerance * share:.2g}")
-        views = tuple(tuple(sorted(view.items())) for view in of_map.views.values())
-        key = (root, tuple(map(float, matrix.theta)), views, tuple(extent), target)
-        if key not in _found:
-            n, m = operands.shape
-            most = min(MAX_MODES, max(FEW_MODES, n * m / ENTRIES_PER_MODE))
-            series = fourier_series(of_map, extent, tolerance=max(target, 1e-13), max_modes=most)
-            sample = r.reshape(-1, r.shape[-1])[:: max(1, r[..., 0].numel() // 500)]
-            error = (series(sample) - of_map(sample)).square().mean().sqrt()
-            spread = float(entries.square().mean().sqrt()) / (mean * abs(origin))
-            _found[key] = Found(series, mean * math.sqrt(operands.shape[1]), float(error) / abs(origin), spread)
-            while len(_found) > KEPT:
-                _found.popitem(last=False)
-        _found.move_to_end(key)
-        return _found[key]
-
-
-def _events(operands: Operands) -> list[int]:
-    """The dimensions of each tensor without batch."""
-    count = len(operands.left) * (1 if operands.symmetric else 2)
-    batch = operands.like.dim() - 2
-    return [t.dim() - batch for t in operands.flat()] if count else []
-
-
-def _spread(points: Tensor) -> Tensor:
-    """Some points, spread evenly over their order."""
-    step = max(1, len(points) // SAMPLE)
-    return points[::step][:SAMPLE]

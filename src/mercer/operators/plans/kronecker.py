@@ -9,15 +9,13 @@ import torch
 from torch import Tensor
 
 from mercer.operators.factors import number_value
-from mercer.operators.grids import Grid, find_grid, gather, spread
 from mercer.operators.kronecker import multiply_modes
-from mercer.operators.kronecker_solution import KroneckerSolution
+from mercer.operators.machine import rates
 from mercer.operators.operands import Operands
 from mercer.operators.planning import Plan, Request
 from mercer.operators.plans.algorithm import Algorithm
-from mercer.operators.rates import rates
 from mercer.operators.remember import remembered
-from mercer.operators.separable import axis_spec, used_columns
+from mercer.operators.structure import Grid, KroneckerSolution, axis_spec, find_grid, gather, spread, used_columns
 
 if TYPE_CHECKING:
     from mercer.operators.kernel_operator import KernelOperator

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from mercer import config
+from mercer.operators.machine import rates
 from mercer.operators.operands import Operands
 from mercer.operators.planning import Plan, Request
 from mercer.operators.plans.algorithm import Algorithm
-from mercer.operators.rates import rates
 from mercer.operators.remember import remembered
 from mercer.operators.sparse import Neighbours, find_support, sparse_matrix
 

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mercer.operators.expression import postorder
 from mercer.operators.gpu import Fused, runs_fused, why_not_fused
+from mercer.operators.machine import rates
+from mercer.operators.maps import postorder
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.planning import Plan, Request
 from mercer.operators.plans.algorithm import EntryAlgorithm
-from mercer.operators.rates import rates
 from mercer.operators.tiles import Tiles
 
 CALLS_PER_TILE = 10.0  # beside one for each operation of the map

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mercer.operators.grids import Lattice, find_lattice, gather, spread
+from mercer.operators.machine import rates
+from mercer.operators.matrices import ToeplitzOperator
 from mercer.operators.operands import Operands
 from mercer.operators.planning import Plan, Request
 from mercer.operators.plans.algorithm import Algorithm
-from mercer.operators.rates import rates
 from mercer.operators.remember import remembered
-from mercer.operators.separable import used_columns
-from mercer.operators.toeplitz import ToeplitzOperator
+from mercer.operators.structure import Lattice, find_lattice, gather, spread, used_columns
 
 if TYPE_CHECKING:
     from mercer.operators.kernel_operator import KernelOperator

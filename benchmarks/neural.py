@@ -1,0 +1,111 @@
+"""Kernels of infinite networks against neural-tangents, process by process: ``python -m benchmarks.neural PYTHON``.
+
+PYTHON is an interpreter with neural-tangents 0.6.5 (``pip install "numpy<2" jax==0.4.30 jaxlib==0.4.30
+neural-tangents==0.6.5``), which needs another NumPy than mercer. Every case runs in a process of its own, mercer and
+the peer in turn; what counts is CPU time of the whole process between two readings, after a warm-up that compiles.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+
+from mercer.store import write_atomic
+
+ROUNDS = 3
+
+SETUP = """
+import json, sys, time
+import numpy as np
+def seconds(run, least=2.0):
+    run()
+    start, n = time.process_time(), 0
+    while time.process_time() - start < least:
+        run(); n += 1
+    return (time.process_time() - start) / n
+"""
+
+MERCER = """
+import torch
+from mercer.kernels import NTK, NetworkKernel
+from mercer.kernels.neural.layers import Conv, Dense, Flatten, GlobalAvgPool, ReLU
+def dense(n):
+    X, Y = torch.randn(n, 16), torch.randn(n, 16)
+    K, v = NTK(depth=3)(X, Y, plan="tiles"), torch.randn(n)
+    return seconds(lambda: K @ v), n * n
+def images(n, pool):
+    X = torch.randn(n, 3, 8, 8)
+    end = [GlobalAvgPool() if pool else Flatten(), Dense()]
+    kernel = NetworkKernel([Conv(), ReLU(), Conv(), ReLU(), *end])
+    return seconds(lambda: kernel(X, X.clone()).to_dense()), n * n
+"""
+
+PEER = """
+import jax
+from neural_tangents import stax
+def compiled(layers):
+    return jax.jit(lambda X, Y: stax.serial(*layers)[2](X, Y, "ntk"))
+def dense(n):
+    layer = stax.Dense(1, 1.0, 0.1)
+    kernel = compiled([layer, stax.Relu(), layer, stax.Relu(), layer])
+    best = None
+    for tile in (256, 512, 1024, 2048):
+        X, Y = (np.random.randn(tile, 16).astype(np.float32) for _ in range(2))
+        found = seconds(lambda: kernel(X, Y).block_until_ready()) / tile**2
+        best = found if best is None else min(best, found)
+    return best * n * n, n * n
+def images(n, pool):
+    X = np.random.randn(n, 8, 8, 3).astype(np.float32)
+    conv = stax.Conv(1, (3, 3), None, "SAME", 1.0, 0.1)
+    end = [stax.GlobalAvgPool() if pool else stax.Flatten(), stax.Dense(1, 1.0, 0.1)]
+    kernel = compiled([conv, stax.Relu(), conv, stax.Relu(), *end])
+    return seconds(lambda: kernel(X, X + 0).block_until_ready()), n * n
+"""
+
+CASES = {
+    "NTK, 3 layers, ReLU, d = 16": "dense(8192)",
+    "two convolutions, flattened, 8 x 8": "images(64, False)",
+    "two convolutions, pooled, 8 x 8": "images(24, True)",
+}
+
+
+def measure(python: str, source: str, case: str) -> float:
+    """Pairs a CPU second of one case in a process of its own."""
+    program = f"{SETUP}{source}\ntime_, pairs = {case}\nprint(json.dumps(pairs / time_))"
+    done = subprocess.run([python, "-c", program], capture_output=True, text=True, check=True)
+    return float(done.stdout.strip().splitlines()[-1])
+
+
+def run(peer: str, cases: dict[str, str] | None = None, rounds: int = ROUNDS) -> list[dict[str, object]]:
+    """Measure and print, a row a case: medians over the rounds, with the extremes."""
+    rows: list[dict[str, object]] = []
+    for name, case in (cases or CASES).items():
+        ours, theirs = [], []
+        for _ in range(rounds):
+            ours.append(measure(sys.executable, MERCER, case))
+            theirs.append(measure(peer, PEER, case))
+        ratios = sorted(a / b for a, b in zip(ours, theirs, strict=True))
+        row = {
+            "case": name,
+            "mercer": median(ours),
+            "neural_tangents": median(theirs),
+            "ratio": median(ratios),
+            "ratios": ratios,
+            "unit": "pairs a CPU second",
+        }
+        rows.append(row)
+        print(
+            f"{name}: mercer {median(ours):.3g}, neural-tangents {median(theirs):.3g} pairs a CPU second, "
+            f"ratio {median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})",
+            flush=True,
+        )
+    return rows
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit(__doc__)
+    write_atomic(Path(__file__).parent / "results" / "neural.json", json.dumps(run(sys.argv[1]), indent=1))

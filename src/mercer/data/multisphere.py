@@ -1,0 +1,59 @@
+"""Points made of unit vectors, and random functions of them: what theories of wide convolutional networks are about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from mercer.kernels import Kernel
+
+__all__ = ["gaussian_field", "multisphere"]
+
+JITTER = 1e-10  # of the mean diagonal; errors of noise-free regression on such fields stay above 1e-8
+
+
+def multisphere(n: int, p: int, s: int, random_state: int = 0) -> np.ndarray[Any, Any]:
+    """Points of ``p`` patches, each uniform on the unit sphere in ``s`` dimensions: ``(n, p * s)``, float64.
+
+    Raises:
+        ValueError: a number below 1.
+
+    >>> X = multisphere(5, 4, 2)
+    >>> X.shape, bool(np.allclose((X**2).sum(1), 4.0))
+    ((5, 8), True)
+    """
+    if min(n, p, s) < 1:
+        raise ValueError(f"multisphere(n={n}, p={p}, s={s}): each is a whole number >= 1.")
+    drawn = np.random.default_rng(random_state).normal(size=(n, p, s))
+    X: np.ndarray[Any, Any] = (drawn / np.linalg.norm(drawn, axis=-1, keepdims=True)).reshape(n, p * s)
+    return X
+
+
+def gaussian_field(kernel: Kernel, X: Any, n_functions: int = 1, random_state: int = 0) -> np.ndarray[Any, Any]:
+    """Values at X of random functions drawn from a Gaussian process without noise: ``(n, n_functions)``, float64.
+
+    Args:
+        kernel: the covariance.
+        X: ``(n, d)``; training and test points together, so that both see the same functions.
+        n_functions: how many independent ones.
+        random_state: seed.
+
+    Raises:
+        ValueError: the kernel is not positive definite on X.
+
+    Cost: one Cholesky factorisation of n x n, with 1e-10 of the mean diagonal added.
+
+    >>> from mercer.kernels import RBF
+    >>> gaussian_field(RBF(), np.zeros((2, 1)) + [[0.0], [9.0]], n_functions=3).shape
+    (2, 3)
+    """
+    K = kernel(torch.as_tensor(X, dtype=torch.float64)).to_dense()
+    K.diagonal().add_(JITTER * K.diagonal().mean())
+    factor, info = torch.linalg.cholesky_ex(K)
+    if int(info):
+        raise ValueError(f"gaussian_field: {kernel!r} is not positive definite on these {len(K)} points.")
+    normal = np.random.default_rng(random_state).normal(size=(len(K), n_functions))
+    values: np.ndarray[Any, Any] = (factor @ torch.from_numpy(normal)).numpy()
+    return values

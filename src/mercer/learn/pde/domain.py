@@ -1,0 +1,190 @@
+"""Where an equation is to hold: named axes, their nodes, and functions or arrays of data on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mercer.arrays import as_tensor, check_finite
+from mercer.errors import ShapeError
+
+__all__ = ["Domain", "evaluate", "observed"]
+
+NAMES = ("x", "y", "z")
+FEWEST_NODES = 4
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A box with named axes.
+
+    Attributes:
+        names: of the axes.
+        bounds: lowest and highest coordinate of each.
+        nodes: coordinates of the grid along each, ascending, both ends included; empty for scattered points.
+        points: scattered points ``(m, d)``; None for a grid.
+    """
+
+    names: tuple[str, ...]
+    bounds: tuple[tuple[float, float], ...]
+    nodes: tuple[Tensor, ...]
+    points: Tensor | None = None
+
+    @classmethod
+    def of(cls, domain: Any, grid: Any) -> Domain:
+        """From the arguments of :class:`PDESolver`, which documents them.
+
+        Raises:
+            ValueError, ShapeError: what no box or grid can be.
+        """
+        names, bounds = _box(domain)
+        d = len(names)
+        is_table = hasattr(grid, "shape") and len(grid.shape) == 2
+        if is_table:
+            points = _float64(grid, "grid")
+            if points.shape[1] != d:
+                raise ShapeError(f"grid has points with {points.shape[1]} columns, but the domain has {d} axes.")
+            low, high = (torch.tensor(side, dtype=torch.float64) for side in zip(*bounds, strict=True))
+            if bool(((points < low) | (points > high)).any()):
+                raise ValueError("grid has points outside of the domain: enlarge the domain, or drop them.")
+            return cls(names, bounds, (), points)
+        sizes = [grid] * d if isinstance(grid, int | np.integer) and not isinstance(grid, bool) else grid
+        if d == 1 and hasattr(sizes, "shape") and len(sizes.shape) == 1:
+            sizes = [sizes]
+        if isinstance(sizes, Mapping):
+            sizes = [sizes.get(name) for name in names]
+        if not isinstance(sizes, Sequence) or len(sizes) != d:
+            raise ShapeError(
+                f"grid={grid!r}: give the number of nodes of an axis, for all {d} axes or one for each, or the nodes "
+                f"themselves."
+            )
+        nodes = tuple(_axis(size, *pair, name) for size, pair, name in zip(sizes, bounds, names, strict=True))
+        return cls(names, bounds, nodes)
+
+    @property
+    def d(self) -> int:
+        """Number of axes."""
+        return len(self.names)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of arrays on the grid, or of values at the scattered points."""
+        return (len(self.points),) if self.points is not None else tuple(len(x) for x in self.nodes)
+
+    @property
+    def size(self) -> int:
+        """Number of points."""
+        return int(np.prod(self.shape))
+
+    def all_points(self) -> Tensor:
+        """``(m, d)``, the last axis fastest."""
+        return self.points if self.points is not None else torch.cartesian_prod(*self.nodes).reshape(-1, self.d)
+
+    def face_points(self, axis: int, side: int) -> Tensor:
+        """Grid points on one face, ``(m, d)``."""
+        nodes = list(self.nodes)
+        nodes[axis] = nodes[axis][-1:] if side else nodes[axis][:1]
+        return torch.cartesian_prod(*nodes).reshape(-1, self.d)
+
+
+def evaluate(data: Any, points: Callable[[], Tensor], shape: tuple[int, ...], name: str) -> Tensor:
+    """Data as a float64 tensor of a shape: a number for everywhere, an array, or a function of points ``(m, d)``.
+
+    Raises:
+        ShapeError: other values than points.
+        ValueError: NaN or infinity.
+    """
+    if callable(data):
+        at = points().numpy()
+        values = _float64(data(at), name)
+        if values.numel() == 1:
+            values = values.expand(len(at))
+        if values.numel() != len(at):
+            raise ShapeError(
+                f"{name} gave {values.numel()} values for {len(at)} points: it is called with an array (m, d), one row "
+                f"a point, and has to return (m,). Write X[:, 0] for the first axis."
+            )
+    else:
+        values = _float64(data, name)
+        if values.dim() == 0:
+            values = values.expand(shape)
+        if values.numel() != int(np.prod(shape)) or (values.dim() > 1 and tuple(values.shape) != shape):
+            raise ShapeError(f"{name} has shape {tuple(values.shape)}, but there it needs {shape}, one value a node.")
+    values = values.reshape(shape)
+    check_finite(values.reshape(-1, 1), name)
+    return values
+
+
+def observed(observations: Any, noise: float, domain: Domain) -> tuple[Tensor, Tensor, float] | None:
+    """Points, values and the variance of their error, checked; None for none.
+
+    Raises:
+        ShapeError, ValueError: sizes that do not fit, a negative variance.
+    """
+    if observations is None:
+        return None
+    points, values = (as_tensor(part, dtype=torch.float64).detach().cpu() for part in observations)
+    if points.dim() != 2 or points.shape[1] != domain.d or values.shape != points.shape[:1]:
+        raise ShapeError(
+            f"observations are points (m, {domain.d}) and values (m,), not of shapes {tuple(points.shape)} and "
+            f"{tuple(values.shape)}."
+        )
+    if noise < 0.0:
+        raise ValueError(f"noise={noise}: it is a variance, 0 or more.")
+    return points, values, float(noise)
+
+
+def _float64(values: Any, name: str) -> Tensor:
+    tensor = as_tensor(values).detach()
+    if tensor.dtype in (torch.float32, torch.float16, torch.bfloat16) and not np.isscalar(values):
+        kind = str(getattr(values, "dtype", ""))
+        if "float" in kind:
+            raise TypeError(
+                f"{name} is {kind.removeprefix('torch.')}: differential equations are solved in float64, since second "
+                f"derivatives amplify round-off by the square of the number of nodes. Give float64 values."
+            )
+    return as_tensor(values, dtype=torch.float64).detach().cpu()
+
+
+def _box(domain: Any) -> tuple[tuple[str, ...], tuple[tuple[float, float], ...]]:
+    if isinstance(domain, Mapping):
+        names, pairs = tuple(map(str, domain)), list(domain.values())
+    else:
+        pairs = list(domain) if isinstance(domain, Sequence | np.ndarray) else [domain]
+        if len(pairs) == 2 and all(np.isscalar(p) for p in pairs):
+            pairs = [tuple(pairs)]
+        names = NAMES[: len(pairs)]
+    if not 1 <= len(pairs) <= len(NAMES):
+        raise ShapeError(f"domain={domain!r}: one to three axes, each with its (low, high).")
+    bounds = []
+    for name, pair in zip(names, pairs, strict=True):
+        try:
+            low, high = (float(value) for value in pair)
+        except (TypeError, ValueError):
+            raise ShapeError(f"domain: axis {name!r} has {pair!r} in place of (low, high).") from None
+        if not (np.isfinite([low, high]).all() and low < high):
+            raise ValueError(f"domain: axis {name!r} goes from {low} to {high}: the first must be less, both finite.")
+        bounds.append((low, high))
+    return names, tuple(bounds)
+
+
+def _axis(size: Any, low: float, high: float, name: str) -> Tensor:
+    if isinstance(size, int | np.integer) and not isinstance(size, bool):
+        if size < FEWEST_NODES:
+            raise ValueError(f"grid: axis {name!r} has {size} nodes; at least {FEWEST_NODES} are needed.")
+        return torch.linspace(low, high, int(size), dtype=torch.float64)
+    if size is None or np.isscalar(size):
+        raise ShapeError(f"grid: axis {name!r} has {size!r} in place of a number of nodes or their coordinates.")
+    nodes = _float64(size, f"grid of axis {name!r}")
+    if nodes.dim() != 1 or len(nodes) < FEWEST_NODES or bool((nodes.diff() <= 0).any()):
+        raise ValueError(f"grid: the nodes of axis {name!r} have to ascend, {FEWEST_NODES} of them or more.")
+    if abs(float(nodes[0]) - low) > 1e-12 * (high - low) or abs(float(nodes[-1]) - high) > 1e-12 * (high - low):
+        raise ValueError(
+            f"grid: the nodes of axis {name!r} have to begin at {low} and end at {high}, as the domain does."
+        )
+    return nodes

@@ -1,0 +1,44 @@
+"""The maps of kernels as plain data: expressions of a published op set, and what they are lowered to."""
+
+from mercer.operators.maps.expression import (
+    LEAVES,
+    Expression,
+    Operation,
+    clamp,
+    constant,
+    derivatives,
+    evaluate,
+    leaf,
+    leaves,
+    make,
+    postorder,
+    rebuild,
+    same_op,
+    substitute,
+)
+from mercer.operators.maps.lowering import lower
+from mercer.operators.maps.operations import OPERATIONS
+from mercer.operators.maps.special import matern, matern_polynomial, reciprocal_or_zero, safe_sqrt
+
+__all__ = [
+    "LEAVES",
+    "OPERATIONS",
+    "Expression",
+    "Operation",
+    "clamp",
+    "constant",
+    "derivatives",
+    "evaluate",
+    "leaf",
+    "leaves",
+    "lower",
+    "make",
+    "matern",
+    "matern_polynomial",
+    "postorder",
+    "rebuild",
+    "reciprocal_or_zero",
+    "safe_sqrt",
+    "same_op",
+    "substitute",
+]

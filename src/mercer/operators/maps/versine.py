@@ -1,0 +1,73 @@
+r"""The op ``versine``: how alike a layer of random ReLU units finds two points, from the versine of their angle.
+
+With the angle t and v = 1 - cos(t), the op of order 0 is (pi - t) / pi: the share of the units that are on for both
+points. The op of order 1 is v - (sin t - t cos t) / pi, which is 1 minus the correlation of what the units give; it
+keeps its digits near v = 0, where that correlation is 1. The derivative of order 1 by v is order 0.
+Source: Cho & Saul, Kernel methods for deep learning (NIPS 2009), eq. 4 to 6, written in v.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mercer.operators.maps.expression import Expression, clamp, evaluate, leaf, make
+
+
+class _Versine(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(v: Tensor, order: int) -> Tensor:
+        slot = leaf("statistic", 0)
+        (value,) = evaluate([_in_simple_ops(slot, order)], {slot: v})
+        return value
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0])
+        ctx.order = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (v,) = ctx.saved_tensors
+        slot = leaf("statistic", 0)
+        (slope,) = evaluate([_slope(slot, ctx.order)], {slot: v})
+        return grad * slope, None
+
+
+def versine(v: Tensor, *, value: int) -> Tensor:
+    """The function of order ``value`` (0 or 1) at versines ``v``, which round-off may have pushed out of [0, 2]."""
+    result: Tensor = _Versine.apply(v, value)  # type: ignore[no-untyped-call]
+    return result
+
+
+def versine_rule(node: Expression, position: int) -> Expression:
+    """The derivative rule of the op ``versine``."""
+    return _slope(node.args[0], node.value)
+
+
+def versine_expand(node: Expression, v: Expression) -> Expression:
+    """The op in terms of simpler ones."""
+    return _in_simple_ops(v, node.value)
+
+
+def _slope(v: Expression, order: int) -> Expression:
+    if order == 1:
+        return make("versine", v, value=0)
+    v = clamp(v, 0.0, 2.0)  # a coincident pair pulls in no direction
+    return make("reciprocal_or_zero", make("sqrt", v * (2.0 - v))) * (-1.0 / math.pi)
+
+
+def _in_simple_ops(v: Expression, order: int) -> Expression:
+    v = clamp(v, 0.0, 2.0)
+    half = v * 0.5  # sin(t / 2) squared
+    sine, cosine = make("sqrt", half), make("sqrt", 1.0 - half)
+    # An arc sine would disagree with the cosine near pi, by the root of round-off.
+    half_angle = make("atan2", sine, cosine)
+    if order == 0:
+        return 1.0 - half_angle * (2.0 / math.pi)
+    return v - (sine * cosine - half_angle * (1.0 - v)) * (2.0 / math.pi)

@@ -1,0 +1,136 @@
+"""Kernels of patches against their definitions, the networks they stand for, and exact spectra."""
+
+import numpy as np
+import pytest
+import torch
+
+from mercer.data import gaussian_field, multisphere
+from mercer.errors import ShapeError
+from mercer.kernels import RBF, HierarchicalConv, LocalPatches, White, gram_spectrum, torus_spectrum
+from mercer.testing import check_kernel
+
+DOUBLE = torch.float64
+
+
+def angle_functions(t):
+    t = np.clip(t, -1.0, 1.0)
+    rest = np.pi - np.arccos(t)
+    return rest / np.pi, (np.sqrt(1.0 - t * t) + rest * t) / np.pi
+
+
+def by_layers(X, Y, filters, kind):
+    """All patches at once, layer by layer, as the official code does."""
+    A, B = (Z.reshape(len(Z), -1, filters[0]) for Z in (X, Y))
+    A, B = (Z / np.linalg.norm(Z, axis=-1, keepdims=True) for Z in (A, B))
+    S = np.einsum("ipk,jpk->pij", A, B)
+    T = S
+    for layer in range(1, len(filters) + 1):
+        children = filters[layer] if layer < len(filters) else len(S)
+        k0, k1 = angle_functions(S)
+        mean = [v.reshape(-1, children, *S.shape[1:]).mean(1) for v in (k1, k0 * T)]
+        S, T = mean[0], mean[1] + mean[0]
+    return (T if kind == "ntk" else S)[0]
+
+
+@pytest.mark.parametrize("kind", ["ntk", "nngp"])
+@pytest.mark.parametrize(("filters", "d"), [((2, 2, 2), 8), ((2, 2), 8), ((3, 2), 12), ((2,), 6), ((2, 2, 2), 16)])
+def test_kernels_are_those_of_the_official_code(filters, d, kind):
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(7, d)), rng.normal(size=(5, d))
+    K = HierarchicalConv(filters, kind)(X, Y).to_dense().numpy()
+    np.testing.assert_allclose(K, by_layers(X, Y, filters, kind), rtol=0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize("activation", ["relu", "erf"])
+@pytest.mark.parametrize(("ndim", "d"), [(1, 8), (2, 64)])
+def test_kernels_are_those_of_the_network(ndim, d, activation):
+    kernel = HierarchicalConv((2, 2), ndim=ndim, activation=activation)
+    X = torch.randn(5, d, dtype=DOUBLE, generator=torch.Generator().manual_seed(0))
+    tree, columns = kernel.hierarchy(d)
+    unit = X.clone()  # the same points with patches of norm 1
+    patches = X[:, list(columns)].unflatten(1, (-1, tree.width))
+    unit[:, list(columns)] = torch.nn.functional.normalize(patches, dim=-1).flatten(1)
+    torch.testing.assert_close(kernel(X).to_dense(), kernel.network(d).ntk(unit).to_dense(), rtol=1e-11, atol=1e-12)
+
+
+def test_a_point_with_itself_is_one_and_the_number_of_layers_and_one():
+    X = torch.rand(4, 16) + 0.1
+    for depth in (1, 2, 3, 4):
+        filters = (2,) * depth
+        torch.testing.assert_close(HierarchicalConv(filters)(X).diagonal(), torch.full((4,), depth + 1.0))
+        torch.testing.assert_close(HierarchicalConv(filters, "nngp")(X).to_dense().diagonal(), torch.ones(4))
+    squared = HierarchicalConv((2, 2), power=2)(X).to_dense()
+    torch.testing.assert_close(squared, HierarchicalConv((2, 2))(X).to_dense() ** 2)
+
+
+def test_sectors_of_the_spectrum():
+    kernel = HierarchicalConv((2, 2))
+    values, sectors = torus_spectrum(kernel, (16, 16, 16, 16))
+    assert np.abs(values[sectors == -1]).max() < 1e-14 < 1e-3 < values[1, 1, 0, 0]
+    assert [kernel.sector_of(k) for k in ([0] * 4, [0, 2, 0, 0], [0, 0, 1, 1], [1, 0, 1, 0])] == [0, 1, 2, None]
+    assert kernel.effective_dimensions == (1, 2)
+    assert (kernel.smoothness, HierarchicalConv((2,), "nngp").smoothness) == (0.5, 1.5)
+
+
+def test_eigenvalues_of_data_are_near_those_of_the_torus():
+    kernel = HierarchicalConv((2, 2))
+    exact = np.sort(torus_spectrum(kernel, (16, 16))[0].ravel())[::-1]
+    found = gram_spectrum(kernel, multisphere(1500, 2, 2))
+    np.testing.assert_allclose(found[:9], exact[:9], rtol=0.15)  # 1 / sqrt(1500), times a few
+    with pytest.raises(ValueError, match="patches have to be pairs"):
+        torus_spectrum(HierarchicalConv((3,)), (8,))
+
+
+@pytest.mark.parametrize("name", ["psd", "symmetry", "transpose", "text", "parameters", "gradients_dense", "tile_size"])
+@pytest.mark.parametrize("kernel", [HierarchicalConv((2, 2)), LocalPatches(RBF(), 3, 2, True, "wrap")], ids=repr)
+def test_they_have_the_properties_of_kernels(kernel, name):
+    check_kernel(kernel, d=8, properties=[name])
+
+
+@pytest.mark.parametrize("share", [False, True])
+@pytest.mark.parametrize("boundary", ["valid", "wrap"])
+def test_local_kernels_are_means_over_patches(share, boundary):
+    X, Y = torch.randn(4, 6, dtype=DOUBLE), torch.randn(3, 6, dtype=DOUBLE)
+    starts = range(0, 6 if boundary == "wrap" else 4, 2)
+    P, Q = (torch.stack([Z[:, [(s + j) % 6 for j in range(3)]] for s in starts], 1) for Z in (X, Y))
+    squares = (P[:, :, None, None] - Q[None, None]).square().sum(-1)  # (n, i, m, j)
+    K = torch.exp(-0.5 * squares)
+    expected = K.mean((1, 3)) if share else torch.stack([K[:, i, :, i] for i in range(len(starts))]).mean(0)
+    found = LocalPatches(RBF(), 3, stride=2, share=share, boundary=boundary)(X, Y).to_dense()
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: HierarchicalConv(()), ValueError, "whole number >= 1 a layer"),
+        (lambda: HierarchicalConv(kind="ck"), ValueError, "one of ntk, nngp"),
+        (lambda: HierarchicalConv(ndim=3), ValueError, "1 axis"),
+        (lambda: HierarchicalConv(power=0), ValueError, "whole number >= 1"),
+        (lambda: HierarchicalConv(zero_patches="skip"), ValueError, "'raise' or 'unit'"),
+        (lambda: HierarchicalConv(shape=(2, 2)), ValueError, "as ndim says"),
+        (lambda: HierarchicalConv()(torch.ones(2, 12)), ShapeError, "Change the filters, or crop or pad"),
+        (lambda: HierarchicalConv((2,), ndim=2)(torch.ones(2, 8)), ShapeError, "Give shape"),
+        (lambda: HierarchicalConv()(torch.eye(8)), ValueError, r"row 0, patch 1\).*zero_patches='unit'"),
+        (lambda: LocalPatches(RBF(), 0), ValueError, "whole number >= 1"),
+        (lambda: LocalPatches(RBF(), 2, boundary="zero"), ValueError, "'valid' or 'wrap'"),
+        (lambda: LocalPatches(RBF(), 4)(torch.ones(2, 3)), ShapeError, "smaller size"),
+        (lambda: LocalPatches(White(), 2)(torch.ones(2, 3)), ValueError, "white noise"),
+        (lambda: multisphere(0, 1, 1), ValueError, "whole number >= 1"),
+    ],
+)
+def test_bad_input_is_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_zero_patches_may_be_constants():
+    K = HierarchicalConv((2,), zero_patches="unit")(torch.tensor([[0.0, 0.0], [1.0, 1.0]])).to_dense()
+    torch.testing.assert_close(K, torch.full((2, 2), 2.0))
+
+
+def test_fields_have_the_covariance_of_their_kernel():
+    X = multisphere(6, 2, 2)
+    kernel = HierarchicalConv((2, 2), "nngp")
+    F = gaussian_field(kernel, X, n_functions=20_000)
+    np.testing.assert_allclose(F @ F.T / 20_000, kernel(X).to_dense().numpy(), atol=0.05)
