@@ -11,6 +11,7 @@ from mercer.errors import MemoryBudgetError
 __all__ = [
     "cache_bytes",
     "data_dir",
+    "fits_memory",
     "format_bytes",
     "memory_budget",
     "parse_bytes",
@@ -20,6 +21,7 @@ __all__ = [
 
 _SHARE_OF_AVAILABLE = 0.6  # the rest is for the caller's own arrays and for what torch allocates beside ours
 _UNKNOWN_MEMORY = 4 * 10**9  # on a system that tells nothing
+_LITTLE = 2**26  # bytes that nobody is asked about: a look at the system takes 1 ms, a small fit not much more
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _chosen_budget: int | None = None
 
@@ -33,12 +35,14 @@ def memory_budget() -> int:
     Raises:
         ValueError: ``MERCER_MEMORY_BUDGET`` is not a size.
     """
-    if _chosen_budget is not None:
-        return _chosen_budget
-    from_environment = os.environ.get("MERCER_MEMORY_BUDGET")
-    if from_environment:
-        return parse_bytes(from_environment, name="MERCER_MEMORY_BUDGET")
-    return int(_SHARE_OF_AVAILABLE * _available_memory())
+    chosen = _asked_budget()
+    return int(_SHARE_OF_AVAILABLE * _available_memory()) if chosen is None else chosen
+
+
+def fits_memory(n_bytes: float) -> bool:
+    """Whether :func:`memory_budget` allows so many bytes; up to 64 MB it does, unless a budget was asked for."""
+    chosen = _asked_budget()
+    return n_bytes <= (_LITTLE if chosen is None else chosen) or n_bytes <= memory_budget()
 
 
 def set_memory_budget(size: int | str | None) -> None:
@@ -58,10 +62,9 @@ def require_memory(n_bytes: int, *, asked: str, instead: str) -> None:
     Raises:
         MemoryBudgetError: ``n_bytes`` is above :func:`memory_budget`.
     """
-    budget = memory_budget()
-    if n_bytes > budget:
+    if not fits_memory(n_bytes):
         raise MemoryBudgetError(
-            f"{asked} needs {format_bytes(n_bytes)}, the memory budget is {format_bytes(budget)}. {instead} "
+            f"{asked} needs {format_bytes(n_bytes)}, the memory budget is {format_bytes(memory_budget())}. {instead} "
             f"(To change the budget: MERCER_MEMORY_BUDGET=8GB or mercer.config.set_memory_budget.)"
         )
 
@@ -122,6 +125,14 @@ def data_dir() -> Path:
     else:
         base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     return base / "mercer"
+
+
+def _asked_budget() -> int | None:
+    """The budget that somebody has set, if anybody has."""
+    if _chosen_budget is not None:
+        return _chosen_budget
+    from_environment = os.environ.get("MERCER_MEMORY_BUDGET")
+    return parse_bytes(from_environment, name="MERCER_MEMORY_BUDGET") if from_environment else None
 
 
 def _available_memory() -> int:

@@ -233,11 +233,10 @@ def subsequence(X: Array, Y: Array, length: int, decay: float) -> Array:
 def mean_of_pairs(X: Array, Y: Array, lengthscale: float) -> Array:
     """Sets of numbers: how many, then they."""
     K = np.zeros((len(X), len(Y)))
-    for i, x in enumerate(X):
-        for j, y in enumerate(Y):
-            a, b = x[1 : 1 + int(x[0])], y[1 : 1 + int(y[0])]
-            K[i, j] = np.exp(-0.5 * ((a[:, None] - b) / lengthscale) ** 2).mean()
-    return K
+    for p, q in itertools.product(range(1, X.shape[1]), repeat=2):
+        both = (X[:, :1] >= p) & (Y[:, 0] >= q)
+        K += both * np.exp(-0.5 * ((X[:, p, None] - Y[:, q]) / lengthscale) ** 2)
+    return K / (X[:, :1] * Y[:, 0])
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mercer.arrays import generator
-from mercer.config import memory_budget
+from mercer.config import fits_memory
 from mercer.errors import NotConverged
 from mercer.learn.eigenvalues import inverse_or_zero
 from mercer.learn.expansion import Expansion, ExpansionPath
@@ -130,7 +130,7 @@ class SolverForm:
         columns = min(Y.shape[1] + n_probes, _COLUMNS)
         self.preconditioner = build_preconditioner(self.system, rtol=rtol, columns=columns, random_state=random_state)
         self.factor: CholeskyFactor | None = None
-        self.can_factorise = cholesky_bytes(len(Y)) <= memory_budget()
+        self.can_factorise = fits_memory(cholesky_bytes(len(Y)))
         targets = torch.cat([Y, self.probes], 1)
         self.first = torch.stack([targets, self._solve(targets)])
 

@@ -10,15 +10,14 @@ import torch
 from torch import Tensor
 
 from mercer.arrays import check_finite
-from mercer.config import memory_budget
+from mercer.config import fits_memory
 from mercer.kernels import Kernel
 from mercer.learn.inputs import as_targets, check_data
-from mercer.learn.permutation import Array, PermutationTest, resolve_kernels
+from mercer.learn.permutation import STORED, Array, PermutationTest, resolve_kernels
 from mercer.learn.random_states import as_random_state
 
 __all__ = ["HSICTest"]
 
-_STORED = 4000  # rows up to which both matrices are kept, if the budget allows: a gather is cheaper than the kernels
 _TOGETHER = 2 * 10**6  # permuted entries handled at a time
 
 
@@ -115,7 +114,7 @@ class HSICTest(PermutationTest):
 def _sums_of_products(kernel: Kernel, other: Kernel, X: Tensor, Y: Tensor, permutations: Tensor) -> Tensor:
     """``sum_ij K_ij L_p(i)p(j)`` for every permutation p."""
     n = len(X)
-    if n <= _STORED and 32 * n * n <= memory_budget():
+    if n <= STORED and fits_memory(32 * n * n):
         K, L = kernel(X).to_dense().flatten(), other(Y).to_dense()
         parts = permutations.split(max(1, _TOGETHER // n**2))
         return torch.cat([L[p[:, :, None], p[:, None, :]].flatten(1) @ K for p in parts])

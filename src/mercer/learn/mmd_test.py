@@ -10,10 +10,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from mercer.arrays import as_tensor
-from mercer.config import memory_budget
+from mercer.config import fits_memory, memory_budget
 from mercer.kernels import Kernel
 from mercer.learn.inputs import check_data
-from mercer.learn.permutation import Array, PermutationTest, resolve_kernels
+from mercer.learn.permutation import STORED, Array, PermutationTest, resolve_kernels
 from mercer.learn.random_states import as_random_state
 from mercer.learn.witness_plot import draw_witness
 
@@ -26,7 +26,7 @@ class MMDTest(PermutationTest):
     .. math:: \mathrm{MMD}^2 = E\, k(x, x') + E\, k(y, y') - 2\, E\, k(x, y)
 
     One pass over the kernel matrix of both samples gives the statistic under many permutations: they are the columns of
-    one right-hand side. The matrix is not stored.
+    one right-hand side. Beyond 4000 points the matrix is not stored.
 
     Args:
         kernel: "median": RBF with the median distance as lengthscale. "aggregate": twenty kernels from fine to coarse,
@@ -97,11 +97,14 @@ class MMDTest(PermutationTest):
 
     def _statistics(self, kernel: Kernel, Z: Tensor, groups: Tensor) -> Array:
         """MMD^2 of every grouping, ``(1 + permutations,)``."""
-        K, (count, n) = kernel(Z), groups.shape
+        count, n = groups.shape
         m = len(Z) - n
+        K: Any = kernel(Z)
+        if len(Z) <= STORED and fits_memory(8 * len(Z) ** 2):
+            K = K.to_dense()
         rows = K @ Z.new_ones(len(Z))
         own = K.diagonal()
-        together = max(1, min(count, memory_budget() // (64 * len(Z))))
+        together = count if fits_memory(64 * len(Z) * count) else max(1, memory_budget() // (64 * len(Z)))
         within = []
         for some in groups.split(together):
             members = Z.new_zeros(len(Z), len(some))

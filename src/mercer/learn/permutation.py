@@ -18,9 +18,10 @@ from mercer.learn.saving import Saved
 from mercer.metrics import median_distance
 from mercer.metrics.samples import distances_apart
 
-__all__ = ["PermutationTest", "p_values", "resolve_kernels"]
+__all__ = ["STORED", "PermutationTest", "p_values", "resolve_kernels"]
 
 Array = NDArray[np.float64]
+STORED = 4000  # rows up to which kernel matrices are kept, if the budget allows
 _N_LENGTHSCALES = 10  # of each of two kernels; Schrab et al. found no gain beyond
 _MOST_POINTS = 1000  # whose distances give lengthscales
 

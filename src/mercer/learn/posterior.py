@@ -181,7 +181,7 @@ class Posterior:
         return (cross * self._solve(cross)).sum(0)
 
     def _fits(self) -> bool:
-        return self._factor is not None or cholesky_bytes(len(self.weights)) <= config.memory_budget()
+        return self._factor is not None or config.fits_memory(cholesky_bytes(len(self.weights)))
 
     def _solve(self, B: Tensor, initial: Tensor | None = None) -> Tensor:
         K, own = self._matrix()

@@ -17,7 +17,8 @@ from mercer.learn.likelihoods import Likelihood, gauss_hermite
 
 __all__ = ["Response", "Scale"]
 
-_HALVINGS = 60  # of the bracket of a quantile: below round-off
+_STEPS = 60  # of Newton's method within a bracket that halves where they leave it; six are usual
+_ROUND_OFF = 1e-15
 _QUARTILES = 1.349  # the distance of the quartiles of a standard normal distribution
 
 
@@ -85,7 +86,7 @@ class Response:
         return mean, width * variance.sqrt()
 
     def quantile(self, share: float) -> Tensor:
-        """The least y whose distribution function is at least ``share``, by bisection; counts stay counts."""
+        """The least y whose distribution function is at least ``share``; counts stay counts."""
         mean, deviation = self._location().cpu().numpy(), self.variance.sqrt().cpu().numpy()
         nodes, weights = (v.numpy() for v in gauss_hermite(torch.zeros(0, dtype=torch.float64)))
         distribution = self.likelihood.distribution(mean[:, None] + deviation[:, None] * nodes)  # (m, nodes)
@@ -104,11 +105,16 @@ class Response:
                 is_enough = below(middle) >= share
                 low, high = np.where(is_enough, low, middle), np.where(is_enough, middle, high)
         else:
-            for _ in range(_HALVINGS):
-                middle = 0.5 * (low + high)
-                is_enough = below(middle) >= share
-                low, high = np.where(is_enough, low, middle), np.where(is_enough, middle, high)
-            high = self.scale.level + self.scale.width * high
+            middle = 0.5 * (low + high)
+            for _ in range(_STEPS):
+                excess, before = below(middle) - share, middle
+                low, high = np.where(excess >= 0.0, low, middle), np.where(excess >= 0.0, middle, high)
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    newton = middle - excess / (distribution.pdf(middle[:, None]) @ weights)
+                middle = np.where((newton >= low) & (newton <= high), newton, 0.5 * (low + high))
+                if (abs(middle - before) <= _ROUND_OFF * (1.0 + abs(middle))).all():
+                    break
+            high = self.scale.level + self.scale.width * middle
         return torch.from_numpy(high).to(self.mean.device)
 
     def log_density(self, y: Tensor) -> Tensor:

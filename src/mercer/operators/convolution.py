@@ -13,10 +13,18 @@ from torch.autograd import Function, forward_ad
 
 from mercer.errors import ShapeError
 from mercer.operators.convolution_blocks import Array, convolve_blocks, kernel_spectrum
-from mercer.operators.convolution_plan import Geometry, Method, Mode, choose_plan, smooth_length, window
+from mercer.operators.convolution_plan import (
+    ConvolutionPlan,
+    Geometry,
+    Method,
+    Mode,
+    choose_plan,
+    smooth_length,
+    window,
+)
 
 HALF = (torch.float16, torch.bfloat16)
-AT_ONCE = 1 << 19  # padded entries that torch transforms in one call; beyond, blocks that stay in cache are faster
+AT_ONCE = 1 << 21  # padded entries that torch transforms in one call; beyond, blocks that stay in cache are faster
 
 
 class KernelSpectrum:
@@ -59,6 +67,14 @@ class KernelSpectrum:
             return None
         flat = _working(self.kernel).reshape(-1, *self.geometry.kernel)
         return kernel_spectrum(flat.resolve_conj().numpy(), self.plan)
+
+    @cached_property
+    def short(self) -> Tensor | None:
+        """The transformed kernels ``(*batch, period / 2 + 1)``, where torch transforms few rows in one call."""
+        if self.values is None or self.kernel.dtype in HALF or not _is_short(self.plan, self.geometry):
+            return None
+        batch = self.kernel.shape[: self.kernel.dim() - 1]
+        return torch.from_numpy(self.values).reshape(*batch, self.values.shape[-1])
 
     @cached_property
     def adjoint(self) -> KernelSpectrum:
@@ -133,20 +149,39 @@ def _with_spectrum(u: Tensor, spectrum: KernelSpectrum) -> Tensor:
         raise ShapeError(f"This KernelSpectrum is for signals of {geometry.signal}, but u is {tuple(u.shape)}.")
     if u.dtype != spectrum.kernel.dtype:
         raise TypeError(f"The signal is {u.dtype}, the kernel of the spectrum {spectrum.kernel.dtype}.")
-    _require_batches(u.shape[: u.dim() - d], spectrum.kernel.shape[: spectrum.kernel.dim() - d])
-    y = _apply(u, spectrum.kernel, geometry, spectrum.method, spectrum)
+    if (S := _of_few_rows(u, spectrum)) is not None:
+        y = _at_once(u, S, spectrum.plan.transform[0], geometry)
+    else:
+        _require_batches(u.shape[: u.dim() - d], spectrum.kernel.shape[: spectrum.kernel.dim() - d])
+        y = _apply(u, spectrum.kernel, geometry, spectrum.method, spectrum)
     return _fold(y, geometry.signal) if spectrum.mode == "circular" else y
+
+
+def _of_few_rows(u: Tensor, spectrum: KernelSpectrum) -> Tensor | None:
+    """The transformed kernels, where a row is so short that what other ways need before they begin is a tenth of it."""
+    S = spectrum.short
+    if S is None or u.device.type != "cpu" or _is_recorded(u):
+        return None
+    n_batch, n_own = u.dim() - 1, S.dim() - 1
+    if u.shape[n_batch - n_own : n_batch] != S.shape[:n_own]:
+        return None
+    return S if u.numel() // u.shape[-1] * spectrum.plan.transform[0] <= AT_ONCE else None
 
 
 def _apply(
     u: Tensor, kernel: Tensor, geometry: Geometry, method: Method | None, spectrum: KernelSpectrum | None
 ) -> Tensor:
-    recorded = torch.is_grad_enabled() and (u.requires_grad or kernel.requires_grad)
-    traced = torch._C._functorch.maybe_current_level() is not None or forward_ad._current_level >= 0
-    if not (recorded or traced):  # binding the arguments of a Function takes 0.1 ms
+    if not _is_recorded(u, kernel):  # binding the arguments of a Function takes 0.1 ms
         return _compute(u, kernel, geometry, method, spectrum)
     y: Tensor = _Convolve.apply(u, kernel, geometry, method, spectrum)  # type: ignore[no-untyped-call]
     return y
+
+
+def _is_recorded(*tensors: Tensor) -> bool:
+    """Whether autograd or a transform of functions watches."""
+    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+        return True
+    return torch._C._functorch.maybe_current_level() is not None or forward_ad._current_level >= 0
 
 
 class _Convolve(Function):
@@ -247,15 +282,20 @@ def _rows(
         plan, values = choose_plan(geometry, P * Q, Q, u.dtype, cached=False, method=method), None
     else:
         plan, values = spectrum.plan, spectrum.values
-    if plan.by_torch and plan.name == "whole" and geometry.covers_window and P * Q * plan.transform[0] <= AT_ONCE:
-        return _at_once(u, kernel, geometry, plan.transform[0], values)
+    if _is_short(plan, geometry) and P * Q * plan.transform[0] <= AT_ONCE:
+        S = torch.fft.rfft(kernel, plan.transform[0]) if values is None else torch.from_numpy(values[0])
+        return _at_once(u, S, plan.transform[0], geometry)
     return torch.from_numpy(convolve_blocks(_numpy(u), _numpy(kernel), geometry, plan, values))
 
 
-def _at_once(u: Tensor, kernel: Tensor, geometry: Geometry, n: int, spectrum: Array | None) -> Tensor:
+def _is_short(plan: ConvolutionPlan, geometry: Geometry) -> bool:
+    return plan.by_torch and plan.name == "whole" and geometry.covers_window
+
+
+def _at_once(u: Tensor, S: Tensor, n: int, geometry: Geometry) -> Tensor:
     """Few short rows: blocks and workers would cost more than they save. The result is part of a new, longer tensor."""
     F = torch.fft.rfft(u, n)
-    F *= torch.fft.rfft(kernel, n) if spectrum is None else torch.from_numpy(spectrum)
+    F *= S
     first, length = geometry.start[0], geometry.length[0]
     y: Tensor = torch.fft.irfft(F, n)[..., first : first + length]
     return y

@@ -30,7 +30,7 @@ PER_CALL = 4e-6  # an array operation, however small
 SMALL = 3e-4  # below so many seconds, waking workers costs more than it saves
 LONG_BYTES = 1 << 22  # blocks above leave the part of the third-level cache that a core can count on
 MOST_PARTS = 64
-TORCH_PERIOD = 4096  # up to here torch's real transforms (MKL) are ahead: a row stays in the first-level cache
+TORCH_PERIOD = 16_384  # up to here torch's real transforms (MKL) are ahead, although it plans them at every call
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class ConvolutionPlan(Plan):
     @cached_property
     def by_torch(self) -> bool:
         """Whether the transforms are torch's real ones."""
-        return not self.is_complex and len(self.transform) == 1 and self.transform[0] <= TORCH_PERIOD
+        return not self.is_complex and len(self.transform) == self.parts == 1 and self.transform[0] <= TORCH_PERIOD
 
     @cached_property
     def spectrum_shape(self) -> Sizes:

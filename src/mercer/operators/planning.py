@@ -19,6 +19,7 @@ from mercer.operators.spec import Spec
 if TYPE_CHECKING:
     from mercer.operators.kernel_operator import KernelOperator
 
+LITTLE = 64 * 10**6  # bytes that a product may take without being asked
 TRANSCENDENTAL = {
     "exp": 1.0,
     "log": 1.5,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from mercer.config import memory_budget
+from mercer.config import fits_memory
 from mercer.kernels import Kernel
 from mercer.operators.machine import rates
 
@@ -50,7 +50,7 @@ class Costs:
     def exact(self, kernel: Kernel, X: np.ndarray, n_targets: int) -> float:
         """Solve with the kernel matrix of all rows."""
         n = len(X)
-        direct = n**3 / 3.0 / rates().cholesky_flops if 16 * n * n <= memory_budget() else np.inf
+        direct = n**3 / 3.0 / rates().cholesky_flops if fits_memory(16 * n * n) else np.inf
         products = 0.5 * n**2 * self.pair(kernel, X, n_targets) * _PRODUCTS  # a symmetric matrix is visited in one half
         return 0.1 + float(min(direct * self.slowness, products))
 
@@ -87,9 +87,7 @@ class Costs:
         fitting = [
             m
             for m in CENTERS
-            if m < len(X)
-            and _BYTES_A_CENTER * m * m <= memory_budget()
-            and self.centers(kernel, X, m, n_targets) <= seconds
+            if m < len(X) and fits_memory(_BYTES_A_CENTER * m * m) and self.centers(kernel, X, m, n_targets) <= seconds
         ]
         return fitting[-1] if fitting else min(CENTERS[0], len(X))
 

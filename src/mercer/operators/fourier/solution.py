@@ -84,9 +84,9 @@ class FourierSolution:
             return "weight space needs a positive noise"
         if self.n_weights > MOST_WEIGHTS:
             return f"the kernel takes {self.n_weights} weights, more than {MOST_WEIGHTS}"
-        needed, allowed = self._memory(), config.memory_budget()
-        if needed > allowed:
-            sizes = config.format_bytes(needed), config.format_bytes(allowed)
+        needed = self._memory()
+        if not config.fits_memory(needed):
+            sizes = config.format_bytes(needed), config.format_bytes(config.memory_budget())
             return f"the {self.n_weights} weights of the kernel take {sizes[0]}, the memory budget is {sizes[1]}"
         return None
 

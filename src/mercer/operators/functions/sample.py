@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mercer.arrays import generator
-from mercer.config import memory_budget
+from mercer.config import fits_memory, memory_budget
 from mercer.errors import NotConverged
 from mercer.operators.solvers import (
     Matrix,
@@ -25,6 +25,7 @@ from mercer.progress import Progress, track
 __all__ = ["Draws", "sample"]
 
 _EXACT = 4000  # rows up to which a Cholesky factorisation is quick
+_MAX_RANK = 4000
 _SAMPLES = 16  # at a time: each keeps a Lanczos basis of its own
 
 
@@ -93,7 +94,7 @@ def sample(
     if method == "cholesky":
         return _by_cholesky(system, n_samples, draw)
     if method != "lanczos":
-        largest = rank or max(1, min(system.n, 4000, int(0.25 * memory_budget() / (8 * system.n))))
+        largest = rank or _largest_rank(system.n)
         trace = float(system.diagonal().sum())
         factor = pivoted_cholesky(system, largest, tolerance=rtol * trace, random_state=draw)
         draws = _by_factor(system, factor, n_samples, draw, trace)
@@ -102,6 +103,12 @@ def sample(
         del factor
     P = build_preconditioner(system, rtol=rtol, columns=n_samples, rank=rank, random_state=draw)
     return _checked(_by_lanczos(system, P, n_samples, draw, rtol, max_iter), rtol, "max_iter or rank")
+
+
+def _largest_rank(n: int) -> int:
+    """Of a factor that takes a quarter of the memory budget."""
+    most = min(n, _MAX_RANK)
+    return most if fits_memory(4 * 8 * n * most) else max(1, memory_budget() // (4 * 8 * n))
 
 
 def _by_cholesky(system: System, n_samples: int, draw: torch.Generator) -> Draws:

@@ -12,6 +12,7 @@ import math
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import torch
@@ -206,7 +207,13 @@ def substitute(roots: tuple[Expression, ...], values: Mapping[Expression, Expres
 
 def leaves(roots: Iterable[Expression], kind: Leaf | None = None) -> list[Expression]:
     """The leaves below ``roots`` (of one kind), by slot."""
-    found = [n for n in postorder(roots) if n.op in LEAVES and not n.is_constant and (kind is None or n.op == kind)]
+    return [n for n in _all_leaves(tuple(roots)) if kind is None or n.op == kind]
+
+
+@lru_cache(maxsize=1024)
+def _all_leaves(roots: tuple[Expression, ...]) -> list[Expression]:
+    """Planners ask again and again for the same few expressions."""
+    found = [n for n in postorder(roots) if n.op in LEAVES and not n.is_constant]
     return sorted(found, key=lambda n: (n.op, n.value or 0.0))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mercer.operators.planning import Plan, Request
+from mercer.operators.planning import LITTLE, Plan, Request
 from mercer.operators.plans.algorithm import Algorithm
 from mercer.operators.plans.dense import DensePlan
 from mercer.operators.plans.fourier import FourierPlan
@@ -29,7 +29,6 @@ PLANS: dict[str, Algorithm] = {
 }
 PLANS["mixed"] = MixedPlan(PLANS)
 
-LITTLE = 64 * 10**6  # bytes that a product may take without being asked
 DEAR = 4.0  # times faster than tiles a store of more has to be: entries that cost a lot, as Bessel functions do
 WORTH = 1.5  # the same where it is known that there are many products
 MANY = 16

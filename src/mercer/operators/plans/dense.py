@@ -27,9 +27,9 @@ class DensePlan(EntryAlgorithm):
     def applies(self, request: Request) -> str | None:
         """If K fits half of the memory budget."""
         needed = self._bytes(request)
-        allowed = int(SHARE_OF_BUDGET * config.memory_budget())
-        if needed <= allowed:
+        if config.fits_memory(needed / SHARE_OF_BUDGET):
             return None
+        allowed = SHARE_OF_BUDGET * config.memory_budget()
         return (
             f"K takes {config.format_bytes(needed)}, half of the memory budget is {config.format_bytes(allowed)}. "
             f"Use plan='tiles', or raise MERCER_MEMORY_BUDGET."

@@ -84,7 +84,7 @@ class FourierPlan(Algorithm):
         except NoFourierSeries as error:
             return f"{error}. Use plan='tiles' or a larger tolerance."
         needed = self._memory(request, found)
-        if needed > config.memory_budget():
+        if not config.fits_memory(needed):
             allowed = config.format_bytes(config.memory_budget())
             return f"its transforms take {config.format_bytes(needed)}, the memory budget is {allowed}."
         return None

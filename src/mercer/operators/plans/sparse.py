@@ -35,7 +35,7 @@ class SparsePlan(Algorithm):
         if not K.X.shape[-1] or find_support(K.spec, K.operands().numbers()) is None:
             return "the kernel is nowhere exactly 0: every term needs a factor Wendland(...), all of the same columns."
         count = _count(K)
-        if count * BYTES > config.memory_budget():
+        if not config.fits_memory(count * BYTES):
             needed, budget = config.format_bytes(count * BYTES), config.format_bytes(config.memory_budget())
             return f"its {count:,} entries take {needed} while it is made, the memory budget is {budget}."
         return None

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mercer.config import memory_budget
+from mercer.config import fits_memory, memory_budget
 from mercer.operators.machine import rates
 from mercer.operators.solvers.cg import Reached, Saved, block_cg
 from mercer.operators.solvers.checkpoint import Checkpoint
@@ -55,7 +55,9 @@ def build_preconditioner(
         iterations = min(_MOST_EXPECTED, expected_iterations(eigenvalue, noise, rtol))
         return spent > min(at_most_seconds, 0.5 * iterations * product)
 
-    largest = min(n, _MAX_RANK, max(1, int(_SHARE_OF_MEMORY * memory_budget() / (8 * n))))
+    largest = min(n, _MAX_RANK)
+    if not fits_memory(8 * n * largest / _SHARE_OF_MEMORY):
+        largest = max(1, int(_SHARE_OF_MEMORY * memory_budget() / (8 * n)))
     if kind == "nystrom":
         found = nystrom(
             system,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mercer.config import format_bytes, memory_budget
+from mercer.config import fits_memory, format_bytes, memory_budget
 from mercer.operators.machine import rates
 from mercer.operators.planning import format_seconds
 from mercer.operators.solvers.cholesky import cholesky_bytes
@@ -112,7 +112,7 @@ def choose_method(system: System, columns: int) -> tuple[str, str, float]:
     if n <= _SMALL:
         return "cholesky", f"up to n = {_SMALL} a Cholesky factorisation takes a fraction of a second", math.inf
     need = cholesky_bytes(n, torch.float32)
-    if need > memory_budget():
+    if not fits_memory(need):
         reason = f"a Cholesky factor needs {format_bytes(need)}, the memory budget is {format_bytes(memory_budget())}"
         return "cg", reason, math.inf
     seconds = cholesky_seconds(system, columns)

@@ -12,7 +12,7 @@ from linear_operator import LinearOperator
 from torch import Tensor
 
 from mercer.arrays import check_finite
-from mercer.config import memory_budget
+from mercer.config import fits_memory
 from mercer.errors import NotConverged, ShapeError
 from mercer.operators.solvers.direct import solve_by_cholesky, solve_by_least_squares
 from mercer.operators.solvers.iterative import solve_by_cg
@@ -190,7 +190,7 @@ def _solve_one(system: System, B: Tensor, initial: Tensor | None, options: Optio
             return best
         reason = best.reason
     attempt = solve_by_cholesky(system, B, options, reason=reason)
-    if method is None and not attempt.converged and 24 * system.n**2 <= memory_budget() and system.n <= _LEAST_SQUARES:
+    if method is None and not attempt.converged and system.n <= _LEAST_SQUARES and fits_memory(24 * system.n**2):
         reason = "the Cholesky factorisation did not reach the residual"
         attempt = min(
             attempt,

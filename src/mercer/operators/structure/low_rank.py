@@ -3,48 +3,96 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from mercer.operators.factors import Factors, factor, side_values, theta_values
+from mercer.operators.factors import ONE, Factors, factor, side_values, theta_values
 from mercer.operators.maps import Expression, leaf, leaves, safe_sqrt, substitute
 from mercer.operators.operands import Operands
 from mercer.operators.spec import Spec
 from mercer.operators.statistics import DotProduct
+from mercer.operators.structure.monomials import monomials, n_monomials, power_coefficients
 
-__all__ = ["low_rank_features", "low_rank_root", "low_rank_terms", "low_rank_width"]
+__all__ = [
+    "has_equal_sides",
+    "low_rank_features",
+    "low_rank_numbers",
+    "low_rank_root",
+    "low_rank_terms",
+    "low_rank_width",
+]
+
+EVERY = slice(None)
 
 
-def low_rank_terms(spec: Spec) -> list[Factors] | None:
-    """The terms as factors, if each has one dot product at most and nothing else of pairs; terms that are 0 left out.
+@dataclass(frozen=True)
+class LowRankTerm:
+    """``row * column * sum_q c_q s^q`` with a dot product s.
 
-    None if some term is not of this form.
+    Attributes:
+        row, column: of one side's row values, and hyperparameters.
+        statistic: the number of s; None where there is none.
+        powers: q and c_q, of hyperparameters only.
+    """
+
+    row: Expression
+    column: Expression
+    statistic: int | None
+    powers: tuple[tuple[int, Expression], ...]
+
+
+def low_rank_terms(spec: Spec) -> list[LowRankTerm] | None:
+    """The terms, if each is a polynomial of one dot product at most and has nothing else of pairs.
+
+    Terms that are 0 are left out. None if some term is not of this form.
     """
     found = []
     for term in spec.smooth_terms:
         if term.is_constant and term.number == 0.0:
             continue
         parts = factor(term)
-        if len(parts.pairs) > 1 or (parts.pairs and _statistic(parts, spec) is None):
+        known = _polynomial(parts, spec)
+        if known is None:
             return None
-        found.append(parts)
+        statistic, coefficients = known
+        numbers = [parts.number * c for c in coefficients]
+        powers = tuple((q, c) for q, c in enumerate(numbers) if not (c.is_constant and c.number == 0.0))
+        found.append(LowRankTerm(parts.row, parts.column, statistic, powers))
     return found
 
 
-def low_rank_width(found: list[Factors], spec: Spec, widths: Sequence[int]) -> int:
+def low_rank_width(found: list[LowRankTerm], widths: Sequence[int]) -> int:
     """The number of features of these terms; ``widths`` are the embedding columns of each statistic."""
-    numbers = [_statistic(parts, spec) for parts in found]
-    return sum(1 if g is None else widths[g] for g in numbers)
+    return sum(_n_features(term, q, widths) for term in found for q, _ in term.powers)
 
 
-def low_rank_features(operands: Operands) -> tuple[Tensor, Tensor]:
-    """A ``(*batch, n, r)`` and B ``(*batch, m, r)`` with K = A B'; differentiable. A has the terms' numbers."""
+def low_rank_numbers(operands: Operands) -> Tensor:
+    """c ``(*batch, r)`` in K = A diag(c) B'; differentiable."""
+    like, found = operands.like, low_rank_terms(operands.spec)
+    assert found is not None
+    widths = [points.shape[-1] for points in operands.left]
+    numbers = []
+    for term in found:
+        for q, coefficient in term.powers:
+            number = torch.as_tensor(side_values(coefficient, operands, "row"), dtype=like.dtype, device=like.device)
+            numbers.append(number.expand(*like.shape[:-2], _n_features(term, q, widths)))
+    return torch.cat(numbers, -1)
+
+
+def low_rank_features(operands: Operands, side: str, rows: slice = EVERY) -> Tensor:
+    """A (``side="row"``) or B ``(*batch, n, r)`` in K = A diag(c) B', or some of its rows; differentiable."""
     found = low_rank_terms(operands.spec)
     assert found is not None
-    left = [_side(parts, operands, "row", number=True) for parts in found]
-    right = [_side(parts, operands, "column") for parts in found]
-    return torch.cat(left, -1), torch.cat(right, -1)
+    return torch.cat([_side(term, q, operands, side, rows) for term in found for q, _ in term.powers], -1)
+
+
+def has_equal_sides(operands: Operands) -> bool:
+    """Whether A is B."""
+    found = low_rank_terms(operands.spec)
+    assert found is not None
+    return operands.right is None and all(_as_column(term.row) == term.column for term in found)
 
 
 def low_rank_root(operands: Operands, side: str) -> Tensor | None:
@@ -54,17 +102,29 @@ def low_rank_root(operands: Operands, side: str) -> Tensor | None:
     0 and its gradient, which the root does not have there, is wanted.
     """
     found = low_rank_terms(operands.spec)
-    if not found or any(_as_column(parts.row) != parts.column for parts in found):
+    if not found or any(_as_column(term.row) != term.column for term in found):
         return None
     values = theta_values(operands)
     scaled = []
-    for parts in found:
-        number = torch.as_tensor(side_values(parts.number, operands, side), dtype=operands.like.dtype)
-        inside = [values[theta] for theta in leaves([parts.number], "theta")]
-        if bool((number < 0.0).any()) or any(t.requires_grad and bool((t == 0.0).any()) for t in inside):
-            return None
-        scaled.append(_side(parts, operands, side) * safe_sqrt(number))
+    for term in found:
+        for q, coefficient in term.powers:
+            number = torch.as_tensor(side_values(coefficient, operands, side), dtype=operands.like.dtype)
+            inside = [values[theta] for theta in leaves([coefficient], "theta")]
+            if bool((number < 0.0).any()) or any(t.requires_grad and bool((t == 0.0).any()) for t in inside):
+                return None
+            scaled.append(_side(term, q, operands, side) * safe_sqrt(number))
     return torch.cat(scaled, -1)
+
+
+def _polynomial(parts: Factors, spec: Spec) -> tuple[int | None, list[Expression]] | None:
+    """The number of the dot product in the factors of pairs, and what stands before its powers."""
+    if not parts.pairs:
+        return None, [ONE]
+    statistics = leaves(parts.pairs, "statistic")
+    if len(statistics) != 1 or not isinstance(spec.statistics[int(statistics[0].number)], DotProduct):
+        return None
+    coefficients = power_coefficients(parts.pairs, statistics[0])
+    return None if coefficients is None else (int(statistics[0].number), coefficients)
 
 
 def _as_column(row: Expression) -> Expression:
@@ -73,20 +133,19 @@ def _as_column(row: Expression) -> Expression:
     return substitute((row,), swapped)[0]
 
 
-def _side(parts: Factors, operands: Operands, side: str, *, number: bool = False) -> Tensor:
-    """The features of one term: a side's points, or ones, times its values."""
-    g, like = _statistic(parts, operands.spec), operands.like
-    points = operands.left if side == "row" else operands.rights
-    n = operands.shape[0 if side == "row" else 1]
-    features = like.new_ones(*like.shape[:-2], n, 1) if g is None else points[g]
-    own = side_values(parts.row if side == "row" else parts.column, operands, side)
-    scale = own * side_values(parts.number, operands, side) if number else own
-    return features * (scale.unsqueeze(-1) if isinstance(scale, Tensor) else scale)
+def _n_features(term: LowRankTerm, degree: int, widths: Sequence[int]) -> int:
+    return 1 if term.statistic is None else n_monomials(widths[term.statistic], degree)
 
 
-def _statistic(parts: Factors, spec: Spec) -> int | None:
-    """The number of the dot product that is the only pair factor."""
-    for g, statistic in enumerate(spec.statistics):
-        if isinstance(statistic, DotProduct) and parts.pairs == (leaf("statistic", g),):
-            return g
-    return None
+def _side(term: LowRankTerm, degree: int, operands: Operands, side: str, rows: slice = EVERY) -> Tensor:
+    """The features of one power: monomials of a side's points, or ones, times its values."""
+    like, n = operands.like, operands.shape[0 if side == "row" else 1]
+    if term.statistic is None or degree == 0:
+        features = like.new_ones(*like.shape[:-2], len(range(n)[rows]), 1)
+    else:
+        points = operands.left if side == "row" else operands.rights
+        features = monomials(points[term.statistic][..., rows, :], degree)
+    scale = side_values(term.row if side == "row" else term.column, operands, side)
+    if not isinstance(scale, Tensor):
+        return features if scale == 1.0 else features * scale
+    return features * (scale[..., rows] if scale.shape[-1] == n else scale).unsqueeze(-1)
