@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mercer.arrays import generator
-from mercer.config import memory_budget
+from mercer.config import fits_memory
 from mercer.errors import ApproximationWarning
 from mercer.kernels import PowerExponential
 from mercer.learn.dual import Dual, inverse_diagonal, solve_dual
@@ -22,7 +22,6 @@ __all__ = ["FeatureSettings", "Iterate", "IterateMaker", "solve"]
 
 _QUICK_RESIDUAL = 1e-2  # an iterate gives a metric and is compared: two digits of its coefficients are enough for both
 _BLOCK_PAIRS = 2**23
-_ALWAYS_FITS = 2**27
 _LEAST_POINTS = 500
 _REFINEMENTS = 5
 _CONTRACTION = 0.5  # of the residual in a step of refinement, at least
@@ -101,7 +100,7 @@ class IterateMaker:
 
     def __call__(self, Z: Tensor, lengthscale: float, settings: FeatureSettings) -> Iterate:
         """The iterate at Z ``(n, r)``; only of the last one are there gradients."""
-        if settings.norm == 2.0 and _fits(Workspace.bytes(len(Z), Z.dtype)):
+        if settings.norm == 2.0 and fits_memory(Workspace.bytes(len(Z), Z.dtype)):
             if self._workspace is None:
                 self._workspace = Workspace(len(Z), Z)
             stored = StoredIterate(
@@ -168,7 +167,7 @@ class _Tiled(Iterate):
     ) -> None:
         self._kernel, self._Z, self._weights, self._settings = kernel, Z, weights, settings
         self._factor: Tensor | None = None
-        if settings.norm != 2.0 and _fits(2 * len(Z) ** 2 * Z.dtype.itemsize):
+        if settings.norm != 2.0 and fits_memory(2 * len(Z) ** 2 * Z.dtype.itemsize):
             A = kernel(Z).to_dense().clone()
             A.diagonal().add_(settings.noise(weights, Z))
             factor, failed = torch.linalg.cholesky_ex(A)
@@ -198,11 +197,6 @@ class _Tiled(Iterate):
 
     def gradients(self) -> Tensor:
         return point_gradients(self._kernel(self._Z), self.dual)
-
-
-def _fits(n_bytes: int) -> bool:
-    """Within the memory budget, which takes longer to ask for than a small fit takes."""
-    return n_bytes <= _ALWAYS_FITS or n_bytes <= memory_budget()
 
 
 def solve(K: object, Y: Tensor, weights: Tensor | None, settings: FeatureSettings) -> Dual:
