@@ -1,15 +1,20 @@
 """Ten real tables: recursive feature machines against xRFM and scikit-learn, at equal numbers of configurations.
 
-    python -m benchmarks.tables                     # quick: 2000 training rows and 4 configurations a model, one split
+    python -m benchmarks.tables                     # quick: 2000 training rows and 8 configurations a model, one split
     python -m benchmarks.tables --full              # all rows, 20 configurations, three splits (a day on two cores)
     python -m benchmarks.tables --tables diabetes digits
+    python -m benchmarks.tables --speed             # one configuration at a time, mercer and xRFM in turns, diamonds
 
 Protocol: the table is split at random into 70, 15 and 15 % (seed 0, 1, 2); every model gets the features that
 `mercer fit` makes, fitted on the training part; each configuration is fitted on the training part; the one with the
 best score on the validation part (R2, or the Brier score) is scored once on the test part (R2, or accuracy). The test
 part decides nothing. `xrfm` and `mercer` get the same configurations, the first being xRFM's default; those of
 the others are drawn from ranges around scikit-learn's defaults, which are their first. xRFM and boosting stop early on
-the validation part, as does mercer.
+the validation part, as does mercer. mercer tries its configurations in one call (`candidates`), which lets later ones
+begin with the metric of earlier ones; it chooses by the squared error on the validation part.
+
+Times are processor seconds of all configurations together. mercer is measured before and after xRFM, since other
+processes slow a shared machine by factors; its time is the mean.
 
 A killed run goes on where it was: results are written after every model of a table.
 """
@@ -35,6 +40,7 @@ from mercer.timing import machine
 
 RESULTS = Path(__file__).parent / "results" / "tables.json"
 MODELS = ("mercer", "xrfm", "boosting", "forest", "linear")
+SPEED_ROWS = (500, 1000, 2000, 4000, 10_000)
 _MAX_ITER = 5
 
 
@@ -177,7 +183,9 @@ def configurations(model: str, count: int) -> list[dict[str, Any]]:
 def fit(model: str, settings: dict[str, Any], train: Part, validation: Part, is_class: bool) -> Fitted:
     """One configuration of one model."""
     if model == "mercer":
-        return _fit_mercer(settings, train, validation, is_class)
+        estimator = fit_mercer([settings], train, validation, is_class)
+        values: Fitted = estimator.predict_proba if is_class else estimator.predict
+        return values
     if model == "xrfm":
         return _fit_xrfm(settings, train, validation, is_class)
     from sklearn import ensemble, linear_model
@@ -201,23 +209,25 @@ def fit(model: str, settings: dict[str, Any], train: Part, validation: Part, is_
     return predict
 
 
-def _fit_mercer(settings: dict[str, Any], train: Part, validation: Part, is_class: bool) -> Fitted:
+def _mercer_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """A configuration of xRFM in the words of mercer."""
+    return {
+        "alpha": settings["reg"],
+        "lengthscale": settings["bandwidth"],
+        "relative": settings["adaptive"],
+        "exponent": settings["exponent"],
+        "diagonal": settings["diagonal"],
+    }
+
+
+def fit_mercer(configurations: list[dict[str, Any]], train: Part, validation: Part, is_class: bool) -> Any:
+    """All configurations in one call; the fitted estimator."""
     from mercer.learn import RecursiveFeatureMachine, RecursiveFeatureMachineClassifier
 
     kind = RecursiveFeatureMachineClassifier if is_class else RecursiveFeatureMachine
-    estimator = kind(
-        settings["reg"],
-        lengthscale=settings["bandwidth"],
-        relative=settings["adaptive"],
-        exponent=settings["exponent"],
-        diagonal=settings["diagonal"],
-        max_iter=_MAX_ITER,
-        rtol=1e-4,
-    )
-    estimator.fit(train.X, train.y, X_val=validation.X, y_val=validation.y)
-    if isinstance(estimator, RecursiveFeatureMachineClassifier):
-        return estimator.predict_proba
-    return estimator.predict
+    first, *others = map(_mercer_settings, configurations)
+    estimator = kind(**first, candidates=others, max_iter=_MAX_ITER, rtol=1e-4)
+    return estimator.fit(train.X, train.y, X_val=validation.X, y_val=validation.y)
 
 
 def _fit_xrfm(settings: dict[str, Any], train: Part, validation: Part, is_class: bool) -> Fitted:
@@ -268,6 +278,8 @@ def measure(model: str, data: dict[str, Part], is_class: bool, count: int) -> di
     with warnings.catch_warnings(), contextlib.suppress(Exception):
         warnings.simplefilter("ignore")
         fit(model, configurations(model, 1)[0], few["train"], few["train"], is_class)  # imports are not timed
+    if model == "mercer":
+        return _measure_mercer(data, is_class, count)
     tried = []
     best: tuple[float, Fitted | None] = (-np.inf, None)
     wall = cpu = 0.0
@@ -289,6 +301,52 @@ def measure(model: str, data: dict[str, Part], is_class: bool, count: int) -> di
     if best[1] is not None:
         row |= scores(best[1](data["test"].X), data["test"].y, is_class)
     return row
+
+
+def _measure_mercer(data: dict[str, Part], is_class: bool, count: int) -> dict[str, Any]:
+    tried = configurations("mercer", count)
+    begun = time.perf_counter(), time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        estimator = fit_mercer(tried, data["train"], data["validation"], is_class)
+        predict = estimator.predict_proba if is_class else estimator.predict
+        choice = scores(predict(data["validation"].X), data["validation"].y, is_class)["choice"]
+    losses = np.average(estimator.candidate_losses_, axis=0)
+    return {
+        "seconds": time.perf_counter() - begun[0],
+        "processor_seconds": time.process_time() - begun[1],
+        "tried": [{**settings, "loss": float(loss)} for settings, loss in zip(tried, losses, strict=True)],
+        "n_fits": estimator.n_fits_,
+        "validation": choice,
+        **scores(predict(data["test"].X), data["test"].y, is_class),
+    }
+
+
+def speed(sizes: tuple[int, ...], count: int = 3, rounds: int = 3) -> list[dict[str, Any]]:
+    """Processor seconds of single configurations on the diamonds, mercer and xRFM in turns; a row a size and settings.
+
+    xRFM makes leaves of as many rows as mercer does. The metric is learnt on the rows of a leaf by xRFM, on
+    ``n_feature_rows`` of them by mercer.
+    """
+    rows = []
+    for size in sizes:
+        data, is_class, shape = parts(TABLES["diamonds"], 0, size)
+        for settings in configurations("mercer", count):
+            times: dict[str, list[float]] = {"mercer": [], "xrfm": []}
+            errors = {}
+            for _ in range(rounds if size <= 4000 else 1):
+                for model, seconds in times.items():
+                    begun = time.process_time()
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")
+                        predict = fit(model, settings, data["train"], data["validation"], is_class)
+                    seconds.append(time.process_time() - begun)
+                    errors[model] = 1.0 - scores(predict(data["test"].X), data["test"].y, is_class)["score"]
+            medians = {model: float(np.median(seconds)) for model, seconds in times.items()}
+            ratio = float(np.median(np.divide(times["xrfm"], times["mercer"])))
+            rows.append({"rows": shape[0], **settings, "seconds": medians, "ratio": ratio, "unexplained": errors})
+            print(f"{shape[0]} rows, {settings}: {medians}, {ratio:.1f}x, {errors}", flush=True)
+    return rows
 
 
 def summary(results: dict[str, Any]) -> str:
@@ -315,7 +373,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tables", description=__doc__)
     parser.add_argument("--full", action="store_true", help="all rows, 20 configurations, three splits")
     parser.add_argument("--rows", type=int, default=2000, help="training rows in quick mode")
-    parser.add_argument("--configurations", type=int, default=4, help="of each model in quick mode")
+    parser.add_argument("--configurations", type=int, default=8, help="of each model in quick mode")
+    parser.add_argument("--speed", nargs="*", type=int, metavar="ROWS", help="only compare seconds of single fits")
     parser.add_argument("--tables", nargs="+", choices=list(TABLES), default=list(TABLES))
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
@@ -328,6 +387,10 @@ def main() -> None:
         if results["mode"] != mode:
             raise SystemExit(f"{arguments.out} holds results of another mode ({results['mode']}): remove it first.")
     arguments.out.parent.mkdir(exist_ok=True)
+    if arguments.speed is not None:
+        results["speed"] = speed(tuple(arguments.speed) or SPEED_ROWS)
+        write_atomic(arguments.out, json.dumps(results, indent=1))
+        return
     for seed in (0, 1, 2) if arguments.full else (0,):
         for name in arguments.tables:
             cell = results["cells"].setdefault(f"{name} {seed}", {})
@@ -339,6 +402,10 @@ def main() -> None:
                     continue
                 torch.manual_seed(0)
                 row = measure(model, data, is_class, count)
+                if model == "xrfm" and "mercer" in cell:
+                    again = measure("mercer", data, is_class, count)
+                    for clock in ("seconds", "processor_seconds"):
+                        cell["mercer"][clock] = (cell["mercer"][clock] + again[clock]) / 2.0
                 load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
                 cell[model] = {**row, "rows": shape[0], "features": shape[1], "load": load}
                 results |= {"machine": machine(), "tables": {n: vars(t) for n, t in TABLES.items()}}

@@ -11,6 +11,7 @@ from mercer.errors import ShapeError
 from mercer.kernels import PowerExponential
 from mercer.learn import RecursiveFeatureMachine, RecursiveFeatureMachineClassifier
 from mercer.learn.feature_matrix import average_outer_product
+from mercer.operators import point_gradients
 
 matplotlib.use("Agg")
 RNG = np.random.default_rng(0)
@@ -65,9 +66,8 @@ def matrix_by_autograd(points, dual, kernel, others):
 @pytest.mark.parametrize("diagonal", [False, True])
 def test_matrix_is_the_average_outer_product_of_gradients(norm, diagonal):
     kernel, dual = PowerExponential(3.0, 1.0, norm), RNG.normal(size=(40, 2))
-    found = average_outer_product(
-        kernel(torch.from_numpy(X[:40])), torch.from_numpy(dual), None, weights=None, diagonal=diagonal
-    )
+    gradients = point_gradients(kernel(torch.from_numpy(X[:40])), torch.from_numpy(dual))
+    found = average_outer_product(gradients, None, weights=None, diagonal=diagonal)
     expected = matrix_by_autograd(X[:40], dual, kernel, X[:40])
     expected = np.diagonal(expected) / np.diagonal(expected).max() if diagonal else expected
     np.testing.assert_allclose(found, expected, atol=1e-8)
@@ -97,7 +97,79 @@ def test_losses_without_validation_rows_are_those_of_leaving_one_out():
 def test_the_kept_iterate_has_the_least_loss():
     model = RecursiveFeatureMachine(1e-2).fit(X, Y)
     assert model.losses_[0][model.best_iter_[0]] == min(model.losses_[0])
-    assert len(model.losses_[0]) == model.n_iter_ <= 6
+    assert len(model.losses_[0]) == model.n_iter_ == model.n_fits_ <= 6
+
+
+def test_iterates_end_with_the_first_that_is_no_better():
+    model = RecursiveFeatureMachine(1e-2, max_iter=20).fit(X, Y)
+    assert model.best_iter_[0] >= len(model.losses_[0]) - 2
+    assert len(model.losses_[0]) < 21
+
+
+CANDIDATES = [
+    {"alpha": 1e-3, "exponent": 0.8},
+    {"diagonal": True, "lengthscale": 5.0, "relative": False},
+    {"alpha": 1e3},
+]
+
+
+def test_the_best_candidate_is_kept_and_said(tmp_path):
+    model = RecursiveFeatureMachine(1.0, candidates=CANDIDATES).fit(X, Y)
+    losses = model.candidate_losses_[0]
+    assert len(losses) == 4
+    best = int(np.argmin(losses))
+    settings = {"alpha": 1.0, "lengthscale": 2.0, "relative": True, "exponent": 1.0, "norm": 2.0, "diagonal": False}
+    assert model.chosen_ == [settings | ({} if best == 0 else CANDIDATES[best - 1])]
+    assert best in (1, 2)
+    assert min(model.losses_[0]) == losses[best]
+    assert r2(model) > r2(RecursiveFeatureMachine(1.0).fit(X, Y))
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(RecursiveFeatureMachine.load(tmp_path / "model").predict(NEW), model.predict(NEW))
+
+
+def test_candidates_begin_with_the_best_metric_and_hopeless_ones_end_at_once():
+    alone = RecursiveFeatureMachine(1e-2).fit(X, Y)
+    twice = RecursiveFeatureMachine(1e-2, candidates=[{}]).fit(X, Y)
+    assert twice.candidate_losses_[0][1] <= alone.candidate_losses_[0][0]
+    hopeless = RecursiveFeatureMachine(1e-2, candidates=[{"alpha": 1e3}]).fit(X, Y)
+    assert hopeless.n_fits_ == alone.n_fits_ + 1
+    np.testing.assert_allclose(hopeless.predict(NEW), alone.predict(NEW), atol=1e-8)
+
+
+def test_each_leaf_chooses_and_metrics_of_both_forms_have_a_mean():
+    points = np.random.default_rng(1).normal(size=(300, 3))
+    targets = np.where(points[:, 0] > 0.0, np.sin(3.0 * (points[:, 1] + points[:, 2])), points[:, 1])
+    model = RecursiveFeatureMachine(1e-2, leaf_size=80, candidates=[{"diagonal": True, "alpha": 1e-3}])
+    model.fit(points, targets)
+    assert len(model.chosen_) == model.n_leaves_ == 4
+    assert np.shape(model.M_) in ((3,), (3, 3))
+    assert model.feature_importances_.sum() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "message"),
+    [
+        ({"leaf_size": 3}, "candidates: 'leaf_size' cannot be tried; these can: alpha, lengthscale"),
+        ({"alpha": -1.0}, "candidates: alpha must be a finite number >= 0"),
+        ({"exponent": 3.0}, "0 < exponent <= norm <= 2"),
+    ],
+)
+def test_candidates_that_make_no_sense_are_refused(candidate, message):
+    with pytest.raises(ValueError, match=message):
+        RecursiveFeatureMachine(candidates=[candidate]).fit(X, Y)
+
+
+def test_other_rows_judge_where_there_are_more_than_the_metric_is_learnt_on():
+    settings = {"max_iter": 0, "lengthscale": 3.0, "relative": False}
+    model = RecursiveFeatureMachine(1e-2, n_feature_rows=60, **settings).fit(X, Y)
+    assert len(model._held_out) == 60
+    # Half the rows know less than all but one.
+    assert model.losses_[0][0] > RecursiveFeatureMachine(1e-2, **settings).fit(X, Y).losses_[0][0]
+    almost_all = RecursiveFeatureMachine(1e-2, n_feature_rows=110, **settings).fit(X, Y)
+    assert len(almost_all._held_out) == 110  # too few others: one row is left out at a time
+    weights = np.ones(120)
+    weighted = RecursiveFeatureMachine(1e-2, n_feature_rows=60, **settings).fit(X, Y, weights)
+    assert weighted.losses_[0][0] == pytest.approx(model.losses_[0][0], rel=1e-9)
 
 
 @pytest.mark.parametrize("diagonal", [False, True])

@@ -7,12 +7,14 @@ from typing import Any
 from mercer.errors import TableError
 
 _DESCRIPTION = """\
-Fit an exact kernel model (or one with centres, where time is short) to a table, and write a report.
+Choose the best kernel model of a table, and write a report.
 
 The table is split into train, validation and test. Columns are typed and transformed by what the training part shows;
 several kernels are tried; hyperparameters are learnt by marginal likelihood on some rows; the model is solved on all
-of them. Ridge regression and gradient boosting get the same features and are reported beside it, also where they win;
-where ridge is better than the kernel on the validation part, ridge is the model. Intervals are calibrated on the
+of them, exactly or with centres, where time is short. A recursive feature machine, which learns how columns weigh
+together, gets the seconds that are left (none where --kernel names a kernel). Ridge regression and gradient boosting
+get the same features and are reported beside them, also where they win. The model is what is best on the validation
+part, boosting aside. Intervals are calibrated on the
 validation part and checked on the test part.
 """
 

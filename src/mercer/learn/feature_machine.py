@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,8 @@ from mercer.arrays import as_tensor, generator
 from mercer.kernels import PowerExponential
 from mercer.learn.arguments import check_not_negative, check_whole
 from mercer.learn.feature_columns import FeatureColumns
-from mercer.learn.feature_iteration import FeatureLeaf, FeatureSettings, fit_leaf, split_direction
+from mercer.learn.feature_iterate import FeatureSettings
+from mercer.learn.feature_iteration import FeatureLeaf, fit_leaf, split_direction
 from mercer.learn.feature_tree import FeatureTree, grow
 from mercer.learn.inputs import Given, check_data
 from mercer.learn.saving import Saved
@@ -26,6 +29,7 @@ from mercer.progress import Progress, track
 __all__ = ["FeatureMachine"]
 
 _NAMES_SHOWN = 20
+_TUNABLE = ("alpha", "lengthscale", "relative", "exponent", "norm", "diagonal")
 
 
 class FeatureMachine(Saved, BaseEstimator):
@@ -50,6 +54,7 @@ class FeatureMachine(Saved, BaseEstimator):
         leaf_size: int = 10_000,
         temperature: float = 0.0,
         categorical_features: Sequence[int] | None = None,
+        candidates: Sequence[Mapping[str, Any]] | None = None,
         rtol: float = 1e-5,
         random_state: Any = 0,
     ) -> None:
@@ -64,6 +69,7 @@ class FeatureMachine(Saved, BaseEstimator):
         self.leaf_size = leaf_size
         self.temperature = temperature
         self.categorical_features = categorical_features
+        self.candidates = candidates
         self.rtol = rtol
         self.random_state = random_state
 
@@ -106,6 +112,7 @@ class FeatureMachine(Saved, BaseEstimator):
     ) -> list[FeatureLeaf]:
         """Learn from targets ``(n, t)`` about 0; a row of weight 0 takes no part."""
         settings = self._settings()
+        candidates = [settings, *(_candidate(settings, changes) for changes in self.candidates or ())]
         X = _working(given.points)
         if weights is not None and bool((weights == 0).any()):
             kept = (weights > 0).nonzero().squeeze(-1)
@@ -123,7 +130,7 @@ class FeatureMachine(Saved, BaseEstimator):
             owner = tree.route(columns, validation[0], 0.0).argmax(1)
             parts = [(owner == leaf).nonzero().squeeze(-1) for leaf in range(len(groups))]
         leaves = []
-        steps = len(groups) * (settings.max_iter + 1)
+        steps = len(groups) * len(candidates) * (settings.max_iter + 1)
         progress: Progress[int] = track(None, total=steps, description="recursive features")
         with progress:
             for rows, part in zip(groups, parts, strict=True):
@@ -132,15 +139,21 @@ class FeatureMachine(Saved, BaseEstimator):
                 if validation is not None and part is not None and len(part):
                     own = validation[0][part], validation[1][part]
                 of_leaf = None if weights is None else weights[rows]
-                leaf = fit_leaf(columns, X[rows], Y[rows], of_leaf, own, settings, progress.advance)
+                leaf = fit_leaf(columns, X[rows], Y[rows], of_leaf, own, candidates, progress.advance)
                 leaves.append(leaf)
         self._columns, self._tree = columns.state(), tree.state()
-        self._leaves = [_stored(leaf, settings) for leaf in leaves]
+        self._leaves = [_stored(leaf) for leaf in leaves]
         shares = [len(leaf.points) / len(X) for leaf in leaves]
-        mean = sum((share * leaf.matrix for share, leaf in zip(shares, leaves, strict=True)), start=torch.zeros(()))
+        matrices = [leaf.matrix for leaf in leaves]
+        if len({matrix.dim() for matrix in matrices}) > 1:  # some leaves weigh columns, others directions
+            matrices = [torch.diag(matrix) if matrix.dim() == 1 else matrix for matrix in matrices]
+        mean = sum((share * matrix for share, matrix in zip(shares, matrices, strict=True)), start=torch.zeros(()))
         self.M_ = given.coefficients(mean)
         self.losses_ = [leaf.losses for leaf in leaves]
         self.best_iter_ = [leaf.best for leaf in leaves]
+        self.candidate_losses_ = [list(leaf.tried) for leaf in leaves]
+        self.n_fits_ = sum(leaf.n_fits for leaf in leaves)
+        self.chosen_ = [{name: getattr(leaf.settings, name) for name in _TUNABLE} for leaf in leaves]
         self.n_leaves_ = len(leaves)
         self.residual_ = max(leaf.found.residual for leaf in leaves if leaf.found is not None)
         self.n_iter_ = max(len(leaf.losses) for leaf in leaves)
@@ -207,13 +220,29 @@ def _of_leaf(stored: dict[str, Any], columns: FeatureColumns, X: Tensor) -> Tens
     return Similarity(kernel).times(columns.times(X, root), points, dual)
 
 
-def _stored(leaf: FeatureLeaf, settings: FeatureSettings) -> dict[str, Any]:
+def _candidate(settings: FeatureSettings, changes: Mapping[str, Any]) -> FeatureSettings:
+    """The settings with some of them changed.
+
+    Raises:
+        ValueError: a name that cannot be tuned, or a value that makes no sense.
+    """
+    unknown = [name for name in changes if name not in _TUNABLE]
+    if unknown:
+        raise ValueError(f"candidates: {unknown[0]!r} cannot be tried; these can: {', '.join(_TUNABLE)}.")
+    found = replace(settings, **changes)
+    if not (found.alpha >= 0.0 and math.isfinite(found.alpha)):
+        raise ValueError(f"candidates: alpha must be a finite number >= 0, not {found.alpha!r}.")
+    found.kernel(found.lengthscale)
+    return found
+
+
+def _stored(leaf: FeatureLeaf) -> dict[str, Any]:
     """What predictions need, in a form that can be saved."""
     return {
         "points": leaf.points.cpu().numpy(),
         "root": None if leaf.root is None else leaf.root.cpu().numpy(),
         "lengthscale": leaf.lengthscale,
-        "exponent": settings.exponent,
-        "norm": settings.norm,
+        "exponent": leaf.settings.exponent,
+        "norm": leaf.settings.norm,
         "dual": leaf.dual.cpu().numpy(),
     }

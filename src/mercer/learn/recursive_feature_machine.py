@@ -43,6 +43,9 @@ class RecursiveFeatureMachine(MultiOutputMixin, RegressorMixin, FeatureMachine):
         temperature: 0 sends a point to one leaf; more blends those near a threshold, in units of the quartiles'
             distance.
         categorical_features: positions of columns that hold codes; each category gets a direction of its own.
+        candidates: further settings to try, each a dict with any of ``alpha``, ``lengthscale``, ``relative``,
+            ``exponent``, ``norm`` and ``diagonal``; the rest is as above. They begin with the best metric found before
+            them. Each leaf keeps what has the least squared error on rows that it has not seen.
         rtol: relative residual of the linear systems.
         random_state: of samples and preconditioners.
 
@@ -51,7 +54,12 @@ class RecursiveFeatureMachine(MultiOutputMixin, RegressorMixin, FeatureMachine):
         feature_importances_: the diagonal of M a column of X, summing to 1.
         n_leaves_: how many leaves the rows were split into.
         losses_: for each leaf, the squared error of each iterate on rows that it has not seen.
-        best_iter_: for each leaf, the iterate that was kept; 0 is kernel ridge on the columns as given.
+        best_iter_: for each leaf, the iterate that was kept; 0 is kernel ridge on the columns as given, or for a
+            candidate in the best metric found before it.
+        chosen_: for each leaf, the settings that were kept, by name.
+        candidate_losses_: for each leaf, the least squared error with the estimator's own settings and with each of
+            the candidates.
+        n_fits_: how many iterates were made in all.
         residual_, n_iter_: the largest relative residual of a leaf's system; the most iterates of a leaf.
         intercept_: the weighted mean of y, ``()`` or ``(t,)``; the value far from all rows.
 
@@ -59,8 +67,9 @@ class RecursiveFeatureMachine(MultiOutputMixin, RegressorMixin, FeatureMachine):
         NotConverged: in ``fit``, when ``rtol`` is not reached.
         MemoryBudgetError: in ``fit``, before anything is allocated.
 
-    Cost: for each iterate a solve with ``n_feature_rows`` rows and a pass of derivatives over their pairs; without
-    validation rows also the diagonal of an inverse, twice the factorisation; in the end a solve for each leaf.
+    Cost: for each iterate a factorisation of ``n_feature_rows`` rows and a pass of derivatives over their pairs; where
+    one row is left out at a time also the diagonal of an inverse, twice the factorisation; in the end a solve for each
+    leaf. Iterates end with the first that is no better: three or four are usual, two for each candidate.
     Source: Radhakrishnan, Beaglehole, Pandit & Belkin (Science 2024, arXiv 2212.13881); leaves: Beaglehole et al., xRFM
     (arXiv 2508.10053).
 
@@ -77,8 +86,8 @@ class RecursiveFeatureMachine(MultiOutputMixin, RegressorMixin, FeatureMachine):
             X: ``(n, d)`` array, table or tensor.
             y: ``(n,)`` or ``(n, t)``; the gradients of all targets make one M.
             sample_weight: ``(n,)``, >= 0, or one number for all.
-            X_val: and ``y_val``: rows that choose the iterate, and take no other part. Without them each row is left
-                out once, in closed form.
+            X_val: and ``y_val``: rows that choose the iterate, and take no other part. Without them other rows do
+                where a leaf has more than ``n_feature_rows``; else each row is left out once, in closed form.
 
         Raises:
             ValueError: one of ``X_val`` and ``y_val`` without the other, or bad arguments.

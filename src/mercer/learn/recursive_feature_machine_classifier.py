@@ -24,13 +24,14 @@ class RecursiveFeatureMachineClassifier(OneVsRest, FeatureMachine):
 
     Args:
         alpha, lengthscale, relative, exponent, norm, diagonal, max_iter, n_feature_rows, leaf_size, temperature: as in
-            :class:`RecursiveFeatureMachine`, as are ``categorical_features``, ``rtol`` and ``random_state``.
+            :class:`RecursiveFeatureMachine`, as are ``categorical_features``, ``candidates``, ``rtol`` and
+            ``random_state``.
 
     Attributes:
         classes_: the classes, sorted.
         intercept_: the weighted mean of +1 and -1, ``(1,)`` or ``(classes,)``.
-        M_, feature_importances_, n_leaves_, losses_, best_iter_, residual_, n_iter_: as in
-            :class:`RecursiveFeatureMachine`.
+        M_, feature_importances_, n_leaves_, losses_, best_iter_, chosen_, candidate_losses_, n_fits_, residual_,
+            n_iter_: as in :class:`RecursiveFeatureMachine`.
 
     >>> X = np.random.default_rng(0).normal(size=(200, 5))
     >>> model = RecursiveFeatureMachineClassifier().fit(X, np.where(X[:, 0] > 0, "right", "left"))
@@ -46,7 +47,8 @@ class RecursiveFeatureMachineClassifier(OneVsRest, FeatureMachine):
             y: ``(n,)`` classes: numbers or text.
             sample_weight: ``(n,)``, >= 0, or one number for all.
             X_val: and ``y_val``: rows that choose the iterate and calibrate probabilities, and take no other part.
-                Without them each row is left out once, in closed form.
+                Without them other rows do where a leaf has more than ``n_feature_rows``; else each row is left out
+                once, in closed form.
 
         Raises:
             ValueError: fewer than two classes, a y of numbers that are no classes, or a y_val of other classes.

@@ -19,6 +19,7 @@ _CENTER_PRODUCTS = 60.0
 _PROBE_ROWS = 512
 _PROBE_PAIRS = (512, 8192)
 _EVALUATION_FLOPS = 4.0  # times n^3: a Cholesky factorisation, an inverse and the gradient's products, in float64
+_ITERATES = 2.3  # of a recursive feature machine for each setting, and as many again for the first
 _BYTES_A_CENTER = 24  # times the number of centres squared
 
 
@@ -60,6 +61,15 @@ class Costs:
         products = n * n_centers * self.pair(kernel, X, n_targets) * _CENTER_PRODUCTS
         products += 3.0 * min(n, 2 * n_centers) * n_centers**2 / flops * self.slowness
         return 0.1 + min(direct, products)
+
+    def features(self, n_rows: int, d: int, n_targets: int, n_settings: int, *, leave_one_out: bool) -> float:
+        """Metrics learnt on some rows with so many settings, judged on as many others or by leaving one out."""
+        factor = n_rows**3 / 3.0 / (2.0 * rates().cholesky_flops)  # in float32
+        pairs = 2.0 * n_rows**2 * (2.0 * d / rates().gemm_flops + 12.0 / rates().elementwise)
+        slopes = min(factor, 2.0 * n_rows**2 * n_targets * (d + 1) / rates().gemm_flops)
+        directions = 10.0 * d**3 / rates().cholesky_flops
+        iterate = 0.005 + (3.0 if leave_one_out else 1.0) * factor + pairs + slopes + directions
+        return 0.1 + _ITERATES * (n_settings + 1) * iterate * self.slowness
 
     def pair(self, kernel: Kernel, X: np.ndarray, n_targets: int) -> float:
         """Seconds for one kernel entry in a product, measured on some of the rows; kept for the kernel's form."""

@@ -1,7 +1,7 @@
 """What a model has learnt, seen from outside: the gain from more rows, the weight of columns, their effects."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from mercer.tables.baselines import fit_boosting, fit_ridge
 from mercer.tables.cells import as_labels, as_numbers, without_missing
 from mercer.tables.compare import Fitted, choosing_score, predict_part, with_probabilities
+from mercer.tables.feature_fit import make_feature_machine
 from mercer.tables.models import LearntKernel, make_estimator
 from mercer.tables.options import FitOptions
 from mercer.tables.parts import Part, Parts
@@ -35,15 +36,22 @@ def curve_sizes(n: int) -> list[int]:
 
 
 def learning_curve(
-    parts: Parts, learnt: LearntKernel, full: dict[str, float], options: FitOptions, *, seconds: float
+    parts: Parts,
+    learnt: LearntKernel,
+    settings: Mapping[str, Any] | None,
+    full: dict[str, float],
+    options: FitOptions,
+    *,
+    seconds: float,
 ) -> Curve:
     """Validation score of each model on the first rows of a random order of the training part.
 
-    The kernel keeps its hyperparameters, and is exact at every size but perhaps the full one.
+    The kernel keeps its hyperparameters, and is exact at every size but perhaps the full one; the recursive feature
+    machine keeps its settings and learns its metric anew.
 
     Args:
         parts: of the table.
-        learnt: the kernel.
+        learnt: the kernel, and ``settings``: of the recursive feature machine, or None.
         full: score of each model on the whole training part, by name.
         options: for the seed.
         seconds: a size is left out when the one before says that it would take longer than what is left of them.
@@ -57,7 +65,8 @@ def learning_curve(
         if not _has_all_classes(parts, order[:size]) or started - begun + expected > seconds:
             continue
         for name in full:
-            values[name].append(_score(_fit_on(name, order[:size], parts, learnt, options), parts.validation, parts))
+            again = _fit_on(name, order[:size], parts, learnt, settings, options)
+            values[name].append(_score(again, parts.validation, parts))
         sizes.append(size)
         expected = _GROWTH * (time.perf_counter() - started)
     for name, score in full.items():
@@ -127,11 +136,24 @@ def _has_all_classes(parts: Parts, rows: np.ndarray) -> bool:
     return not parts.is_class or len(np.unique(parts.train.truth[rows])) == parts.n_values
 
 
-def _fit_on(name: str, rows: np.ndarray, parts: Parts, learnt: LearntKernel, options: FitOptions) -> Fitted:
+def _fit_on(
+    name: str,
+    rows: np.ndarray,
+    parts: Parts,
+    learnt: LearntKernel,
+    settings: Mapping[str, Any] | None,
+    options: FitOptions,
+) -> Fitted:
     X, train = parts.train.X[rows], parts.train
     truth, is_class = train.truth[rows], parts.is_class
-    if name == "kernel":
-        estimator: Any = make_estimator(learnt, n_centers=None, classes=is_class, random_state=options.random_state)
+    if name in ("kernel", "features"):
+        seed = options.random_state
+        estimator: Any
+        if name == "kernel":
+            estimator = make_estimator(learnt, n_centers=None, classes=is_class, random_state=seed)
+        else:
+            assert settings is not None
+            estimator = make_feature_machine(settings, classes=is_class, random_state=seed)
         return with_probabilities(estimator.fit(X, truth if is_class else train.Y[rows, 0]), parts, 0.0)
     classes = np.arange(parts.n_values)
     Y = (truth[:, None] == classes).astype(np.float64) if is_class else train.Y[rows]

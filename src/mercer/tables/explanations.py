@@ -1,7 +1,8 @@
 """Learning curve, importances and effects of a fit, as large as the seconds that are left allow."""
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,13 +26,28 @@ _GRID = 25
 _PROBE_ROWS = 1000
 
 
-def explain(findings: Findings, model: TableModel, parts: Parts, learnt: LearntKernel, clock: Stages) -> None:
-    """Fill in ``curve``, ``importances`` and ``effects`` of the findings; each a stage of the clock."""
+def explain(
+    findings: Findings,
+    model: TableModel,
+    parts: Parts,
+    learnt: LearntKernel,
+    settings: Mapping[str, Any] | None,
+    clock: Stages,
+) -> None:
+    """Fill in ``curve``, ``importances`` and ``effects`` of the findings; each a stage of the clock.
+
+    Args:
+        findings: to fill in.
+        model: the chosen one.
+        parts: of the table.
+        learnt: the kernel, and ``settings``: of the recursive feature machine, or None.
+        clock: that says how many seconds are left.
+    """
     options = findings.options
     full = {facts.name: choosing_score(facts.validation) for facts in findings.models}
     seconds = max(_LEAST_CURVE_SECONDS, 0.5 * (clock.left - _REPORT_SECONDS))
     with clock.stage("learning curve", predicted=min(seconds, 1e-3 * len(parts.train.X) + 1.0)) as stage:
-        findings.curve = learning_curve(parts, learnt, full, options, seconds=seconds)
+        findings.curve = learning_curve(parts, learnt, settings, full, options, seconds=seconds)
         stage.note = f"{len(findings.curve.sizes)} sizes"
 
     def predict(frame: "pd.DataFrame") -> np.ndarray:

@@ -15,13 +15,14 @@ from mercer.tables.compare import (
 )
 from mercer.tables.costs import Costs
 from mercer.tables.explanations import explain
+from mercer.tables.feature_fit import FeatureFit, fit_features
 from mercer.tables.intervals import calibrated_radius
 from mercer.tables.kernel_fit import KernelFit, fit_kernel
 from mercer.tables.leaks import count_copies, find_leaks
 from mercer.tables.model import TableModel, raw_prediction
 from mercer.tables.options import FitOptions
 from mercer.tables.parts import Parts, make_parts, make_split
-from mercer.tables.results import Findings, Interval, ModelFacts
+from mercer.tables.results import TITLES, Findings, Interval, ModelFacts
 from mercer.tables.scores import score_difference
 from mercer.tables.splits import require_rows
 from mercer.tables.stages import Stages
@@ -42,7 +43,10 @@ def fit_table(
     name: str = "table",
     stages: Stages | None = None,
 ) -> tuple[TableModel, Findings]:
-    """A kernel model of a table, compared with ridge regression and gradient boosting.
+    """The best of mercer's models of a table, compared with ridge regression and gradient boosting.
+
+    The kernel model comes first; a recursive feature machine gets the seconds that it leaves; the one with the better
+    score on the validation part is chosen, or the linear model where that is better still.
 
     Args:
         frame: one row an observation.
@@ -84,11 +88,17 @@ def fit_table(
     with clock.stage("gradient boosting", predicted=costs.boosting(n, d, t)) as stage:
         boosting = boosting_model(parts, random_state=options.random_state)
         stage.note = f"{boosting.predictor.n_iter_} trees"
-    kernel = fit_kernel(parts, options, clock, costs, reserve=_AFTERWARDS * options.time_budget)
-    models = _scored_models(kernel, boosting, ridge, parts, seed=options.random_state)
-    chosen, reason = _choose(models)
-    predictor = {"kernel": kernel.model, "ridge": ridge}[chosen]
-    model, interval = _table_model(predictor, parts, options)
+    reserve = _AFTERWARDS * options.time_budget
+    kernel = fit_kernel(parts, options, clock, costs, reserve=reserve)
+    features, why_features = None, "The recursive feature machine was not tried, since a kernel was given."
+    if options.kernel is None:
+        features, why_features = fit_features(parts, options, clock, costs, reserve=reserve)
+    fitted = {"kernel": kernel.model, "boosting": boosting, "ridge": ridge}
+    if features is not None:
+        fitted["features"] = features.model
+    models = _scored_models(fitted, kernel, features, parts, seed=options.random_state)
+    chosen, ours, reason = _choose(models)
+    model, interval = _table_model(fitted[chosen], parts, options)
     findings = Findings(
         options=options,
         table=name,
@@ -102,15 +112,17 @@ def fit_table(
         split=split,
         models=sorted(models, key=lambda facts: facts.name != chosen),
         chosen=chosen,
-        reasons=[reason, *kernel.reasons],
+        reasons=[reason, *kernel.reasons, why_features],
         warnings=_warnings(parts, n_left_out, [str(leak) for leak in leaks], options),
         leaks=leaks,
         kernel=kernel.facts,
+        features=None if features is None else features.facts,
         truth=parts.test.truth,
-        difference=_difference(models, parts, seed=options.random_state),
+        ours=ours,
+        difference=_difference(models, ours, parts, seed=options.random_state),
         interval=interval,
     )
-    explain(findings, model, parts, kernel.learnt, clock)
+    explain(findings, model, parts, kernel.learnt, None if features is None else features.settings, clock)
     findings.stages = clock.done
     return model, findings
 
@@ -124,30 +136,35 @@ def _checked(frame: "pd.DataFrame", options: FitOptions) -> tuple["pd.DataFrame"
     return frame, y, task, inspect_columns(frame, options), int((~rows).sum())
 
 
-def _scored_models(kernel: KernelFit, boosting: Fitted, ridge: Fitted, parts: Parts, *, seed: int) -> list[ModelFacts]:
+def _scored_models(
+    fitted: dict[str, Fitted], kernel: KernelFit, features: FeatureFit | None, parts: Parts, *, seed: int
+) -> list[ModelFacts]:
     size = "exact" if kernel.facts.is_exact else f"{kernel.facts.n_centers:,} centres"
     detail = f"{kernel.facts.candidates[0][0]}, {size}, all {kernel.facts.n_rows:,} training rows"
-    rows: list[tuple[str, str, str, Fitted]] = [
-        ("kernel", "Kernel model", detail, kernel.model),
-        ("boosting", "Gradient boosting", f"scikit-learn, {boosting.predictor.n_iter_} trees", boosting),
-        ("ridge", "Linear model", describe_linear(ridge.predictor, is_class=parts.is_class), ridge),
-    ]
-    return [scored(*row, parts, unit="", seed=seed) for row in rows]
+    rows = [("kernel", detail)]
+    if features is not None:
+        rows.append(("features", f"{features.facts.text}, all {features.facts.n_rows:,} training rows"))
+    rows.append(("boosting", f"scikit-learn, {fitted['boosting'].predictor.n_iter_} trees"))
+    rows.append(("ridge", describe_linear(fitted["ridge"].predictor, is_class=parts.is_class)))
+    return [scored(name, TITLES[name], detail, fitted[name], parts, unit="", seed=seed) for name, detail in rows]
 
 
-def _choose(models: list[ModelFacts]) -> tuple[str, str]:
-    """The kernel model, unless the linear one is better on the validation part."""
-    score = {facts.name: choosing_score(facts.validation) for facts in models}
+def _choose(models: list[ModelFacts]) -> tuple[str, str, str]:
+    """The name of the model that is best on the validation part, boosting aside; of the best of ours; and why."""
+    scores = {facts.name: choosing_score(facts.validation) for facts in models}
     what = "log loss" if any(s.name == "log loss" for s in models[0].validation) else "R2"
-    shown = {name: f"{abs(value):.4f}" for name, value in score.items()}
-    if score["ridge"] > score["kernel"]:
-        return "ridge", (
-            f"The linear model is chosen: on the validation part its {what} is {shown['ridge']}, the kernel model's "
-            f"{shown['kernel']}."
-        )
-    return "kernel", (
-        f"The kernel model is chosen: on the validation part its {what} is {shown['kernel']}, the linear model's "
-        f"{shown['ridge']} (gradient boosting: {shown['boosting']}, for comparison)."
+    able = [name for name in scores if name != "boosting"]
+    chosen = max(able, key=lambda name: scores[name])  # the first of equals: ours
+    ours = max((name for name in able if name != "ridge"), key=lambda name: scores[name])
+    shown = {name: f"{abs(value):.4f}" for name, value in scores.items()}
+    others = ", ".join(f"the {TITLES[name].lower()}'s {shown[name]}" for name in able if name != chosen)
+    return (
+        chosen,
+        ours,
+        (
+            f"The {TITLES[chosen].lower()} is chosen: on the validation part its {what} is {shown[chosen]}, {others} "
+            f"(gradient boosting: {shown['boosting']}, for comparison)."
+        ),
     )
 
 
@@ -177,14 +194,13 @@ def _table_model(chosen: Fitted, parts: Parts, options: FitOptions) -> tuple[Tab
     return model, interval
 
 
-def _difference(models: list[ModelFacts], parts: Parts, *, seed: int) -> tuple[float, float]:
+def _difference(models: list[ModelFacts], ours: str, parts: Parts, *, seed: int) -> tuple[float, float]:
     by_name = {facts.name: facts.prediction for facts in models}
     if parts.is_class:
-        rows = np.arange(len(parts.test.truth))
-        right = [(by_name[name].argmax(axis=1) == parts.test.truth)[rows] for name in ("kernel", "boosting")]
+        right = [by_name[name].argmax(axis=1) == parts.test.truth for name in (ours, "boosting")]
         gain = right[0].astype(np.float64) - right[1]
         return float(gain.mean()), float(gain.std() / len(gain) ** 0.5)
-    return score_difference(parts.test.truth, by_name["kernel"], by_name["boosting"], seed=seed)
+    return score_difference(parts.test.truth, by_name[ours], by_name["boosting"], seed=seed)
 
 
 def _handling(parts: Parts) -> dict[str, str]:

@@ -9,14 +9,14 @@ from mercer.tables.scores import Score
 
 __all__ = ["VERSION", "metrics_of"]
 
-VERSION = 1
+VERSION = 2
 
 
 def metrics_of(findings: Findings) -> dict[str, Any]:
     """What JSON can hold: scores with standard errors, intervals, columns, decisions, seconds."""
     from mercer import __version__
 
-    interval, kernel = findings.interval, findings.kernel
+    interval, kernel, features = findings.interval, findings.kernel, findings.features
     return {
         "kind": "mercer fit",
         "version": VERSION,
@@ -48,7 +48,11 @@ def metrics_of(findings: Findings) -> dict[str, Any]:
             }
             for facts in findings.models
         },
-        "kernel_minus_boosting": {"value": findings.difference[0], "standard_error": findings.difference[1]},
+        "ours_minus_boosting": {
+            "model": findings.ours,
+            "value": findings.difference[0],
+            "standard_error": findings.difference[1],
+        },
         "interval": None
         if interval is None
         else {
@@ -68,6 +72,17 @@ def metrics_of(findings: Findings) -> dict[str, Any]:
             "solver": kernel.solver,
             "residual": kernel.residual,
             "n_iter": kernel.n_iter,
+        },
+        "features": None
+        if features is None
+        else {
+            "text": features.text,
+            "candidates": [{"name": name, "loss": loss} for name, loss in features.candidates],
+            "feature_rows": features.n_feature_rows,
+            "n_leaves": features.n_leaves,
+            "iterations": features.iterations,
+            "residual": features.residual,
+            "importances": [{"column": name, "share": share} for name, share in features.importances],
         },
         "learning_curve": None
         if findings.curve is None

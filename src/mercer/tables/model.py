@@ -8,7 +8,12 @@ import numpy as np
 import torch
 
 from mercer.errors import FileFormatError, TableError
-from mercer.learn import KernelRidge, KernelRidgeClassifier
+from mercer.learn import (
+    KernelRidge,
+    KernelRidgeClassifier,
+    RecursiveFeatureMachine,
+    RecursiveFeatureMachineClassifier,
+)
 from mercer.store import load_state, save_state
 from mercer.tables.baselines import LinearModel
 from mercer.tables.features import Features
@@ -23,6 +28,11 @@ __all__ = ["TableModel"]
 VERSION = 1
 KIND = "TableModel"
 TABLE_FILE, KERNEL_FILE = "model.safetensors", "kernel.safetensors"
+KernelPredictor = KernelRidge | KernelRidgeClassifier | RecursiveFeatureMachine | RecursiveFeatureMachineClassifier
+_KERNEL_PREDICTORS: dict[str, type[KernelPredictor]] = {
+    kind.__name__: kind
+    for kind in (KernelRidge, KernelRidgeClassifier, RecursiveFeatureMachine, RecursiveFeatureMachineClassifier)
+}
 
 
 @dataclass
@@ -33,7 +43,7 @@ class TableModel:
         target_name: the column that it predicts.
         target: its scale, or its classes.
         features: the transforms.
-        predictor: the kernel model, or the linear one where that is better.
+        predictor: the kernel model, the recursive feature machine or the linear model, whichever was best.
         radius: half the width of an interval in the model's units; None for classes.
         level: how often an interval is to hold the truth.
         probabilities: from the predictor's values to probabilities; None for numbers.
@@ -42,7 +52,7 @@ class TableModel:
     target_name: str
     target: NumberTarget | ClassTarget
     features: Features
-    predictor: KernelRidge | KernelRidgeClassifier | LinearModel
+    predictor: KernelPredictor | LinearModel
     level: float
     radius: float | None = None
     probabilities: Probabilities | None = None
@@ -76,7 +86,7 @@ class TableModel:
         return pd.DataFrame(columns | {f"p_{name}": shares[:, place] for place, name in enumerate(classes)})
 
     def save(self, folder: Path) -> None:
-        """Write ``model.safetensors``, and ``kernel.safetensors`` where the predictor is a kernel model."""
+        """Write ``model.safetensors``, and ``kernel.safetensors`` unless the predictor is the linear model."""
         from mercer import __version__
 
         tensors = {}
@@ -115,14 +125,13 @@ class TableModel:
         if not (folder / TABLE_FILE).is_file():
             raise TableError(f"{folder} has no model in it; give the folder that `mercer fit --out` made.")
         tensors, meta = load_state(folder / TABLE_FILE, kind=KIND, version=VERSION)
-        predictors = {"KernelRidge": KernelRidge, "KernelRidgeClassifier": KernelRidgeClassifier}
-        predictor: KernelRidge | KernelRidgeClassifier | LinearModel
+        predictor: KernelPredictor | LinearModel
         if meta["predictor"] == "linear":
             predictor = LinearModel(tensors["coefficients"].numpy(), tensors["intercept"].numpy(), meta["penalty"])
-        elif meta["predictor"] in predictors:
+        elif meta["predictor"] in _KERNEL_PREDICTORS:
             if not (folder / KERNEL_FILE).is_file():
                 raise FileFormatError(f"{folder} lacks {KERNEL_FILE}; copy the whole folder that `mercer fit` made.")
-            predictor = predictors[meta["predictor"]].load(folder / KERNEL_FILE)
+            predictor = _KERNEL_PREDICTORS[meta["predictor"]].load(folder / KERNEL_FILE)
         else:
             raise FileFormatError(f"{folder} has a predictor {meta['predictor']!r}, unknown here. Update mercer.")
         is_class = "classes" in meta["target"]
@@ -140,7 +149,7 @@ class TableModel:
 
 def raw_prediction(predictor: Any, X: np.ndarray) -> np.ndarray:
     """``(n, t)``: numbers in the model's units, or one value a class."""
-    if isinstance(predictor, KernelRidgeClassifier):
+    if isinstance(predictor, KernelRidgeClassifier | RecursiveFeatureMachineClassifier):
         values = np.asarray(predictor.decision_function(X), dtype=np.float64)
         return np.stack([-values, values], axis=1) if values.ndim == 1 else values
     values = np.asarray(predictor.predict(X), dtype=np.float64)

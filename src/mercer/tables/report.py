@@ -48,6 +48,7 @@ def render_report(findings: Findings, *, folder: str, source: tuple[str, ...] = 
         n_test=f"{len(findings.split.test):,}",
         scale_note=scale_note(findings),
         score_names=[shown(score.name) for score in findings.models[0].test],
+        n_models={3: "Three", 4: "Four"}[len(findings.models)],
         models=[_model_row(facts, findings) for facts in findings.models],
         quality=quality_charts(findings),
         effects=effect_charts(findings),

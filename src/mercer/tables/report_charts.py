@@ -9,6 +9,7 @@ from mercer.tables.charts import (
     effect_chart,
     importance_chart,
     learning_chart,
+    metric_chart,
     prediction_chart,
     residual_chart,
 )
@@ -46,6 +47,17 @@ def effect_charts(findings: Findings) -> list[dict[str, str]]:
                     [name for name, _ in findings.importances],
                     [loss for _, loss in findings.importances],
                     score=score,
+                ),
+            }
+        )
+    if findings.features is not None:
+        charts.append(
+            {
+                "title": "What the metric weighs",
+                "note": "The recursive feature machine's own view: how much of its slope is along each column.",
+                "svg": metric_chart(
+                    [name for name, _ in findings.features.importances],
+                    [share for _, share in findings.features.importances],
                 ),
             }
         )

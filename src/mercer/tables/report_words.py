@@ -3,7 +3,7 @@
 import numpy as np
 
 from mercer.tables.charts.canvas import shown
-from mercer.tables.results import Findings
+from mercer.tables.results import TITLES, Findings
 
 __all__ = ["comparison", "describe_facts", "format_number", "headline", "lead", "scale_note", "time_note"]
 
@@ -37,6 +37,8 @@ def lead(findings: Findings) -> list[str]:
         what = f"An exact kernel model of all {kernel.n_rows:,} training rows"
     elif chosen.name == "kernel":
         what = f"A kernel model with {kernel.n_centers:,} centres, fitted to all {kernel.n_rows:,} training rows,"
+    elif chosen.name == "features":
+        what = f"A recursive feature machine of all {kernel.n_rows:,} training rows"
     else:
         what = f"A linear model, which was better than the kernel model here, fitted to {kernel.n_rows:,} rows,"
     reached = f"reaches {shown(score.name)} = {score.value:.4f} ± {score.error:.4f}"
@@ -54,18 +56,22 @@ def lead(findings: Findings) -> list[str]:
 
 
 def comparison(findings: Findings) -> str:
-    """The kernel model against boosting and the linear model, and whether the test part can tell them apart."""
+    """The models against each other, and whether the test part can tell the best of ours from boosting."""
     score = shown(findings.models[0].test[0].name)
-    titles = {"kernel": "the kernel model", "boosting": "gradient boosting", "ridge": "the linear model"}
-    others = [f"{titles[facts.name]} {facts.test[0].value:.4f}" for facts in findings.models[1:]]
+    titles = {name: title.lower() for name, title in TITLES.items()}
+    others = [
+        f"{'' if facts.name == 'boosting' else 'the '}{titles[facts.name]} {facts.test[0].value:.4f}"
+        for facts in findings.models[1:]
+    ]
+    ours = titles[findings.ours]
     gain, error = findings.difference
     if abs(gain) <= 2.0 * error:
         verdict = "a difference that these rows cannot tell from none"
     else:
-        verdict = "the kernel model is better" if gain > 0.0 else "boosting is better"
+        verdict = f"the {ours} is better" if gain > 0.0 else "boosting is better"
     return (
-        f"For comparison, {' and '.join(others)}. Kernel model minus boosting, row by row: {gain:+.4f} ± {error:.4f} "
-        f"in {score}, {verdict}."
+        f"For comparison, {', '.join(others[:-1])} and {others[-1]}. {ours.capitalize()} minus boosting, row by row: "
+        f"{gain:+.4f} ± {error:.4f} in {score}, {verdict}."
     )
 
 
@@ -101,9 +107,23 @@ def describe_facts(findings: Findings) -> list[dict[str, str]]:
         ("size", f"{size}, {kernel.n_rows:,} rows"),
         ("solver", kernel.solver),
         ("reached", f"relative residual {kernel.residual:.1e} after {kernel.n_iter} iterations"),
+        *_feature_facts(findings),
         ("classes", ", ".join(findings.classes)),
     ]
     return [{"name": name, "value": value} for name, value in facts if value]
+
+
+def _feature_facts(findings: Findings) -> list[tuple[str, str]]:
+    features = findings.features
+    if features is None:
+        return []
+    tried = "; ".join(f"{text} ({loss:.4g})" for text, loss in features.candidates)
+    size = f"{features.n_leaves} of up to {features.leaf_size:,} rows" if features.n_leaves > 1 else "one"
+    return [
+        ("feature machines tried", f"{tried} (squared error on rows not seen)"),
+        ("metric", f"learnt on {features.n_feature_rows:,} rows of a leaf, {max(features.iterations)} iterations"),
+        ("leaves", f"{size}, relative residual {features.residual:.1e}"),
+    ]
 
 
 def time_note(findings: Findings) -> str:

@@ -11,7 +11,15 @@ from mercer.tables.scores import Score
 from mercer.tables.splits import Split
 from mercer.tables.stages import Stage
 
-__all__ = ["Curve", "Effect", "Findings", "Interval", "KernelFacts", "ModelFacts"]
+__all__ = ["TITLES", "Curve", "Effect", "FeatureFacts", "Findings", "Interval", "KernelFacts", "ModelFacts"]
+
+
+TITLES = {
+    "kernel": "Kernel model",
+    "features": "Recursive feature machine",
+    "boosting": "Gradient boosting",
+    "ridge": "Linear model",
+}
 
 
 @dataclass(frozen=True)
@@ -19,7 +27,7 @@ class ModelFacts:
     """One of the models that are compared.
 
     Attributes:
-        name: ``"kernel"``, ``"boosting"`` or ``"ridge"``.
+        name: ``"kernel"``, ``"features"``, ``"boosting"`` or ``"ridge"``.
         title: for people; ``detail`` says how it was made.
         validation: and ``test``: its scores, the headline first.
         prediction: on the test part, in the table's units, or ``(n, n_classes)`` probabilities.
@@ -63,6 +71,32 @@ class KernelFacts:
     n_iter: int
     n_rows: int
     n_features: int
+
+
+@dataclass(frozen=True)
+class FeatureFacts:
+    """How the recursive feature machine was made.
+
+    Attributes:
+        text: the settings that were chosen.
+        candidates: text and loss of all that were tried, the best first.
+        n_feature_rows: on how many rows of a leaf the metric was learnt.
+        n_leaves: and ``leaf_size``: into how many parts of at most how many rows the training part was split.
+        iterations: of the metric of each leaf.
+        residual: the largest of the leaves' linear systems.
+        importances: each column's share of the diagonal of the metric, the largest first.
+        n_rows: of the training part.
+    """
+
+    text: str
+    candidates: list[tuple[str, float]]
+    n_feature_rows: int
+    n_leaves: int
+    leaf_size: int
+    iterations: list[int]
+    residual: float
+    importances: list[tuple[str, float]]
+    n_rows: int
 
 
 @dataclass(frozen=True)
@@ -122,7 +156,9 @@ class Findings:
         chosen: its name, and ``reasons``: why it and its kernel and its size, a sentence each.
         warnings: what a reader must know before believing a score.
         truth: the test part's target, numbers or positions of classes.
-        difference: R2 of the kernel model minus that of boosting on the test part, and its standard error.
+        ours: name of the model of mercer that is best on the validation part: ``"kernel"`` or ``"features"``.
+        difference: the score of that model minus that of boosting on the test part, and its standard error.
+        features: how the recursive feature machine was made, where there was time for it.
     """
 
     options: FitOptions
@@ -142,7 +178,9 @@ class Findings:
     leaks: list[Leak]
     kernel: KernelFacts
     truth: np.ndarray
+    ours: str
     difference: tuple[float, float]
+    features: FeatureFacts | None = None
     interval: Interval | None = None
     curve: Curve | None = None
     importances: list[tuple[str, float]] = field(default_factory=list)

@@ -1,6 +1,6 @@
 """A fit in a few lines of text, for a terminal."""
 
-from mercer.tables.results import Findings
+from mercer.tables.results import TITLES, Findings
 
 __all__ = ["summary"]
 
@@ -16,7 +16,8 @@ def summary(findings: Findings) -> str:
         cells = [f"{score.value:.5g} ± {score.error:.2g}" for score in facts.test]
         lines.append(f"{title:{width}}" + "".join(f"{cell:>26}" for cell in cells))
     gain, error = findings.difference
-    lines.append(f"kernel model minus gradient boosting, on the same rows: {gain:+.4f} ± {error:.4f} in {names[0]}")
+    ours = TITLES[findings.ours].lower()
+    lines.append(f"{ours} minus gradient boosting, on the same rows: {gain:+.4f} ± {error:.4f} in {names[0]}")
     if findings.interval is not None:
         interval = findings.interval
         lines.append(

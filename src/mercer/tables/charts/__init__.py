@@ -1,7 +1,7 @@
 """The report's charts: inline SVG in the colours of the page."""
 
 from mercer.tables.charts.classes import calibration_chart, confusion_chart
-from mercer.tables.charts.common import effect_chart, importance_chart, learning_chart
+from mercer.tables.charts.common import effect_chart, importance_chart, learning_chart, metric_chart
 from mercer.tables.charts.numbers import coverage_chart, prediction_chart, residual_chart
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "effect_chart",
     "importance_chart",
     "learning_chart",
+    "metric_chart",
     "prediction_chart",
     "residual_chart",
 ]

@@ -12,13 +12,21 @@ from mercer.errors import MissingExtra
 __all__ = ["COLOURS", "INK", "MUTED", "canvas", "compact", "draw_density", "shown", "svg"]
 
 # Colours that nothing else uses; in the SVG each becomes a variable of the page's style sheet.
-INK, MUTED, GRID, KERNEL, BOOSTING, RIDGE, BAND, PAPER = (f"#0000a{digit}" for digit in range(1, 9))
-COLOURS = {"kernel": KERNEL, "boosting": BOOSTING, "ridge": RIDGE, "band": BAND, "paper": PAPER}
+INK, MUTED, GRID, KERNEL, BOOSTING, RIDGE, BAND, PAPER, FEATURES = (f"#0000a{digit}" for digit in range(1, 10))
+COLOURS = {
+    "kernel": KERNEL,
+    "features": FEATURES,
+    "boosting": BOOSTING,
+    "ridge": RIDGE,
+    "band": BAND,
+    "paper": PAPER,
+}
 _VARIABLES = {
     INK: "var(--ink)",
     MUTED: "var(--muted)",
     GRID: "var(--grid)",
     KERNEL: "var(--kernel)",
+    FEATURES: "var(--features)",
     BOOSTING: "var(--boosting)",
     RIDGE: "var(--ridge)",
     BAND: "var(--band)",

@@ -6,15 +6,15 @@ import numpy as np
 
 from mercer.tables.charts.canvas import COLOURS, INK, MUTED, canvas, compact, shown, svg
 
-__all__ = ["effect_chart", "importance_chart", "learning_chart"]
+__all__ = ["effect_chart", "importance_chart", "learning_chart", "metric_chart"]
 
 
 def learning_chart(sizes: Sequence[int], scores: dict[str, Sequence[float]], *, score: str) -> str:
-    """Validation score against the number of training rows; a line a model: ``kernel``, ``boosting``, ``ridge``."""
+    """Validation score against the number of training rows; a line a model: those of COLOURS."""
     from matplotlib.ticker import NullLocator
 
     figure, axes = canvas(height=3.4)
-    for name in ("ridge", "boosting", "kernel"):
+    for name in ("ridge", "boosting", "features", "kernel"):
         if name in scores:
             axes.plot(sizes, scores[name], "o-", color=COLOURS[name], markersize=4.5, label=name)
     axes.set_xscale("log")
@@ -53,6 +53,22 @@ def importance_chart(names: Sequence[str], losses: Sequence[float], *, score: st
     axes.set_xlim(0.0, 1.16 * float(values.max()) or 1.0)
     axes.set(xlabel=f"{shown(score)} {'gained' if score == 'log loss' else 'lost'} when shuffled")
     return svg(figure, title=f"Change of {score} when a column is shuffled.")
+
+
+def metric_chart(names: Sequence[str], shares: Sequence[float]) -> str:
+    """Each column's share of the learnt metric's diagonal; the largest on top."""
+    order = np.argsort(shares)[-12:]
+    figure, axes = canvas(height=0.7 + 0.27 * len(order))
+    places, values = np.arange(len(order)), np.asarray(shares)[order]
+    axes.barh(places, values, height=0.62, color=COLOURS["features"])
+    for place, value in zip(places, values, strict=True):
+        axes.annotate(f" {value:.1%}", (value, place), va="center", fontsize=9, color=MUTED)
+    axes.set_yticks(places, [_short(names[place], 18) for place in order])
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlim(0.0, 1.16 * float(values.max()) or 1.0)
+    axes.set(xlabel="share of the mean squared slope")
+    return svg(figure, title="Share of each column in the metric that was learnt.")
 
 
 def effect_chart(
