@@ -80,7 +80,7 @@ def sinkhorn_divergence(
         blur = 0.05 * float((points - points.mean(0)).square().sum(-1).mean().sqrt()) or 1.0
     if not 0.0 < blur < torch.inf:
         raise ValueError(f"blur={blur!r}: it must be a length > 0.")
-    a, b = samples.weights(X_weights, "X_weights"), samples.weights(Y_weights, "Y_weights")
+    a, b = samples.weights(X_weights, Y_weights)
     x, y = samples.X, samples.Y
     fixed_x, fixed_y = x.detach(), y.detach()
     scales = [blur]
