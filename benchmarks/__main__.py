@@ -8,7 +8,18 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import convolution, fourier, gaussian_process, planning, plots, product, solve, structure, unsupervised
+from benchmarks import (
+    bayesian_optimization,
+    convolution,
+    fourier,
+    gaussian_process,
+    planning,
+    plots,
+    product,
+    solve,
+    structure,
+    unsupervised,
+)
 from mercer.store import write_atomic
 
 RESULTS = Path(__file__).parent / "results"
@@ -22,6 +33,7 @@ BENCHMARKS = {
     "planning": (planning, plots.plot_planning),
     "gaussian_process": (gaussian_process, plots.plot_gaussian_process),
     "unsupervised": (unsupervised, plots.plot_unsupervised),
+    "bayesian_optimization": (bayesian_optimization, plots.plot_bayesian_optimization),
 }
 
 

@@ -146,3 +146,19 @@ def plot_unsupervised(rows: list[dict[str, Any]], path: Path) -> None:
         axes.set_xticklabels([f"{row['task']}\nn = {row['n']:,}" for row in rows], fontsize=6)
         axes.set(yscale="log", ylabel="seconds (error above each bar)")
         axes.margins(y=0.2)
+
+
+def plot_bayesian_optimization(rows: list[dict[str, Any]], path: Path) -> None:
+    """The median gap that each search is left with on every problem, with its quartiles."""
+    names = list(rows[0]["methods"])
+    with _picture(path, "gap to the least value after a search", grid="y") as axes:
+        for k, name in enumerate(names):
+            last = [[quartile[-1] for quartile in row["methods"][name]["gaps"]] for row in rows]
+            middle = [m for _, m, _ in last]
+            spread = [[m - low for low, m, _ in last], [high - m for _, m, high in last]]
+            at = [i + 0.8 * k / len(names) for i in range(len(rows))]
+            colour = COLOURS.get(name, ("#6b7280", "#c98a1a", "#7a5195")[(k - 1) % 3])
+            axes.bar(at, middle, 0.8 / len(names), yerr=spread, color=colour, label=name, capsize=2)
+        axes.set_xticks([i + 0.4 - 0.4 / len(names) for i in range(len(rows))])
+        axes.set_xticklabels([f"{row['problem']}\n{row['n']} evaluations" for row in rows], fontsize=7)
+        axes.set(yscale="log", ylabel=f"median over {rows[0]['n_seeds']} seeds (bars: quartiles)")

@@ -21,7 +21,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     parts = [INTRODUCTION]
     for path in sorted(RESULTS.glob("*.json"), key=lambda path: (ORDER.get(path.stem, len(ORDER)), path.stem)):
         found = json.loads(path.read_text())
-        rows = found["rows"] if isinstance(found, dict) else found
+        rows = found.get("rows", found) if isinstance(found, dict) else found
         parts += SECTIONS.get(path.stem, plain_section)(path.stem, rows)
         if (DOCS / "_static" / f"{path.stem}.png").exists():
             parts.append(f"![{path.stem}](_static/{path.stem}.png)\n")
@@ -77,6 +77,41 @@ def timing_section(name: str, rows: list[dict[str, Any]]) -> list[str]:
     return [*lines, machine_line(rows[0]["machine"]) if "machine" in rows[0] else ""]
 
 
+def search_section(name: str, rows: list[dict[str, Any]]) -> list[str]:
+    """What gap each search is left with on every problem."""
+    names = list(rows[0]["methods"])
+    lines = ["| problem | d | evaluations | " + " | ".join(names) + " |", "|---" * (len(names) + 3) + "|"]
+    for row in rows:
+        cells = []
+        for method in (row["methods"][name] for name in names):
+            low, middle, high = (quartile[-1] for quartile in method["gaps"])
+            cells.append(f"{middle:.2g} ({low:.2g} to {high:.2g}), {method['cpu_seconds']:.2g} s")
+        lines.append(f"| {row['problem']} | {row['d']} | {row['n']} | " + " | ".join(cells) + " |")
+    title = f"## Bayesian optimisation: gap to the least value, median and quartiles over {rows[0]['n_seeds']} seeds\n"
+    return [title, *lines, ""]
+
+
+def tables_section(name: str, found: dict[str, Any]) -> list[str]:
+    """The score of every model on each table, its seconds, and mean ranks."""
+    cells: dict[str, dict[str, Any]] = found["cells"]
+    models = list(dict.fromkeys(model for cell in cells.values() for model in cell))
+    whole = {case: cell for case, cell in cells.items() if all(model in cell for model in models)}
+    lines = ["| table | rows | features | " + " | ".join(models) + " |", "|---" * (len(models) + 3) + "|"]
+    ranks: dict[str, list[float]] = {model: [] for model in models}
+    for case, cell in whole.items():
+        scores = {model: cell[model]["score"] for model in models}
+        for model in models:
+            better = sum(score > scores[model] for score in scores.values())
+            ranks[model].append(better + (sum(score == scores[model] for score in scores.values()) + 1) / 2)
+        shown = [f"{scores[model]:.4f}, {cell[model]['processor_seconds']:.3g} s" for model in models]
+        first = cell[models[0]]
+        lines.append(f"| {case.rsplit(' ', 1)[0]} | {first['rows']:,} | {first['features']} | {' | '.join(shown)} |")
+    means = [f"{sum(ranks[model]) / len(whole):.2f}" for model in models]
+    lines.append(f"| mean rank | | | {' | '.join(means)} |")
+    title = "## Ten tables: test score (R2 or accuracy) and processor seconds at equal numbers of configurations\n"
+    return [title, *lines, "", machine_line(found["machine"])]
+
+
 def plain_section(name: str, rows: list[dict[str, Any]]) -> list[str]:
     """Every number of every row."""
     if any("timings" in row for row in rows):
@@ -120,10 +155,15 @@ TITLES = {
     "structure": "Products by structure; `tiles` are the seconds that all entries would take",
     "gpu": "One GPU",
 }
-SECTIONS = {"product": product_section, "solve": solve_section}
+SECTIONS = {
+    "product": product_section,
+    "solve": solve_section,
+    "bayesian_optimization": search_section,
+    "tables": tables_section,
+}
 ORDER = {
     name: i
     for i, name in enumerate(
-        ("product", "solve", "fourier", "structure", "gaussian_process", "convolution", "planning")
+        ("product", "solve", "fourier", "structure", "gaussian_process", "tables", "convolution", "planning")
     )
 }
