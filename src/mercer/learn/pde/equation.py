@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,9 @@ from torch import Tensor
 
 from mercer.learn.pde.boundary import Boundary
 from mercer.learn.pde.domain import Domain, evaluate
-from mercer.learn.pde.operators import DifferentialOperator, Field, LinearTerm, Nonlinear, Unknown
+from mercer.learn.pde.nonlinear import Nonlinear
+from mercer.learn.pde.operators import DifferentialOperator, LinearTerm
+from mercer.learn.pde.symbols import Field, Unknown
 
 __all__ = ["Equation", "Product"]
 
@@ -100,6 +102,17 @@ class Equation:
         """The highest derivative along each axis."""
         inner = [p for _, _, arguments in self.functions for products in arguments for p in products]
         return [max((p.orders[i] for p in (*self.products, *inner)), default=0) for i in range(self.domain.d)]
+
+    def arguments(self, function: Callable[[Tensor, Sequence[int]], Tensor]) -> list[list[Tensor]]:
+        """What the nonlinear functions are applied to where the solution has derivatives ``function(points, orders)``."""
+        points, shape = self.domain.all_points(), self.domain.shape
+        return [
+            [
+                torch.stack([p.coefficient * function(points, p.orders).reshape(shape) for p in own]).sum(0)
+                for own in inner
+            ]
+            for _, _, inner in self.functions
+        ]
 
     def linearised(self, arguments: Sequence[Sequence[Tensor]]) -> tuple[tuple[Product, ...], Tensor]:
         """Products and source of the linear equation that agrees to first order where functions have these arguments.

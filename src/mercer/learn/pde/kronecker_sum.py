@@ -1,0 +1,80 @@
+"""The inverse of a Kronecker sum: an equation of separate axes, solved axis by axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from scipy.linalg import lapack, schur
+from torch import Tensor
+
+__all__ = ["KroneckerSum"]
+
+WORST_EIGENVECTORS = 1e8  # condition beyond which eigenvectors are left for Schur vectors
+SINGULAR = 1e-14  # smallest divisor as a share of the largest, below which there is no unique solution
+
+
+class KroneckerSum:
+    """``(A_1 x I x ... + I x A_2 x ... + ...)^-1``, by eigenvectors, or for two axes by Schur vectors.
+
+    Raises:
+        ValueError: the sum is singular.
+    """
+
+    def __init__(self, matrices: Sequence[Tensor]) -> None:
+        self._single = None
+        self.matrices = [A.numpy() for A in matrices]
+        if len(matrices) == 1:
+            self._single = torch.linalg.lu_factor(matrices[0])
+            pivots = self._single[0].diagonal().abs()
+            _check_divisors(float(pivots.min()), float(pivots.max()))
+            return
+        found: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+        self._eigen = []
+        worst = 1.0
+        for i, A in enumerate(self.matrices):
+            same = next(
+                (j for j in range(i) if A.shape == self.matrices[j].shape and np.array_equal(A, self.matrices[j])), i
+            )
+            if same not in found:
+                values, V = np.linalg.eig(A)
+                found[same] = values, V, np.linalg.inv(V)
+                worst = max(worst, float(np.linalg.norm(V, 1) * np.linalg.norm(found[same][2], 1)))
+            self._eigen.append(found[same])
+        self._schur = None
+        if worst > WORST_EIGENVECTORS * max(A.shape[0] for A in self.matrices) and len(matrices) == 2:
+            left, right = self.matrices
+            self._schur = schur(left, output="real"), schur(right, output="real")
+        total = self._eigen[0][0]
+        for values, _, _ in self._eigen[1:]:
+            total = np.add.outer(total, values)
+        self._divisor = total
+        _check_divisors(float(np.abs(total).min()), float(np.abs(total).max()))
+
+    def solve(self, R: Tensor) -> Tensor:
+        """For R of the shape of the free nodes."""
+        if self._single is not None:
+            factors, pivots = self._single
+            solved: Tensor = torch.linalg.lu_solve(factors, pivots, R.unsqueeze(1))
+            return solved.squeeze(1)
+        X = R.numpy()
+        if self._schur is not None:
+            (T, Q), (S, P) = self._schur
+            Y, scale, _ = lapack.dtrsyl(T, S, Q.T @ X @ P, tranb="C")
+            return torch.from_numpy(Q @ (Y / scale) @ P.T)
+        for i, (_, _, inverse) in enumerate(self._eigen):
+            X = np.moveaxis(np.tensordot(inverse, X, (1, i)), 0, i)
+        X = X / self._divisor
+        for i, (_, V, _) in enumerate(self._eigen):
+            X = np.moveaxis(np.tensordot(V, X, (1, i)), 0, i)
+        return torch.from_numpy(np.ascontiguousarray(X.real))
+
+
+def _check_divisors(smallest: float, largest: float) -> None:
+    if not smallest > SINGULAR * largest:
+        raise ValueError(
+            f"The boundary data leave the solution open: the smallest divisor is {smallest:.1e}, the largest "
+            f"{largest:.1e}. Give values on at least one face (slopes alone leave a constant open), or change the "
+            f"coefficients: the operator may have an eigenvalue 0 on this domain."
+        )
