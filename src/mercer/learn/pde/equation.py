@@ -104,15 +104,13 @@ class Equation:
         return [max((p.orders[i] for p in (*self.products, *inner)), default=0) for i in range(self.domain.d)]
 
     def arguments(self, function: Callable[[Tensor, Sequence[int]], Tensor]) -> list[list[Tensor]]:
-        """What the nonlinear functions are applied to where the solution has derivatives ``function(points, orders)``."""
+        """What nonlinear functions are applied to where the solution has derivatives ``function(points, orders)``."""
         points, shape = self.domain.all_points(), self.domain.shape
-        return [
-            [
-                torch.stack([p.coefficient * function(points, p.orders).reshape(shape) for p in own]).sum(0)
-                for own in inner
-            ]
-            for _, _, inner in self.functions
-        ]
+
+        def value(products: Sequence[Product]) -> Tensor:
+            return torch.stack([p.coefficient * function(points, p.orders).reshape(shape) for p in products]).sum(0)
+
+        return [[value(products) for products in inner] for _, _, inner in self.functions]
 
     def linearised(self, arguments: Sequence[Sequence[Tensor]]) -> tuple[tuple[Product, ...], Tensor]:
         """Products and source of the linear equation that agrees to first order where functions have these arguments.
