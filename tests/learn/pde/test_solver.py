@@ -153,7 +153,7 @@ def test_functions_cannot_be_saved_and_other_files_are_refused(tmp_path):
 
 
 def test_a_frequency_beyond_the_grid_is_noted_and_not_warned_of(caplog):
-    with caplog.at_level(logging.INFO, logger="mercer.learn.pde.solver"):
+    with caplog.at_level(logging.INFO, logger="mercer.learn.pde"):
         line(kernel=SpectralMixture(4, max_frequency=90.0, envelope="student_t")).fit(f, u)
     assert "up to 90, its grid tells them apart up to 24.5" in caplog.text
 

@@ -12,6 +12,7 @@ from mercer.arrays import as_tensor
 from mercer.errors import ShapeError
 from mercer.kernels.base import NOT_NEGATIVE, POSITIVE, Kernel
 from mercer.kernels.binder import Binder
+from mercer.kernels.duals import apply
 from mercer.kernels.neural.layers import Unit, Weighted
 from mercer.kernels.neural.recursion import (
     Direction,
@@ -71,7 +72,7 @@ class LayeredKernel(Kernel):
         size, other = binder.row_value(Size(*given))
         tangent = None
         if self._tangent:
-            tangent = 1.0 - versine if isinstance(first, Weighted) else constant(0.0)
+            tangent = apply("cosine_of_versine", versine) if isinstance(first, Weighted) else constant(0.0)
         # Without a bias, or on a line, opposite points are common, and their angle needs digits near pi as well.
         opposite = signal.sigma_b == 0.0 and isinstance(signal.sigma_b, float)
         angle = None

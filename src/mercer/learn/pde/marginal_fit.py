@@ -14,7 +14,7 @@ from mercer.kernels import Kernel, SpectralMixture
 from mercer.learn.pde.domain import Domain
 from mercer.learn.pde.equation import Equation
 from mercer.learn.pde.functionals import Functionals, functionals_of, some_rows
-from mercer.learn.pde.marginal import FunctionalPosterior, Learnt, learn_kernels
+from mercer.learn.pde.marginal import FunctionalPosterior, Learnt, learn_kernels, round_off
 
 __all__ = ["MarginalResult", "fit_marginal"]
 
@@ -52,7 +52,7 @@ def fit_marginal(
     lr: float,
     max_iter: int,
     tol: float,
-    jitter: float,
+    jitter: float | None,
     random_state: Any,
 ) -> MarginalResult:
     """Learn the kernels, where all are mixtures and ``max_iter`` > 0, and condition on the equation.
@@ -64,7 +64,7 @@ def fit_marginal(
         lr: rate of Adam.
         max_iter: steps of Adam.
         tol: relative growth of the likelihood at which it ends.
-        jitter: as a share of the variance of each kind of observation.
+        jitter: as a share of the variance of each kind of observation; None: that of :func:`round_off`.
         random_state: which observations kernels are learnt on where there are too many.
     """
     domain, zero = equation.domain, (0,) * equation.domain.d
@@ -76,6 +76,7 @@ def fit_marginal(
     for step in range(1 if equation.is_linear else NEWTON_STEPS):
         products, source = equation.linearised(arguments)
         data = functionals_of(equation, products, source, observations)
+        jitter = round_off(data, kernels) if jitter is None else jitter
         if step == 0 and max_iter > 0 and len(mixtures) == len(found):
             own = _subset(data, domain, random_state)
             learnt = learn_kernels(own, mixtures, equation.unknowns, lr=lr, max_iter=max_iter, tol=tol, jitter=jitter)

@@ -17,7 +17,7 @@ from mercer.kernels import Kernel, SpectralMixture
 from mercer.learn.pde.functionals import decoded
 from mercer.learn.pde.grid_basis import AxisBasis, GridFunction
 from mercer.learn.pde.joint import JITTER
-from mercer.learn.pde.marginal import FunctionalPosterior
+from mercer.learn.pde.marginal import FunctionalPosterior, round_off
 from mercer.learn.pde.method import MOST_CONDITIONED
 from mercer.learn.pde.plot import plot_solution
 from mercer.learn.saving import Saved
@@ -36,7 +36,7 @@ class Prediction(Saved, BaseEstimator):
     _extra: dict[str, Any] | None
     _functionals: list[dict[str, Any]] | None
     _size: int
-    jitter: float
+    jitter: float | None
     method_: str
     names_: tuple[str, ...]
     nodes_: tuple[Array, ...] | None
@@ -134,9 +134,9 @@ class Prediction(Saved, BaseEstimator):
 
     def _conditioned(self) -> FunctionalPosterior:
         if self._posterior is None:
-            self._posterior = FunctionalPosterior(
-                decoded(self._functionals or []), list(self.kernels_), {}, self.jitter
-            )
+            data = decoded(self._functionals or [])
+            jitter = round_off(data, self.kernels_) if self.jitter is None else self.jitter
+            self._posterior = FunctionalPosterior(data, list(self.kernels_), {}, jitter)
         return self._posterior
 
     def _points(self, X: Any) -> Tensor:

@@ -65,7 +65,8 @@ class PDESolver(Prediction):
         early_stopping: whether joint and extra stop at ``tol``.
         change_point: share of the steps before the second process of ``"extra"``.
         jitter: of marginal and of error bars: a share of the variance of each kind of observation, added to its
-            diagonal. More of it prunes more waves and costs accuracy.
+            diagonal. None: what round-off can do to the matrix, number of observations times epsilon times the phase
+            of the fastest wave, 7e-11 for 400 nodes and 125 waves.
         random_state: which points hyperparameters are learnt on where there are too many.
 
     Attributes:
@@ -105,7 +106,7 @@ class PDESolver(Prediction):
         tol: float | None = None,
         early_stopping: bool = True,
         change_point: float = 0.5,
-        jitter: float = 1e-10,
+        jitter: float | None = None,
         random_state: Any = None,
     ) -> None:
         self.operator = operator

@@ -55,6 +55,16 @@ def versine_expand(node: Expression, v: Expression) -> Expression:
     return _in_simple_ops(v, node.value)
 
 
+def cosine_of_versine(v: Tensor, *, value: None = None) -> Tensor:
+    """1 - v for versines; where round-off has pushed v out of [0, 2], as if it were at the border, but with a slope."""
+    return 1.0 - v
+
+
+def cosine_expand(node: Expression, v: Expression) -> Expression:
+    """The op in terms of simpler ones."""
+    return 1.0 - clamp(v, 0.0, 2.0)
+
+
 def _slope(v: Expression, order: int) -> Expression:
     if order == 1:
         return make("versine", v, value=0)
@@ -64,10 +74,10 @@ def _slope(v: Expression, order: int) -> Expression:
 
 def _in_simple_ops(v: Expression, order: int) -> Expression:
     v = clamp(v, 0.0, 2.0)
-    half = v * 0.5  # sin(t / 2) squared
-    sine, cosine = make("sqrt", half), make("sqrt", 1.0 - half)
-    # An arc sine would disagree with the cosine near pi, by the root of round-off.
-    half_angle = make("atan2", sine, cosine)
+    # sqrt(2) times the sine and cosine of half the angle; an arc sine would disagree with them near pi, by the root of
+    # round-off.
+    sine, cosine = make("sqrt", v), make("sqrt", 2.0 - v)
+    half_angle = make("circle_angle", sine, cosine, value=math.sqrt(2.0))
     if order == 0:
         return 1.0 - half_angle * (2.0 / math.pi)
-    return v - (sine * cosine - half_angle * (1.0 - v)) * (2.0 / math.pi)
+    return v - sine * cosine * (1.0 / math.pi) + half_angle * (1.0 - v) * (2.0 / math.pi)
