@@ -47,6 +47,7 @@ FORMS = {
     "asin": "fn.asin({0})",
     "acos": "fn.acos({0})",
     "atan2": "fn.atan2({0}, {1})",
+    "circle_angle": "fn.atan2({0}, {1})",
     "maximum": "tl.maximum({0}, {1})",
     "step": "fn.step({0})",
 }

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mercer.operators.maps.expression import Expression, constant
 
-__all__ = ["circle_angle", "circle_angle_by_polynomial", "circle_angle_rule"]
+__all__ = ["circle_angle", "circle_angle_by_polynomial", "circle_angle_into", "circle_angle_rule"]
 
 DEGREE = 8  # of the polynomial; each degree more is 5.8 times as exact, and the last one kept leaves 2e-8
 
@@ -24,6 +24,11 @@ DEGREE = 8  # of the polynomial; each degree more is 5.8 times as exact, and the
 def circle_angle(y: Tensor, x: Tensor, *, value: float) -> Tensor:
     """The angle."""
     return torch.atan2(y, x)
+
+
+def circle_angle_into(y: Tensor, x: Tensor, radius: float, *, out: Tensor) -> Tensor:
+    """:func:`circle_angle` written into ``out``."""
+    return torch.atan2(y, x, out=out)
 
 
 def circle_angle_rule(node: Expression, position: int) -> Expression:

@@ -37,8 +37,8 @@ def lower(
             if _least(exponent) < LOWEST_EXPONENT * base * (1.0 + 1e-12):
                 exponent = clamp(exponent, min=LOWEST_EXPONENT * base)
             return make("exp2" if prefer_exp2 else "exp", exponent)
-        if node.op == "circle_angle":
-            return circle_angle_by_polynomial(*args, node.number) if prefer_polynomials else make("atan2", *args)
+        if node.op == "circle_angle" and prefer_polynomials:
+            return circle_angle_by_polynomial(*args, node.number)
         if node.op == "mul" and args[1].is_constant:
             return _scale(args[0], args[1].number)
         return same_op(node, args)

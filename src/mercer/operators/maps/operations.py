@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mercer.operators.maps import special
 from mercer.operators.maps.arc_cosine import arc_cosine, arc_cosine_expand, arc_cosine_rule
-from mercer.operators.maps.circle_angle import circle_angle, circle_angle_rule
+from mercer.operators.maps.circle_angle import circle_angle, circle_angle_into, circle_angle_rule
 from mercer.operators.maps.expression import OPERATIONS, TORCH_NAMES, Expression, Operation, clamp, constant, make
 from mercer.operators.maps.versine import cosine_expand, cosine_of_versine, versine, versine_expand, versine_rule
 from mercer.operators.maps.wendland import wendland, wendland_expand, wendland_rule
@@ -154,7 +154,7 @@ OPERATIONS |= {
         torch.atan2,
     ),
     # The angle of a point on the right half of a circle about 0 whose radius is ``value``.
-    "circle_angle": Operation(circle_angle, circle_angle_rule),
+    "circle_angle": Operation(circle_angle, circle_angle_rule, circle_angle_into),
     "maximum": Operation(
         _binary(torch.maximum),
         lambda n, i: _call("step", n.args[i] - n.args[1 - i]),
