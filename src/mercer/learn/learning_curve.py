@@ -53,7 +53,8 @@ class LearningCurve(MetaEstimatorMixin, Saved, BaseEstimator):
 
     >>> from mercer.learn import KernelRidge
     >>> X = np.linspace(0.0, 1.0, 400)[:, None]
-    >>> curve = LearningCurve(KernelRidge("Laplacian()", alpha=1e-8), sizes=[50, 100, 200], n_repeats=4, random_state=0)
+    >>> model = KernelRidge(kernel="Laplacian()", alpha=1e-8)
+    >>> curve = LearningCurve(model, sizes=[50, 100, 200], n_repeats=4, random_state=0)
     >>> 2.0 < curve.fit(X, np.sin(6 * X[:, 0])).exponent_ < 4.5
     True
     """

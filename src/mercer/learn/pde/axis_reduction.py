@@ -5,21 +5,23 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import Tensor
 
 from mercer.learn.pde.equation import Equation
 from mercer.learn.pde.grid_basis import AxisBasis
 
-__all__ = ["AxisReduction"]
+__all__ = ["AxisReduction", "along"]
 
 
 class AxisReduction:
-    """One axis with its boundary rows taken out: ``u = E w + G g`` for the values w at the other nodes.
+    """One axis with its boundary rows taken out: values w at the free nodes and data g give those at the others.
 
     Attributes:
         rows: ``(b, n)``: what is known on the boundary is ``g = rows @ u``.
-        free: the other nodes.
-        E: ``(n, n - b)``.
-        G: ``(n, b)``.
+        free: the free nodes.
+        fixed: the other ones, ``(b,)``.
+        from_free: ``(b, n - b)``; values at the fixed nodes are ``from_free @ w + from_data @ g``.
+        from_data: ``(b, b)``.
         data: g, ``(b, nodes of the other axes)``.
     """
 
@@ -42,14 +44,35 @@ class AxisReduction:
         is_free = torch.ones(n, dtype=torch.bool)
         is_free[fixed] = False
         self.free = torch.nonzero(is_free).squeeze(1)
-        self.E, self.G = (
-            torch.zeros(n, len(self.free), dtype=torch.float64),
-            torch.zeros(n, len(fixed), dtype=torch.float64),
-        )
-        self.E[self.free, torch.arange(len(self.free))] = 1.0
         self.rows = torch.stack(rows) if rows else torch.zeros(0, n, dtype=torch.float64)
         self.data = torch.stack([g.reshape(-1) for g in data]) if data else torch.zeros(0, math.prod(others))
-        if fixed:
-            inverse = torch.linalg.inv(self.rows[:, fixed])
-            self.E[fixed] = -inverse @ self.rows[:, self.free]
-            self.G[fixed] = inverse
+        self.fixed = torch.tensor(fixed, dtype=torch.int64)
+        self.from_data = torch.linalg.inv(self.rows[:, fixed])
+        self.from_free = -self.from_data @ self.rows[:, self.free]
+
+    def spread(self, w: Tensor, axis: int) -> Tensor:
+        """Values at all nodes from those at the free ones, where the data are 0."""
+        shape = list(w.shape)
+        shape[axis] = len(self.free) + len(self.fixed)
+        u = w.new_empty(shape)
+        u.index_copy_(axis, self.free, w)
+        if len(self.fixed):
+            u.index_copy_(axis, self.fixed, along(self.from_free, w, axis))
+        return u
+
+    def of_data(self, g: Tensor, axis: int) -> Tensor:
+        """Values at all nodes where the free ones are 0; g has the data along the axis."""
+        shape = list(g.shape)
+        shape[axis] = len(self.free) + len(self.fixed)
+        return g.new_zeros(shape).index_copy_(axis, self.fixed, along(self.from_data, g, axis))
+
+    def reduced(self, D: Tensor) -> Tensor:
+        """A matrix ``(n, n)`` between all nodes as one between free nodes, ``(n - b, n - b)``."""
+        own = D[self.free]
+        return own[:, self.free].addmm_(own[:, self.fixed], self.from_free)
+
+
+def along(matrix: Tensor, values: Tensor, axis: int) -> Tensor:
+    """The product with each line of values along an axis."""
+    product: Tensor = torch.tensordot(matrix, values, ([1], [axis]))
+    return product.movedim(0, axis)

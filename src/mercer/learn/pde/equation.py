@@ -85,7 +85,7 @@ class Equation:
                 "The boundary data leave the solution open: slopes and periodic axes alone say nothing of a constant "
                 "that is added. Give values on at least one face."
             )
-        f = evaluate(source, domain.all_points, domain.shape, "source")
+        f = evaluate(source, domain.point_blocks, domain.shape, "source")
         unknowns = {s.name: float(s.start) for t in terms for s in t.symbols if isinstance(s, Unknown)}
         functions = tuple(
             (c, f, tuple(tuple(_products(o.linear_terms(domain.names), domain)) for o in f.of))
@@ -136,7 +136,7 @@ def _products(terms: Sequence[LinearTerm], domain: Domain) -> list[Product]:
             if isinstance(symbol, Field):
                 if symbol.values is None:
                     raise ValueError(f"{symbol!r} has no values: Field({symbol.name!r}, function of points).")
-                coefficient = coefficient * evaluate(symbol.values, domain.all_points, domain.shape, repr(symbol))
+                coefficient = coefficient * evaluate(symbol.values, domain.point_blocks, domain.shape, repr(symbol))
         names = tuple(s.name for s in term.symbols if isinstance(s, Unknown))
         found.append(Product(term.orders, coefficient, names))
     return found

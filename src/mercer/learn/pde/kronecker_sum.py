@@ -24,7 +24,6 @@ class KroneckerSum:
 
     def __init__(self, matrices: Sequence[Tensor]) -> None:
         self._single = None
-        self.matrices = [A.numpy() for A in matrices]
         if len(matrices) == 1:
             self._single = torch.linalg.lu_factor(matrices[0])
             pivots = self._single[0].diagonal().abs()
@@ -33,18 +32,16 @@ class KroneckerSum:
         found: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         self._eigen = []
         worst = 1.0
-        for i, A in enumerate(self.matrices):
-            same = next(
-                (j for j in range(i) if A.shape == self.matrices[j].shape and np.array_equal(A, self.matrices[j])), i
-            )
+        for i, A in enumerate(matrices):
+            same = next((j for j in range(i) if torch.equal(A, matrices[j])), i)
             if same not in found:
-                values, V = np.linalg.eig(A)
+                values, V = np.linalg.eig(A.numpy())
                 found[same] = values, V, np.linalg.inv(V)
                 worst = max(worst, float(np.linalg.norm(V, 1) * np.linalg.norm(found[same][2], 1)))
             self._eigen.append(found[same])
         self._schur = None
-        if worst > WORST_EIGENVECTORS * max(A.shape[0] for A in self.matrices) and len(matrices) == 2:
-            left, right = self.matrices
+        if worst > WORST_EIGENVECTORS * max(A.shape[0] for A in matrices) and len(matrices) == 2:
+            left, right = (A.numpy() for A in matrices)
             self._schur = schur(left, output="real"), schur(right, output="real")
         total = self._eigen[0][0]
         for values, _, _ in self._eigen[1:]:
@@ -65,7 +62,7 @@ class KroneckerSum:
             return torch.from_numpy(Q @ (Y / scale) @ P.T)
         for i, (_, _, inverse) in enumerate(self._eigen):
             X = np.moveaxis(np.tensordot(inverse, X, (1, i)), 0, i)
-        X = X / self._divisor
+        X = np.divide(X, self._divisor, out=X if X.dtype == self._divisor.dtype else None)
         for i, (_, V, _) in enumerate(self._eigen):
             X = np.moveaxis(np.tensordot(V, X, (1, i)), 0, i)
         return torch.from_numpy(np.ascontiguousarray(X.real))

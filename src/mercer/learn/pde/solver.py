@@ -135,8 +135,8 @@ class PDESolver(Prediction):
         """Solve ``operator(u) = source`` with boundary data.
 
         Args:
-            source: right-hand side: a number, a function of points ``(m, d)`` that gives ``(m,)``, or an array of the
-                grid's shape.
+            source: right-hand side: a number, a function of points ``(m, d)`` that gives ``(m,)``, called with some of
+                the points at a time, or an array of the grid's shape.
             boundary: a function of points, the solution on every face that the equation needs; or for each axis its
                 ``(low, high)`` faces, each a number, an array, a function, ``Neumann(...)`` or None:
                 ``{"x": (0.0, Neumann(1.0)), "t": (initial, None)}``; or ``{"x": "periodic"}``. For scattered points
@@ -185,10 +185,10 @@ class PDESolver(Prediction):
 
     def _fit_collocation(self, equation: Equation, kernels: list[Kernel], max_iter: int, tol: float) -> None:
         self.kernels_ = kernels
-        made: dict[tuple[int, bytes], AxisBasis] = {}
+        made: dict[tuple[str, bytes], AxisBasis] = {}
         bases = []
         for kernel, nodes in zip(kernels, equation.domain.nodes, strict=True):
-            key = (id(kernel), nodes.numpy().tobytes())
+            key = (repr(kernel), nodes.numpy().tobytes())
             if key not in made:
                 made[key] = AxisBasis(nodes, kernel)
             bases.append(made[key])

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mercer.learn.pde.axis_reduction import AxisReduction
+from mercer.learn.pde.axis_reduction import AxisReduction, along
 from mercer.learn.pde.equation import Equation, Product
 from mercer.learn.pde.grid_basis import AxisBasis
-from mercer.operators.kronecker import multiply_modes
 
 __all__ = ["Collocation"]
 
@@ -32,7 +31,9 @@ class Collocation:
 
     def full(self, w: Tensor) -> Tensor:
         """Values on the whole grid from those at the free nodes."""
-        return self.known + _modes([a.E for a in self.axes], w)
+        for i, a in enumerate(self.axes):
+            w = a.spread(w, i)
+        return w.add_(self.known) if self.axes else self.known
 
     def at_free(self, values: Tensor) -> Tensor:
         """Values at the free nodes."""
@@ -49,7 +50,7 @@ class Collocation:
             ]
             value = U
             for i, (factor, a) in enumerate(zip(factors, self.axes, strict=True)):
-                value = value.index_select(i, a.free) if factor is None else _along(factor, value, i)
+                value = value.index_select(i, a.free) if factor is None else along(factor, value, i)
             total += (p.coefficient if p.is_constant else self.at_free(p.coefficient)) * value
         return total
 
@@ -60,28 +61,44 @@ class Collocation:
             value = w
             for i, order in enumerate(p.orders):
                 if order:
-                    value = _along(self.reduced(i, order), value, i)
+                    value = along(self.reduced(i, order), value, i)
             total += (p.coefficient if p.is_constant else self.at_free(p.coefficient)) * value
         return total
 
     def reduced(self, axis: int, order: int) -> Tensor:
         """The derivative between free nodes of an axis, ``(n - b, n - b)``."""
         if (axis, order) not in self._reduced:
-            a = self.axes[axis]
-            self._reduced[axis, order] = self.bases[axis].derivative(order)[a.free] @ a.E
+            same = next((i for i in range(axis) if self.bases[i] is self.bases[axis] and self._alike(i, axis)), axis)
+            self._reduced[axis, order] = (
+                self.reduced(same, order)
+                if same < axis
+                else self.axes[axis].reduced(self.bases[axis].derivative(order))
+            )
         return self._reduced[axis, order]
+
+    def _alike(self, i: int, j: int) -> bool:
+        """Whether two axes of one basis have the same rows of boundary data."""
+        one, two = self.axes[i], self.axes[j]
+        return torch.equal(one.fixed, two.fixed) and torch.equal(one.rows, two.rows)
 
     def separable(self, products: Sequence[Product]) -> list[Tensor]:
         """One matrix an axis whose Kronecker sum is the operator, or near to it: fields by their mean."""
-        sums = [torch.zeros(n, n, dtype=torch.float64) for n in self.shape]
+        parts: list[list[tuple[float, int]]] = [[] for _ in self.shape]  # factor and order of each derivative
         for p in products:
-            mean = p.coefficient if p.is_constant else self.at_free(p.coefficient).mean()
+            mean = float(p.coefficient if p.is_constant else self.at_free(p.coefficient).mean())
             moved = [i for i, order in enumerate(p.orders) if order]
-            if not moved:
-                sums[0].diagonal().add_(mean)
-            elif len(moved) == 1:
-                sums[moved[0]] += mean * self.reduced(moved[0], p.orders[moved[0]])
+            if len(moved) <= 1:
+                parts[moved[0] if moved else 0].append((mean, max(p.orders)))
+        sums: list[Tensor] = []
+        for axis, own in enumerate(parts):
+            matrices = [(mean, self.reduced(axis, order) if order else None) for mean, order in own]
+            same = next((j for j in range(axis) if parts[j] == own and self._same(j, axis, own)), None)
+            sums.append(sums[same] if same is not None else _summed(matrices, self.shape[axis]))
         return sums
+
+    def _same(self, i: int, j: int, parts: Sequence[tuple[float, int]]) -> bool:
+        """Whether two axes have the same matrices."""
+        return all(self.reduced(i, order) is self.reduced(j, order) for _, order in parts if order)
 
     def _lift(self) -> Tensor:
         """What the boundary data give where all free nodes are 0.
@@ -98,15 +115,17 @@ class Collocation:
                 continue
             g = a.data.reshape(len(a.rows), *shape[:i], *shape[i + 1 :]).movedim(0, i)
             for j in order[:place]:  # of the data, only what the axes before do not say
-                g = _along(self.axes[j].E, g.index_select(j, self.axes[j].free), j)
-            known += _along(a.G, g, i)
+                g = self.axes[j].spread(g.index_select(j, self.axes[j].free), j)
+            known += a.of_data(g, i)
         return known
 
 
-def _modes(factors: Sequence[Tensor], values: Tensor) -> Tensor:
-    return multiply_modes(tuple(factors), values.reshape(-1, 1)).reshape([f.shape[0] for f in factors])
-
-
-def _along(matrix: Tensor, values: Tensor, axis: int) -> Tensor:
-    product: Tensor = torch.tensordot(matrix, values, ([1], [axis]))
-    return product.movedim(0, axis)
+def _summed(matrices: Sequence[tuple[float, Tensor | None]], n: int) -> Tensor:
+    """The sum of multiples of matrices, None for the identity."""
+    total = torch.zeros(n, n, dtype=torch.float64)
+    for factor, matrix in matrices:
+        if matrix is None:
+            total.diagonal().add_(factor)
+        else:
+            total.add_(matrix, alpha=factor)
+    return total
