@@ -18,7 +18,7 @@ from typing import Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from mercer.operators.maps import OPERATIONS, Expression, make
+from mercer.operators.maps import OPERATIONS, Expression, both_versines, make
 
 Value = TypeVar("Value", Expression, Tensor)
 
@@ -74,6 +74,10 @@ class Dual:
         """D sqrt(p q) / sqrt(E(p) E(q)): the factor of an NTK that is measured in units of its variances."""
         return self.slope(w, p, q) * (self._gain(p) * self._gain(q))
 
+    def lapse_and_slope(self, w: Value, p: Value, q: Value) -> tuple[Value, Value]:
+        """Both, with what they have in common computed once."""
+        return self.lapse(w, p, q), self.slope(w, p, q)
+
     def _gain(self, p: Value) -> Value:
         return root(p) * inverse(root(self.variance(p)))
 
@@ -110,6 +114,14 @@ class Ramp(Dual):
 
     def slope(self, w: Value, p: Value, q: Value) -> Value:
         return self.relative_slope(w, p, q) * (0.5 * (self.below**2 + self.above**2))
+
+    def lapse_and_slope(self, w: Value, p: Value, q: Value) -> tuple[Value, Value]:
+        if isinstance(w, Expression):  # equal parts of expressions are one
+            return super().lapse_and_slope(w, p, q)
+        one, zero = both_versines(w)
+        linear, bent = self._shares()
+        folded = one * bent + w * linear if linear else one
+        return folded, self._relative(zero) * (0.5 * (self.below**2 + self.above**2))
 
     def _shares(self) -> tuple[float, float]:
         """The parts of the variance that pass unbent, and bent: 2 a b and (b - a)^2 of a^2 + b^2."""

@@ -81,9 +81,12 @@ class Hierarchy:
         for child in range(count):
             w, tangent = self._node(level - 1, first + child * step, versine)
             one = torch.ones((), dtype=w.dtype, device=w.device)
-            total = self.dual.lapse(w, one, one) * (1.0 / count) + total
-            if tangent is not None:
-                slopes = self.dual.relative_slope(w, one, one) * tangent * (1.0 / count) + slopes
+            if tangent is None:
+                total = self.dual.lapse(w, one, one) * (1.0 / count) + total
+            else:
+                lapse, slope = self.dual.lapse_and_slope(w, one, one)
+                total = lapse * (1.0 / count) + total
+                slopes = slope * (tangent * (1.0 / (count * self.dual.variance(one)))) + slopes
         return total, (slopes + (1.0 - total)) if self.tangent else None
 
     def __call__(self, X: Tensor, Y: Tensor, *theta: Tensor) -> Tensor:

@@ -22,8 +22,8 @@ costs as N^1.5 for N nodes.
 
 **What did not.** Error bars are far too wide for these solutions: the size of the process is fitted to the few
 coefficients of a pure wave, and the hundreds of innovations that a draw would have are zero. Every 95 % interval covers
-where 95 % of them should. And a plain kernel fails for want of the right lengthscale more than of waves: on four nodes a
-wave a squared exponential of twice the nodes' distance solves the problem to 1e-4, but likelihood does not find it.
+where 95 % of them should. And a plain kernel fails for want of the right lengthscale more than of waves: with four
+nodes a wave a squared exponential of twice their distance solves the problem to 1e-4, but likelihood does not find it.
 
 **Beyond the paper.** The process can be conditioned on the equation itself (`method="marginal"`): then the solution is
 no unknown, and 120 steps give an error of 1e-6, where the paper's objective is at 0.28 after 96 and takes 1e5. With

@@ -80,9 +80,11 @@ def activated(state: Covariances, unit: Unit) -> Covariances:
     """Through an activation."""
     dual, w = unit.dual, _versine(state)
     p, q = state.sides
-    tangent = None if state.tangent is None else state.tangent * dual.slope(w, p, q)
-    after = replace(state, p=dual.variance(state.p), q=dual.variance(state.q), tangent=tangent)
-    return _of_versine(after, dual.lapse(w, p, q))
+    after = replace(state, p=dual.variance(state.p), q=dual.variance(state.q))
+    if state.tangent is None:
+        return _of_versine(after, dual.lapse(w, p, q))
+    lapse, slope = dual.lapse_and_slope(w, p, q)
+    return _of_versine(replace(after, tangent=state.tangent * slope), lapse)
 
 
 def normed(state: Covariances, eps: float) -> Covariances:

@@ -104,7 +104,7 @@ class Gram:
         self.z = rows[:, None] - columns[None, :]
         step = _common_step(torch.cat([rows, columns]))
         if step is not None:
-            lags = torch.round(self.z / step).to(torch.int64)
+            lags = torch.round(self.z / step).to(torch.int32)
             low, high = int(lags.min()), int(lags.max())
             if high - low + 1 < self.z.numel():
                 self._index = lags - low

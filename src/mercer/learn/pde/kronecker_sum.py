@@ -12,6 +12,7 @@ from torch import Tensor
 __all__ = ["KroneckerSum"]
 
 WORST_EIGENVECTORS = 1e8  # condition beyond which eigenvectors are left for Schur vectors
+BLOCK = 128  # rows or columns multiplied at once
 SINGULAR = 1e-14  # smallest divisor as a share of the largest, below which there is no unique solution
 
 
@@ -43,11 +44,11 @@ class KroneckerSum:
         if worst > WORST_EIGENVECTORS * max(A.shape[0] for A in matrices) and len(matrices) == 2:
             left, right = (A.numpy() for A in matrices)
             self._schur = schur(left, output="real"), schur(right, output="real")
-        total = self._eigen[0][0]
+        self._beyond = np.zeros(())
         for values, _, _ in self._eigen[1:]:
-            total = np.add.outer(total, values)
-        self._divisor = total
-        _check_divisors(float(np.abs(total).min()), float(np.abs(total).max()))
+            self._beyond = np.add.outer(self._beyond, values)
+        sizes = [abs(np.add.outer(value, self._beyond)) for value in self._eigen[0][0]]
+        _check_divisors(min(float(size.min()) for size in sizes), max(float(size.max()) for size in sizes))
 
     def solve(self, R: Tensor) -> Tensor:
         """For R of the shape of the free nodes."""
@@ -60,12 +61,29 @@ class KroneckerSum:
             (T, Q), (S, P) = self._schur
             Y, scale, _ = lapack.dtrsyl(T, S, Q.T @ X @ P, tranb="C")
             return torch.from_numpy(Q @ (Y / scale) @ P.T)
-        for i, (_, _, inverse) in enumerate(self._eigen):
-            X = np.moveaxis(np.tensordot(inverse, X, (1, i)), 0, i)
-        X = np.divide(X, self._divisor, out=X if X.dtype == self._divisor.dtype else None)
-        for i, (_, V, _) in enumerate(self._eigen):
-            X = np.moveaxis(np.tensordot(V, X, (1, i)), 0, i)
-        return torch.from_numpy(np.ascontiguousarray(X.real))
+        return torch.from_numpy(self._by_eigenvectors(X))
+
+    def _by_eigenvectors(self, R: np.ndarray) -> np.ndarray:
+        """Block by block, so that beside the result one complex array of its size is held."""
+        values, V, inverse = self._eigen[0]
+        right = R.reshape(len(R), -1)
+        Z = np.empty(right.shape, dtype=np.result_type(V, *(each[1] for each in self._eigen)))
+        columns = [slice(start, start + BLOCK) for start in range(0, right.shape[1], BLOCK)]
+        for block in columns:
+            Z[:, block] = inverse @ right[:, block]
+        for start in range(0, len(R), BLOCK):
+            rows = slice(start, start + BLOCK)
+            part = Z[rows].reshape(-1, *R.shape[1:])
+            for i, (_, _, other) in enumerate(self._eigen[1:], 1):
+                part = np.moveaxis(np.tensordot(other, part, (1, i)), 0, i)
+            part = part / np.add.outer(values[rows], self._beyond)
+            for i, (_, other, _) in enumerate(self._eigen[1:], 1):
+                part = np.moveaxis(np.tensordot(other, part, (1, i)), 0, i)
+            Z[rows] = part.reshape(len(part), -1)
+        found = np.empty(right.shape)
+        for block in columns:
+            found[:, block] = (V @ Z[:, block]).real
+        return found.reshape(R.shape)
 
 
 def _check_divisors(smallest: float, largest: float) -> None:

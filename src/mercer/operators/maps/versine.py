@@ -45,6 +45,33 @@ def versine(v: Tensor, *, value: int) -> Tensor:
     return result
 
 
+class _BothVersines(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(v: Tensor) -> tuple[Tensor, Tensor]:
+        slot = leaf("statistic", 0)
+        one, zero = evaluate([_in_simple_ops(slot, 1), _in_simple_ops(slot, 0)], {slot: v})
+        return one, zero
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
+        ctx.save_for_backward(inputs[0])
+
+    @staticmethod
+    def backward(ctx: Any, of_one: Tensor, of_zero: Tensor) -> Tensor:
+        (v,) = ctx.saved_tensors
+        slot = leaf("statistic", 0)
+        one, zero = evaluate([_slope(slot, 1), _slope(slot, 0)], {slot: v})
+        return of_one * one + of_zero * zero
+
+
+def both_versines(v: Tensor) -> tuple[Tensor, Tensor]:
+    """:func:`versine` of orders 1 and 0, whose angle is computed once."""
+    one, zero = _BothVersines.apply(v)  # type: ignore[no-untyped-call]
+    return one, zero
+
+
 def versine_rule(node: Expression, position: int) -> Expression:
     """The derivative rule of the op ``versine``."""
     return _slope(node.args[0], node.value)
