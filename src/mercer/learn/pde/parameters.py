@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -20,10 +19,10 @@ class Parameters:
     Args:
         kernels: where they begin, one an axis.
         unknowns: start of every learnt coefficient of the equation.
-        in_widths: count frequencies from where they were at the last :meth:`settle`, in widths of their components'
-            spectra, ``1 / (2 pi lengthscale)``. A component of a long lengthscale is a sharp line, and steps of one
-            length for all throw it off the ridge of the likelihood that it has found: of 240 steps on sin 100x those
-            after the hundredth were lost, on every grid. False: in cycles per unit, as the released code does.
+        in_widths: count frequencies from where they were at the last :meth:`settle`, in units of one over their
+            components' lengthscales. A component of a long lengthscale is a sharp line, and steps of one length for all
+            throw it off the ridge of the likelihood that it has found: of 240 steps on sin 100x those after the
+            hundredth were lost, on every grid that was tried. False: in cycles per unit, as the released code does.
     """
 
     def __init__(self, kernels: Sequence[SpectralMixture], unknowns: Mapping[str, float], *, in_widths: bool) -> None:
@@ -86,5 +85,5 @@ class Parameters:
 
 
 def _width(log_lengthscales: Tensor) -> Tensor:
-    """Of the spectrum of each component, in cycles per unit."""
-    return torch.exp(-log_lengthscales.detach()) / (2.0 * math.pi)
+    """2 pi widths of the line of each component, in cycles per unit."""
+    return torch.exp(-log_lengthscales.detach())
