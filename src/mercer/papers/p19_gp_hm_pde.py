@@ -211,7 +211,7 @@ def multi_scale(run: Run) -> None:
     quick=Effort(seeds=2, seconds=12),
     full=Effort(seeds=5, seconds=300),
     notes="""
-        sin 100x, marginal, Student-t, 120 steps of Adam, in full 240, the library's default jitter. Heavy: at least
+        sin 100x, marginal, Student-t, 160 steps of Adam, in full 240, the library's default jitter. Heavy: at least
         10 % of the largest weight. With steps of one length for all frequencies, as we had them, the greatest
         likelihood was met on the way and lost again, and the weights of that moment were pruned on some grids only.
     """,
@@ -221,7 +221,8 @@ def spectrum(run: Run) -> None:
     for seed in run.seeds:
         problem = pde_benchmark("poisson-sin", _shifted(400, seed))
         start = _mixture(problem)
-        found = _solve(problem, method="marginal", max_iter=_steps(run), tol=0.0, kernel=start).spectrum_[0]
+        steps = 240 if run.is_full else 160
+        found = _solve(problem, method="marginal", max_iter=steps, tol=0.0, kernel=start).spectrum_[0]
         weights, frequencies = found["weights"] / found["weights"].max(), found["frequencies"]
         truth = 100.0 / (2.0 * np.pi)
         run.record(
