@@ -45,7 +45,6 @@ from mercer.data import PDE_BENCHMARKS, PDEProblem, pde_benchmark
 from mercer.kernels import SpectralMixture
 from mercer.learn.pde import Identity, Laplacian, PDESolver, Unknown
 from mercer.operators import kronecker
-from mercer.operators import kronecker as kronecker_of  # as it is, where the other one is replaced
 from mercer.papers import Effort, NotMeasured, Paper, Quantity, Run, sabotage
 
 paper = Paper.from_catalog(
@@ -440,9 +439,15 @@ paper.sabotage(
     lambda: sabotage.wrong_kernel(SpectralMixture, frequencies=[0.0], weights=[1.0], lengthscale=[1.0], n_components=1),
     breaks=["spectrum", "direct"],
 )
+
+
+def _swapped(product: Any) -> Any:
+    return lambda A, B: product(B, A)
+
+
 paper.sabotage(
     "factors in the wrong order",
-    lambda: sabotage.replaced(kronecker, lambda A, B: kronecker_of(B, A)),
+    lambda: sabotage.replaced(kronecker, _swapped(kronecker)),
     breaks=["kronecker"],
 )
 paper.sabotage("zero solution", lambda: sabotage.zeroed(PDESolver, "predict"), breaks=["parity", "multi-scale"])
