@@ -149,7 +149,7 @@ def adapt(run: Run) -> None:
     for seed in run.seeds:
         X = _points(run, seed, p=4)
         K = _gram(student, X)
-        teachers = {1: HierarchicalConv((2,)), 2: HierarchicalConv((2, 2)), 3: K}
+        teachers: dict[int, Kernel | torch.Tensor] = {1: HierarchicalConv((2,)), 2: HierarchicalConv((2, 2)), 3: K}
         curves = {depth: _curve(K, _fields(teacher, X, seed)) for depth, teacher in teachers.items()}
         slopes = {depth: _exponents(*curve) for depth, curve in curves.items()}
         means = {depth: _exponent(*curves[depth]) for depth in curves}

@@ -38,7 +38,7 @@ def lower(
                 exponent = clamp(exponent, min=LOWEST_EXPONENT * base)
             return make("exp2" if prefer_exp2 else "exp", exponent)
         if node.op == "circle_angle" and prefer_polynomials:
-            return circle_angle_by_polynomial(*args, node.number)
+            return circle_angle_by_polynomial(args[0], args[1], node.number)
         if node.op == "mul" and args[1].is_constant:
             return _scale(args[0], args[1].number)
         return same_op(node, args)
