@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from mercer.data import multisphere
+from mercer.data import gaussian_field, multisphere
 from mercer.kernels import NTK, HierarchicalConv
 from mercer.learn import KernelRidge, LearningCurve, scale_of_target
 from mercer.plots import BLUE, ORANGE
@@ -13,6 +13,8 @@ from mercer.plots import BLUE, ORANGE
 X = multisphere(1000, 4, 2)
 angles = np.arctan2(X[:, 1::2], X[:, ::2])
 y = np.sin(2 * angles[:, 0]) + np.cos(angles[:, 2] + angles[:, 3]) + 0.5 * np.cos(angles[:, 0] - angles[:, 3])
+
+rough = gaussian_field(HierarchicalConv((2,)), X)[:, 0]
 
 figure = Figure(figsize=(9.0, 3.4), layout="constrained")
 left, right = figure.subplots(1, 2)
@@ -25,7 +27,7 @@ students = {
 for name, (kernel, color) in students.items():
     model = KernelRidge(kernel=kernel, alpha=1e-8)
     curve = LearningCurve(model, [50, 100, 200, 400, 750], n_repeats=4, random_state=0)
-    curve.fit(X, np.sin(2 * angles[:, 0]))
+    curve.fit(X, rough)
     curve.plot(right, color=color, label=f"{name}: n^-{curve.exponent_:.2f}")
-right.set_title("a target of one patch, learnt", fontsize=10)
+right.set_title("a random function of single patches, learnt", fontsize=10)
 figure.savefig(Path(__file__).parent / "_static" / "scales.png", dpi=130)

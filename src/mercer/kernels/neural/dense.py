@@ -55,7 +55,7 @@ class NTK(_Dense):
     Raises:
         ValueError: a depth below 1, an activation without a closed form.
 
-    Cost: one fused pass; a pair costs the GEMM and about fifteen elementwise operations a layer.
+    Cost: one fused pass; a pair costs the GEMM and about 25 elementwise operations a layer of ReLU.
     Source: Jacot et al., Neural Tangent Kernel (NeurIPS 2018), theorem 1.
 
     >>> NTK(depth=2)(torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, -1.0]])).to_dense()
@@ -85,7 +85,7 @@ class NNGP(_Dense):
     Raises:
         ValueError: a depth below 1, an activation without a closed form.
 
-    Cost: one fused pass; a pair costs the GEMM and about ten elementwise operations a layer.
+    Cost: one fused pass; a pair costs the GEMM and about 20 elementwise operations a layer of ReLU.
     Source: Lee et al., Deep neural networks as Gaussian processes (ICLR 2018), eq. 5.
 
     >>> NNGP(depth=2, activation="erf")(torch.eye(2)).to_dense()

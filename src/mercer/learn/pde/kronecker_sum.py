@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scipy.linalg import lapack, schur
+from scipy.linalg import inv, lapack, schur
 from torch import Tensor
 
 __all__ = ["KroneckerSum"]
@@ -37,7 +37,7 @@ class KroneckerSum:
             same = next((j for j in range(i) if torch.equal(A, matrices[j])), i)
             if same not in found:
                 values, V = np.linalg.eig(A.numpy())
-                found[same] = values, V, np.linalg.inv(V)
+                found[same] = values, V, inv(V)
                 worst = max(worst, float(np.linalg.norm(V, 1) * np.linalg.norm(found[same][2], 1)))
             self._eigen.append(found[same])
         self._schur = None

@@ -79,8 +79,8 @@ def starting_kernels(kernel: Kernel | str | Sequence[Kernel] | None, equation: E
     d = equation.domain.d
     if kernel is None:
         return list(mixtures_from_data(equation, N_COMPONENTS, "student_t"))
-    kernel = parse(kernel) if isinstance(kernel, str) else kernel
-    given: list[Kernel] = list(kernel) if isinstance(kernel, Sequence) else [kernel] * d
+    made = parse(kernel) if isinstance(kernel, str) else kernel
+    given: list[Any] = list(made) if isinstance(made, list | tuple) else [made] * d
     if len(given) != d:
         raise ShapeError(f"kernel is a list of {len(given)}, but the domain has {d} axes: give one for each.")
     for each in given:
