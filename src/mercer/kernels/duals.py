@@ -45,6 +45,7 @@ class Dual:
 
     homogeneous = False  # whether phi(c z) = c phi(z) for c > 0
     in_maps = True  # whether its formulas are of the op set of kernel maps
+    passes = 100.0  # elementwise passes of fresh memory that lapse and slope take together, as measured
 
     def variance(self, p: Value) -> Value:
         """E[phi(u)^2] for u of variance p."""
@@ -89,6 +90,7 @@ class Ramp(Dual):
     below: float = 0.0
     above: float = 1.0
     homogeneous = True
+    passes = 42.0
 
     def variance(self, p: Value) -> Value:
         return p * (0.5 * (self.below**2 + self.above**2))

@@ -57,7 +57,7 @@ class Hierarchy:
     @property
     def flops_per_pair(self) -> float:
         """Elementwise passes, as measured: three a column, and those of each patch's activation and the ones above."""
-        return 180.0 * self.n_patches * (3.0 * self.width + (110.0 if self.tangent else 60.0))
+        return 180.0 * self.n_patches * (3.0 * self.width + (80.0 if self.tangent else 60.0))
 
     @property
     def bytes_per_pair(self) -> float:

@@ -129,7 +129,7 @@ class LearningCurve(MetaEstimatorMixin, Saved, BaseEstimator):
             axes.plot(self.sizes_, self.error_at(self.sizes_), color=color, lw=1.2, label=text)
         axes.set(xscale="log", yscale="log" if middle.min() > 0.0 else "linear", xlabel="training rows", ylabel="error")
         axes.set_xticks(self.sizes_, [str(size) for size in self.sizes_])
-        axes.minorticks_off()
+        axes.set_xticks([], minor=True)
         axes.legend()
         return axes
 

@@ -16,7 +16,7 @@ from mercer.kernels.neural.windows import diagonal, mean_of_windows, weighted
 
 BLOCK_BYTES = 1 << 26  # of the diagonal's temporaries
 FLOPS_OF_A_PASS = 180.0  # of the planner's, for one elementwise pass of fresh memory; as measured, see NetworkTile
-PASSES = {"activation": 42.0, "weights": 4.0, "window": 6.0}
+PASSES = {"weights": 4.0, "window": 6.0}
 
 
 @dataclass
@@ -133,7 +133,7 @@ class NetworkTile:
                 if isinstance(layer, Conv):
                     total += PASSES["window"] * layer.size * len(before) * kinds * _numbers(before, full)
             elif isinstance(layer, Unit):
-                total += PASSES["activation"] * numbers
+                total += layer.dual.passes * numbers
             elif isinstance(layer, Residual):
                 total += sum(self._count(part, before, full) for part in (layer.layers, layer.shortcut))
             else:
