@@ -23,11 +23,11 @@ from mercer.learn.random_fourier import RandomFourier
 from mercer.learn.recursive_feature_machine import RecursiveFeatureMachine
 from mercer.learn.recursive_feature_machine_classifier import RecursiveFeatureMachineClassifier
 from mercer.learn.ridge import RidgePath, ridge_path
-from mercer.learn.scale_of_target import TargetScale, scale_of_target
 from mercer.learn.search_space import Categorical, Integer, Real
 from mercer.learn.sparse_gaussian_process import SparseGaussianProcessRegressor
 from mercer.learn.sparse_gaussian_process_classifier import SparseGaussianProcessClassifier
 from mercer.learn.spectral_clustering import SpectralClustering
+from mercer.learn.target_scale import TargetScale, scale_of_target
 
 __all__ = [
     "BayesianOptimizer",

@@ -58,6 +58,7 @@ class NTK(_Dense):
     Cost: one fused pass; a pair costs the GEMM and about 25 elementwise operations a layer of ReLU.
     Source: Jacot et al., Neural Tangent Kernel (NeurIPS 2018), theorem 1.
 
+    >>> import torch
     >>> NTK(depth=2)(torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, -1.0]])).to_dense()
     tensor([[0.1758]])
     """
@@ -88,6 +89,7 @@ class NNGP(_Dense):
     Cost: one fused pass; a pair costs the GEMM and about 20 elementwise operations a layer of ReLU.
     Source: Lee et al., Deep neural networks as Gaussian processes (ICLR 2018), eq. 5.
 
+    >>> import torch
     >>> NNGP(depth=2, activation="erf")(torch.eye(2)).to_dense()
     tensor([[0.3470, 0.0163],
             [0.0163, 0.3470]])

@@ -116,6 +116,7 @@ class NetworkKernel(LayeredKernel):
     are tiles, with a cost known before: ``K.plan``. A warning says so where a matrix would take more than an hour.
     Source: Jacot et al., Neural Tangent Kernel (NeurIPS 2018); Arora et al. 2019 for convolutions.
 
+    >>> import torch
     >>> from mercer.kernels.neural.layers import Dense, Erf
     >>> NetworkKernel([Dense(), Erf(), Dense()], kind="nngp")(torch.eye(2)).to_dense()
     tensor([[0.3470, 0.0163],

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scipy.linalg import inv, lapack, schur
+from scipy.linalg import get_lapack_funcs, lapack, schur
 from torch import Tensor
 
 __all__ = ["KroneckerSum"]
@@ -37,7 +37,7 @@ class KroneckerSum:
             same = next((j for j in range(i) if torch.equal(A, matrices[j])), i)
             if same not in found:
                 values, V = np.linalg.eig(A.numpy())
-                found[same] = values, V, inv(V)
+                found[same] = values, V, _inverse(V)
                 worst = max(worst, float(np.linalg.norm(V, 1) * np.linalg.norm(found[same][2], 1)))
             self._eigen.append(found[same])
         self._schur = None
@@ -84,6 +84,16 @@ class KroneckerSum:
         for block in columns:
             found[:, block] = (V @ Z[:, block]).real
         return found.reshape(R.shape)
+
+
+def _inverse(V: np.ndarray) -> np.ndarray:
+    """In place of its own factors, and infinite where there is none: Schur vectors are used then."""
+    factorise, invert = get_lapack_funcs(("getrf", "getri"), (V,))
+    factors, pivots, singular = factorise(V)
+    if singular:
+        return np.full_like(V, np.inf)
+    found: np.ndarray = invert(factors, pivots, lwork=64 * len(V), overwrite_lu=True)[0]
+    return found
 
 
 def _check_divisors(smallest: float, largest: float) -> None:

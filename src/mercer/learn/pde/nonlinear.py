@@ -72,6 +72,7 @@ class Nonlinear(Summand):
 class Power(Nonlinear):
     """``u ** exponent``; unlike a function of one's own it can be saved.
 
+    >>> from mercer.learn.pde import Laplacian
     >>> Laplacian() + Power(3) - Identity()  # Allen-Cahn
     Laplacian() + -1 * Identity() + Power(3)
     """
