@@ -184,7 +184,8 @@ class GaussianErrorUnit(Dual):
         a, b = inverse(p + 1.0), inverse(q + 1.0)
         ratio = c * inverse(h)
         parts = ratio * (a * b * (1.0 + ratio * ratio) + (a + b))
-        return (parts + apply("circle_angle", c, h, value=1.0)) * (0.5 / math.pi) + 0.25
+        angles = _angles(w, p, q)  # of which gap needs the same
+        return (parts + (angles.mean - angles.below)) * (0.5 / math.pi) + 0.25
 
 
 @dataclass(frozen=True)

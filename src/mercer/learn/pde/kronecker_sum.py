@@ -44,6 +44,8 @@ class KroneckerSum:
         if worst > WORST_EIGENVECTORS * max(A.shape[0] for A in matrices) and len(matrices) == 2:
             left, right = (A.numpy() for A in matrices)
             self._schur = schur(left, output="real"), schur(right, output="real")
+        elif not np.isfinite(worst):
+            raise ValueError("An axis has a derivative without eigenvectors, which is solved in two axes only.")
         self._beyond = np.zeros(())
         for values, _, _ in self._eigen[1:]:
             self._beyond = np.add.outer(self._beyond, values)

@@ -91,21 +91,39 @@ def calls_of(roots: tuple[Expression, ...]) -> dict[Expression, Call]:
 def in_order(calls: Mapping[Expression, Call]) -> list[Expression]:
     """The nodes, each after what it needs, so that few values are alive at a time.
 
-    From the last one back, each time the one that needs the fewest values that nothing later needs.
+    From the last one back, each time the one that needs the fewest values that nothing later needs; or the one that is
+    the furthest from the statistics, where that takes fewer buffers.
     """
     needs = {node: {a for a in call.args if a in calls or a.op == "statistic"} for node, call in calls.items()}
+    level: dict[Expression, int] = {}
+    for node in calls:  # arguments come first
+        level[node] = 1 + max((level.get(a, 0) for a in needs[node]), default=0)
+    found = [_backwards(needs, level, by_level=by_level) for by_level in (False, True)]
+    return min(found, key=lambda each: each[1])[0]
+
+
+def _backwards(
+    needs: Mapping[Expression, set[Expression]], level: Mapping[Expression, int], *, by_level: bool
+) -> tuple[list[Expression], int]:
+    """An order, and the most values that are alive in it."""
     needed_by = Counter(a for args in needs.values() for a in args)
-    ready = [node for node in calls if not needed_by[node]]
+    ready = [node for node in needs if not needed_by[node]]
     alive: set[Expression] = set()
-    found = []
+    most, order = 0, []
+
+    def cost(node: Expression) -> tuple[int, int]:
+        new = len(needs[node] - alive) - (node in alive)
+        return (int(new > 0), -level[node]) if by_level else (new, 0)
+
     while ready:
-        best = min(reversed(ready), key=lambda node: len(needs[node] - alive) - (node in alive))
+        best = min(reversed(ready), key=cost)
         ready.remove(best)
-        found.append(best)
+        order.append(best)
         alive.discard(best)
         alive |= needs[best]
+        most = max(most, len(alive))
         for a in needs[best]:
             needed_by[a] -= 1
-            if not needed_by[a] and a in calls:
+            if not needed_by[a] and a in needs:
                 ready.append(a)
-    return found[::-1]
+    return order[::-1], most
