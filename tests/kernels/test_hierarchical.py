@@ -134,3 +134,6 @@ def test_fields_have_the_covariance_of_their_kernel():
     kernel = HierarchicalConv((2, 2), "nngp")
     F = gaussian_field(kernel, X, n_functions=20_000)
     np.testing.assert_allclose(F @ F.T / 20_000, kernel(X).to_dense().numpy(), atol=0.05)
+    np.testing.assert_array_equal(gaussian_field(kernel(X).to_dense(), X), gaussian_field(kernel, X))
+    with pytest.raises(ShapeError, match="6 points have a matrix of 6 rows"):
+        gaussian_field(torch.eye(3), X)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mercer.errors import ShapeError
 from mercer.kernels import Kernel
 
 __all__ = ["gaussian_field", "multisphere"]
@@ -31,17 +32,20 @@ def multisphere(n: int, p: int, s: int, random_state: int = 0) -> np.ndarray[Any
     return X
 
 
-def gaussian_field(kernel: Kernel, X: Any, n_functions: int = 1, random_state: int = 0) -> np.ndarray[Any, Any]:
+def gaussian_field(
+    kernel: Kernel | torch.Tensor, X: Any, n_functions: int = 1, random_state: int = 0
+) -> np.ndarray[Any, Any]:
     """Values at X of random functions drawn from a Gaussian process without noise: ``(n, n_functions)``, float64.
 
     Args:
-        kernel: the covariance.
+        kernel: the covariance; or its matrix at X ``(n, n)``, where that is known already.
         X: ``(n, d)``; training and test points together, so that both see the same functions.
         n_functions: how many independent ones.
         random_state: seed.
 
     Raises:
         ValueError: the kernel is not positive definite on X.
+        ShapeError: a matrix of another size.
 
     Cost: one Cholesky factorisation of n x n, with 1e-10 of the mean diagonal added.
 
@@ -49,11 +53,17 @@ def gaussian_field(kernel: Kernel, X: Any, n_functions: int = 1, random_state: i
     >>> gaussian_field(RBF(), np.zeros((2, 1)) + [[0.0], [9.0]], n_functions=3).shape
     (2, 3)
     """
-    K = kernel(torch.as_tensor(X, dtype=torch.float64)).to_dense()
+    if isinstance(kernel, torch.Tensor):
+        K = kernel.detach().to(torch.float64, copy=True)
+        if K.shape != (len(X), len(X)):
+            raise ShapeError(f"gaussian_field: {len(X)} points have a matrix of {len(X)} rows, not {tuple(K.shape)}.")
+    else:
+        K = kernel(torch.as_tensor(X, dtype=torch.float64)).to_dense()
     K.diagonal().add_(JITTER * K.diagonal().mean())
     factor, info = torch.linalg.cholesky_ex(K)
     if int(info):
-        raise ValueError(f"gaussian_field: {kernel!r} is not positive definite on these {len(K)} points.")
+        name = "the matrix" if isinstance(kernel, torch.Tensor) else repr(kernel)
+        raise ValueError(f"gaussian_field: {name} is not positive definite on these {len(K)} points.")
     normal = np.random.default_rng(random_state).normal(size=(len(K), n_functions))
     values: np.ndarray[Any, Any] = (factor @ torch.from_numpy(normal)).numpy()
     return values

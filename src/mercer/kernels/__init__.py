@@ -19,12 +19,13 @@ from mercer.kernels.gpytorch_translation import from_gpytorch
 from mercer.kernels.gradients import GradientKernel
 from mercer.kernels.grammar import parse, to_text
 from mercer.kernels.hamming import Hamming
-from mercer.kernels.hierarchical import HierarchicalConv, LocalPatches
+from mercer.kernels.hierarchical import HierarchicalConv
 from mercer.kernels.hierarchical_spectrum import gram_spectrum, torus_spectrum
 from mercer.kernels.intersection import Intersection
 from mercer.kernels.jaccard import Jaccard, Tanimoto
 from mercer.kernels.laplacian import Laplacian
 from mercer.kernels.linear import Linear
+from mercer.kernels.local_patches import LocalPatches
 from mercer.kernels.matern import Matern
 from mercer.kernels.named import Pairwise, from_name
 from mercer.kernels.neural import NNGP, NTK, InfiniteNetwork, NetworkKernel

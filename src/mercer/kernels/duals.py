@@ -12,21 +12,18 @@ Source: Cho & Saul 2009 (ReLU), Williams 1997 (erf), Louart et al. 2018 (sin), T
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from mercer.operators.maps import OPERATIONS, Expression, make
+from mercer.operators.maps import OPERATIONS, Expression, both_versines, make
 
 Value = TypeVar("Value", Expression, Tensor)
 
 
-def apply(op: str, *args: Value, value: int | None = None) -> Value:
+def apply(op: str, *args: Value, value: float | None = None) -> Value:
     """An op of the set, on expressions or on tensors (with the guarded derivatives that maps have)."""
     if isinstance(args[0], Expression):
         return make(op, *args, value=value)
@@ -48,6 +45,7 @@ class Dual:
 
     homogeneous = False  # whether phi(c z) = c phi(z) for c > 0
     in_maps = True  # whether its formulas are of the op set of kernel maps
+    passes = 100.0  # elementwise passes of fresh memory that lapse and slope take together, as measured
 
     def variance(self, p: Value) -> Value:
         """E[phi(u)^2] for u of variance p."""
@@ -61,14 +59,25 @@ class Dual:
         """D."""
         raise NotImplementedError
 
+    def gap(self, w: Value, p: Value, q: Value) -> Value:
+        """Half of the mean of (phi(u) - phi(v))^2, which is (E(p) + E(q)) / 2 - E, as a sum without cancellation.
+
+        Equal points leave 0 and not round-off, whose root would be the angle that the next layer sees: 3e-4 in float32.
+        """
+        raise NotImplementedError
+
     def lapse(self, w: Value, p: Value, q: Value) -> Value:
-        """1 - E / sqrt(E(p) E(q)); where one of those is 0, 1."""
-        size = inverse(root(self.variance(p))) * inverse(root(self.variance(q)))
-        return 1.0 - self.covariance(w, p, q) * size
+        """1 - E / sqrt(E(p) E(q)); where one of those is 0, 0."""
+        one, two = root(self.variance(p)), root(self.variance(q))
+        return (self.gap(w, p, q) - (one - two) * (one - two) * 0.5) * (inverse(one) * inverse(two))
 
     def relative_slope(self, w: Value, p: Value, q: Value) -> Value:
         """D sqrt(p q) / sqrt(E(p) E(q)): the factor of an NTK that is measured in units of its variances."""
         return self.slope(w, p, q) * (self._gain(p) * self._gain(q))
+
+    def lapse_and_slope(self, w: Value, p: Value, q: Value) -> tuple[Value, Value]:
+        """Both, with what they have in common computed once."""
+        return self.lapse(w, p, q), self.slope(w, p, q)
 
     def _gain(self, p: Value) -> Value:
         return root(p) * inverse(root(self.variance(p)))
@@ -81,6 +90,7 @@ class Ramp(Dual):
     below: float = 0.0
     above: float = 1.0
     homogeneous = True
+    passes = 42.0
 
     def variance(self, p: Value) -> Value:
         return p * (0.5 * (self.below**2 + self.above**2))
@@ -107,6 +117,14 @@ class Ramp(Dual):
     def slope(self, w: Value, p: Value, q: Value) -> Value:
         return self.relative_slope(w, p, q) * (0.5 * (self.below**2 + self.above**2))
 
+    def lapse_and_slope(self, w: Value, p: Value, q: Value) -> tuple[Value, Value]:
+        if isinstance(w, Expression):  # equal parts of expressions are one
+            return super().lapse_and_slope(w, p, q)
+        one, zero = both_versines(w)
+        linear, bent = self._shares()
+        folded = one * bent + w * linear if linear else one
+        return folded, self._relative(zero) * (0.5 * (self.below**2 + self.above**2))
+
     def _shares(self) -> tuple[float, float]:
         """The parts of the variance that pass unbent, and bent: 2 a b and (b - a)^2 of a^2 + b^2."""
         a, b = self.below, self.above
@@ -121,7 +139,10 @@ class ErrorFunction(Dual):
         return apply("atan2", p * 2.0, root(p * 4.0 + 1.0)) * (2.0 / math.pi)
 
     def covariance(self, w: Value, p: Value, q: Value) -> Value:
-        return apply("atan2", *_saturated(w, p * 2.0, q * 2.0)) * (2.0 / math.pi)
+        return apply("circle_angle", *_saturated(w, p * 2.0, q * 2.0), value=1.0) * (2.0 / math.pi)
+
+    def gap(self, w: Value, p: Value, q: Value) -> Value:
+        return _angles(w, p * 2.0, q * 2.0).below * (2.0 / math.pi)
 
     def slope(self, w: Value, p: Value, q: Value) -> Value:
         _, height = _saturated(w, p * 2.0, q * 2.0)
@@ -141,14 +162,30 @@ class GaussianErrorUnit(Dual):
         size = root(p) * root(q)
         folded = c * c * inverse(h) * (root(a) * root(b)) + size * (root(p * a) * root(q * b)) * h
         s = size * (1.0 - w)
-        return s * 0.25 + (folded + s * apply("atan2", c, h)) * (0.5 / math.pi)
+        return s * 0.25 + (folded + s * apply("circle_angle", c, h, value=1.0)) * (0.5 / math.pi)
+
+    def gap(self, w: Value, p: Value, q: Value) -> Value:
+        # E = s / 4 + (s alpha + 1 / z + k z) / (2 pi) with z = sqrt((1 + p) (1 + q) - s^2) and k = 1 - a - b; of each
+        # term the mean of both variances' minus its own, in squares and products of differences.
+        angles = _angles(w, p, q)
+        a, b, x, y = inverse(p + 1.0), inverse(q + 1.0), root(p * 2.0 + 1.0), root(q * 2.0 + 1.0)
+        size, between = root(p) * root(q), root(p) - root(q)
+        apart = between * between * 0.5 + size * w  # (p + q) / 2 - s
+        wider = size * size * (w * (2.0 - w))  # p q - s^2
+        z, steps = root(p + q + 1.0 + wider), (x - y) * (x - y)
+        beyond = (steps * 0.25 + wider) * inverse(z + (x + y) * 0.5)  # z - (x + y) / 2
+        inverses = ((x + y) * beyond + steps * 0.5) * inverse(x * y * z) * 0.5
+        roots = (b - a) * (x - y) * 0.5 - (1.0 - a - b) * beyond
+        arcs = size * (1.0 - w) * angles.below + (p - q) * angles.half_difference * 0.5
+        return apart * (angles.mean * (0.5 / math.pi) + 0.25) + (arcs + inverses + roots) * (0.5 / math.pi)
 
     def slope(self, w: Value, p: Value, q: Value) -> Value:
         c, h = _saturated(w, p, q)
         a, b = inverse(p + 1.0), inverse(q + 1.0)
         ratio = c * inverse(h)
         parts = ratio * (a * b * (1.0 + ratio * ratio) + (a + b))
-        return (parts + apply("atan2", c, h)) * (0.5 / math.pi) + 0.25
+        angles = _angles(w, p, q)  # of which gap needs the same
+        return (parts + (angles.mean - angles.below)) * (0.5 / math.pi) + 0.25
 
 
 @dataclass(frozen=True)
@@ -172,108 +209,22 @@ class Wave(Dual):
         factor = 0.5 * self.amplitude**2 * self.frequency**2
         return (near + far * math.cos(2.0 * self.phase)) * factor
 
+    def gap(self, w: Value, p: Value, q: Value) -> Value:
+        b2, (_, far) = self.frequency**2, self._waves(w, p, q)
+        lost = apply("expm1", self._apart(p, q, w) * -b2) * -1.0  # 1 - exp(b^2 s - b^2 (p + q) / 2)
+        between = apply("exp", p * -b2) - apply("exp", q * -b2)
+        return (lost - (between * between * 0.5 - far * lost) * math.cos(2.0 * self.phase)) * (0.5 * self.amplitude**2)
+
     def _waves(self, w: Value, p: Value, q: Value) -> tuple[Value, Value]:
         """exp(+- b^2 s - b^2 (p + q) / 2)."""
-        gap = root(p) - root(q)
-        apart = gap * gap * 0.5 + root(p) * root(q) * w  # (p + q) / 2 - s
-        b2 = self.frequency**2
+        apart, b2 = self._apart(p, q, w), self.frequency**2
         return apply("exp", apart * -b2), apply("exp", (p + q - apart) * -b2)
 
-
-@dataclass(frozen=True)
-class Powers(Dual):
-    """phi(z) = c_0 + c_1 z + c_2 z^2 + ...; exact moments."""
-
-    coefficients: tuple[float, ...]
-
-    def variance(self, p: Value) -> Value:
-        return self._sum([a * a for a in self._hermite(self.coefficients, p)], None, p)
-
-    def covariance(self, w: Value, p: Value, q: Value) -> Value:
-        return self._series(self.coefficients, w, p, q)
-
-    def slope(self, w: Value, p: Value, q: Value) -> Value:
-        return self._series(_derivative(self.coefficients), w, p, q)
-
-    def _series(self, coefficients: tuple[float, ...], w: Value, p: Value, q: Value) -> Value:
-        pairs = zip(self._hermite(coefficients, p), self._hermite(coefficients, q), strict=True)
-        return self._sum([a * b for a, b in pairs], 1.0 - w, p)
-
     @staticmethod
-    def _sum(terms: Sequence[Value], rho: Value | None, like: Value) -> Value:
-        """sum_k terms_k rho^k, by Horner; rho = 1 where it is None."""
-        total = terms[-1]
-        for term in reversed(terms[:-1]):
-            total = term + (total if rho is None else total * rho)
-        return total
-
-    @staticmethod
-    def _hermite(coefficients: tuple[float, ...], p: Value) -> list[Value]:
-        """Coefficients of phi(sqrt(p) g) in normalised Hermite polynomials of a standard normal g."""
-        side = root(p)
-        found = []
-        for k in range(len(coefficients)):
-            total = side * 0.0
-            power = total + 1.0
-            for j, c in enumerate(coefficients):
-                weight = _moment(j, k) * c
-                if weight != 0.0:
-                    total = total + power * weight
-                power = power * side
-            found.append(total)
-        return found
-
-
-class Quadrature(Dual):
-    """Any function, by its coefficients in normalised Hermite polynomials: exact for polynomials below ``order``.
-
-    Args:
-        function: elementwise, on float64 tensors.
-        derivative: of it; None takes autograd's.
-        order: terms of the series. For a kink, as of ReLU, the error falls like order^(-3/2) in E and
-            order^(-1/2) in D.
-    """
-
-    in_maps = False
-
-    def __init__(
-        self,
-        function: Callable[[Tensor], Tensor],
-        derivative: Callable[[Tensor], Tensor] | None = None,
-        order: int = 48,
-    ) -> None:
-        self.function, self.derivative, self.order = function, derivative, order
-
-    def variance(self, p: Tensor) -> Tensor:  # type: ignore[override]
-        nodes, weights, _ = _rule(self.order)
-        z = p.double().clamp(min=0.0).sqrt().unsqueeze(-1) * torch.from_numpy(nodes).to(p.device)
-        return (self.function(z).square() * torch.from_numpy(weights).to(p.device)).sum(-1).to(p.dtype)
-
-    def covariance(self, w: Tensor, p: Tensor, q: Tensor) -> Tensor:  # type: ignore[override]
-        return self._series(self.function, w, p, q)
-
-    def slope(self, w: Tensor, p: Tensor, q: Tensor) -> Tensor:  # type: ignore[override]
-        return self._series(self.derivative or self._autograd, w, p, q)
-
-    def _autograd(self, z: Tensor) -> Tensor:
-        wanted = z.requires_grad
-        with torch.enable_grad():
-            z = z if wanted else z.detach().requires_grad_()
-            (grad,) = torch.autograd.grad(self.function(z).sum(), z, create_graph=wanted)
-        return grad
-
-    def _series(self, function: Callable[[Tensor], Tensor], w: Tensor, p: Tensor, q: Tensor) -> Tensor:
-        a, b = self._coefficients(function, p), self._coefficients(function, q)
-        rho = (1.0 - w).double()
-        total = a[..., -1] * b[..., -1]
-        for k in range(self.order - 2, -1, -1):
-            total = a[..., k] * b[..., k] + total * rho
-        return total.to(w.dtype)
-
-    def _coefficients(self, function: Callable[[Tensor], Tensor], p: Tensor) -> Tensor:
-        nodes, weights, polynomials = _rule(self.order)
-        z = p.double().clamp(min=0.0).sqrt().unsqueeze(-1) * torch.from_numpy(nodes).to(p.device)
-        return function(z) @ torch.from_numpy(weights[:, None] * polynomials).to(p.device)
+    def _apart(p: Value, q: Value, w: Value) -> Value:
+        """(p + q) / 2 - s."""
+        between = root(p) - root(q)
+        return between * between * 0.5 + root(p) * root(q) * w
 
 
 def _saturated(w: Value, p: Value, q: Value) -> tuple[Value, Value]:
@@ -284,27 +235,29 @@ def _saturated(w: Value, p: Value, q: Value) -> tuple[Value, Value]:
     return both * (1.0 - w), root(height)
 
 
-def _derivative(coefficients: tuple[float, ...]) -> tuple[float, ...]:
-    found = tuple(j * c for j, c in enumerate(coefficients))[1:]
-    return found or (0.0,)
+class _Angles(NamedTuple, Generic[Value]):
+    """Of ``_angles``."""
+
+    mean: Value
+    half_difference: Value
+    below: Value
 
 
-@lru_cache(maxsize=1024)
-def _moment(j: int, k: int) -> float:
-    """E[g^j h_k(g)] with normalised h_k: j! / (2^i i! sqrt(k!)), i = (j - k) / 2."""
-    if j < k or (j - k) % 2:
-        return 0.0
-    i = (j - k) // 2
-    return math.factorial(j) / (2.0**i * math.factorial(i) * math.sqrt(math.factorial(k)))
+def _angles(w: Value, p: Value, q: Value) -> _Angles[Value]:
+    """alpha_p = asin(p / (1 + p)) and alpha_q: their mean m, half their difference d; and m - asin(c), for the c of
+    :func:`_saturated`, without cancellation.
 
-
-@lru_cache(maxsize=16)
-def _rule(order: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gauss-Hermite nodes and weights of a standard normal, and the normalised polynomials there ``(nodes, order)``."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(2 * order)
-    polynomials = np.ones((len(nodes), order))
-    if order > 1:
-        polynomials[:, 1] = nodes
-    for k in range(2, order):
-        polynomials[:, k] = (nodes * polynomials[:, k - 1] - math.sqrt(k - 1) * polynomials[:, k - 2]) / math.sqrt(k)
-    return nodes, weights / weights.sum(), polynomials
+    ``sin^2 m - c^2 = sin^2 d + sin(alpha_p) sin(alpha_q) w (2 - w)`` has positive terms; divided by ``sin m + c`` it is
+    the difference of the sines, and that over the sum of the cosines the tangent of half the angle. Where c < 0 nothing
+    cancels in the difference itself.
+    """
+    one, two = (apply("atan2", side, root(side * 2.0 + 1.0)) for side in (p, q))
+    (s, t), (u, v) = ((apply("sin", angle * 0.5), apply("cos", angle * 0.5)) for angle in (one, two))
+    sine, cosine, turned = s * v + t * u, t * v - s * u, s * v - t * u
+    c, h = _saturated(w, p, q)
+    near: Value = torch.clamp(w, max=1.0)  # type: ignore[call-overload]
+    right: Value = torch.clamp(c, min=0.0)  # type: ignore[call-overload]
+    both = root(p * inverse(p + 1.0)) * root(q * inverse(q + 1.0))
+    rise = (turned * turned + both * both * (near * (2.0 - near))) * inverse(sine + right) + (right - c)
+    below = apply("atan2", rise, cosine + h) * 2.0
+    return _Angles((one + two) * 0.5, (one - two) * 0.5, below)

@@ -179,3 +179,8 @@ def format_value(value: Any, *, real: bool = False) -> str:
     if isinstance(value, np.generic):
         value = value.item()
     return repr(float(value)) if real and isinstance(value, int) else repr(value)
+
+
+def is_count(value: Any) -> bool:
+    """Whether a value is a whole number >= 1."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

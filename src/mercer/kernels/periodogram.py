@@ -15,7 +15,7 @@ from mercer.errors import ShapeError
 MOST_ROWS = 2000
 MOST_FREQUENCIES = 20_000  # times 2000 rows: two matrix products of 4e7 entries, in blocks
 OVERSAMPLING = 6  # grid points to a peak; the top of a peak is then at most 2 % higher than the best of them
-BLOCK = 2_000
+BLOCK = 1 << 19  # points times frequencies held at once, in each of a few temporaries: 4 MB
 MOST_COLUMNS = 6  # 2^d products of cosines and sines make a wave
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -113,8 +113,9 @@ def _candidates(extent: Array, highest: Array) -> Array:
 def _power(points: Array, residual: Array, frequencies: Array) -> Array:
     """How much of the sum of squares the best sinusoid of each frequency explains, ``(F,)``."""
     found = []
-    for start in range(0, len(frequencies), BLOCK):
-        phase = 2.0 * np.pi * points @ frequencies[start : start + BLOCK].T
+    size = max(1, BLOCK // len(points))
+    for start in range(0, len(frequencies), size):
+        phase = 2.0 * np.pi * points @ frequencies[start : start + size].T
         C, S = np.cos(phase), np.sin(phase)
         c, s = residual @ C, residual @ S
         cc, ss, cs = (C * C).sum(0), (S * S).sum(0), (C * S).sum(0)

@@ -15,6 +15,7 @@ from mercer.learn.kernel_ridge import KernelRidge
 from mercer.learn.kernel_ridge_classifier import KernelRidgeClassifier
 from mercer.learn.kernel_ridge_cv import KernelRidgeCV
 from mercer.learn.laplace_gaussian_process import LaplaceGaussianProcess
+from mercer.learn.learning_curve import LearningCurve
 from mercer.learn.mmd_test import MMDTest
 from mercer.learn.multi_task_gaussian_process import MultiTaskGaussianProcess
 from mercer.learn.nystroem import Nystroem
@@ -26,6 +27,7 @@ from mercer.learn.search_space import Categorical, Integer, Real
 from mercer.learn.sparse_gaussian_process import SparseGaussianProcessRegressor
 from mercer.learn.sparse_gaussian_process_classifier import SparseGaussianProcessClassifier
 from mercer.learn.spectral_clustering import SpectralClustering
+from mercer.learn.target_scale import TargetScale, scale_of_target
 
 __all__ = [
     "BayesianOptimizer",
@@ -42,6 +44,7 @@ __all__ = [
     "KernelRidgeCV",
     "KernelRidgeClassifier",
     "LaplaceGaussianProcess",
+    "LearningCurve",
     "MMDTest",
     "MultiTaskGaussianProcess",
     "Nystroem",
@@ -55,9 +58,11 @@ __all__ = [
     "SparseGaussianProcessRegressor",
     "SpectralClustering",
     "SplitConformal",
+    "TargetScale",
     "distill_filter",
     "distill_limit",
     "joint_weights",
     "optimal_weight",
     "ridge_path",
+    "scale_of_target",
 ]

@@ -24,12 +24,14 @@ TRANSCENDENTAL = {
     "exp": 1.0,
     "log": 1.5,
     "log1p": 1.5,
+    "expm1": 1.5,
     "sin": 3.0,
     "cos": 3.0,
     "erf": 3.0,
     "acos": 3.0,
     "asin": 3.0,
     "atan2": 5.0,
+    "circle_angle": 3.0,
 }
 
 

@@ -97,7 +97,7 @@ def sectors(run: Run) -> None:
         Quantity("second", "the same for layer 2", at_most=0.2),
         Quantity("third", "the same for layer 3", at_most=0.4),
     ),
-    quick=Effort(seeds=1, seconds=20),
+    quick=Effort(seeds=1, seconds=25),
     notes="""
         Fits over frequencies of one parity, both parities and both kernels; the worst of four is shown. Waves
         (k, 0, 0, 0), (k, k, 0, 0) and (k, 0, k, 0). The diagonal (k, k, k, k) is not asymptotic at these frequencies.
@@ -135,7 +135,7 @@ def decay(run: Run) -> None:
         Quantity("three", "for a teacher of three layers, the student's own; formula 0.25", 0.35, 0.15),
         Quantity("ordered", "smallest difference of neighbours, in standard errors over the fields", at_least=2.0),
     ),
-    quick=Effort(seeds=4, seconds=60),
+    quick=Effort(seeds=3, seconds=15),
     full=Effort(seeds=16, seconds=7200),
     notes="""
         Student (2, 2, 2), 8 numbers, NTK, no noise and no ridge; teachers (2,), (2, 2), (2, 2, 2) draw 8 Gaussian
@@ -147,11 +147,12 @@ def adapt(run: Run) -> None:
     """Noise-free regression on fields of three teachers."""
     student = HierarchicalConv((2, 2, 2))
     for seed in run.seeds:
-        curves = {}
-        for depth in (1, 2, 3):
-            curves[depth] = _curve(student, HierarchicalConv((2,) * depth), seed, p=4, most=_most(run))
+        X = _points(run, seed, p=4)
+        K = _gram(student, X)
+        teachers: dict[int, Kernel | torch.Tensor] = {1: HierarchicalConv((2,)), 2: HierarchicalConv((2, 2)), 3: K}
+        curves = {depth: _curve(K, _fields(teacher, X, seed)) for depth, teacher in teachers.items()}
         slopes = {depth: _exponents(*curve) for depth, curve in curves.items()}
-        means = {depth: float(_exponent(*curves[depth])) for depth in curves}
+        means = {depth: _exponent(*curves[depth]) for depth in curves}
         errors = {depth: float(np.std(found, ddof=1) / math.sqrt(N_FIELDS)) for depth, found in slopes.items()}
         gaps = [(means[a] - means[a + 1]) / math.hypot(errors[a], errors[a + 1]) for a in (1, 2)]
         run.record(one=means[1], two=means[2], three=means[3], ordered=min(gaps))
@@ -175,7 +176,7 @@ def adapt(run: Run) -> None:
         Quantity("gain", "exponent of the convolutional NTK minus that", at_least=0.2),
     ),
     rivals=Quantity("deep", "exponent of a fully connected NTK with three hidden layers"),
-    quick=Effort(seeds=4, seconds=40),
+    quick=Effort(seeds=3, seconds=10),
     full=Effort(seeds=16, seconds=7200),
     notes="One hidden layer without bias on the same unit patches; with three it is not yet asymptotic at these n.",
 )
@@ -188,10 +189,9 @@ def not_fc(run: Run) -> None:
             "dense": NTK(depth=2, sigma_w=math.sqrt(2.0), sigma_b=0.0),
             "deep": NTK(depth=4, sigma_w=math.sqrt(2.0), sigma_b=0.0),
         }
-        found = {
-            name: float(_exponent(*_curve(student, teacher, seed, p=4, most=_most(run))))
-            for name, student in students.items()
-        }
+        X = _points(run, seed, p=4)
+        fields = _fields(teacher, X, seed)
+        found = {name: _exponent(*_curve(_gram(student, X), fields)) for name, student in students.items()}
         run.record(dense=found["dense"], gain=found["convolutional"] - found["dense"], deep=found["deep"])
 
 
@@ -204,7 +204,7 @@ def not_fc(run: Run) -> None:
         Quantity("short", "exponent at 8 numbers, three layers; formula 0.25"),
         Quantity("long", "exponent at 16 numbers, four layers; formula 0.125"),
     ),
-    quick=Effort(seeds=4, seconds=60),
+    quick=Effort(seeds=3, seconds=15),
     full=Effort(seeds=16, seconds=14400),
 )
 def cursed(run: Run) -> None:
@@ -212,8 +212,9 @@ def cursed(run: Run) -> None:
     for seed in run.seeds:
         found = []
         for depth, p in ((3, 4), (4, 8)):
-            kernel = HierarchicalConv((2,) * depth)
-            found.append(float(_exponent(*_curve(kernel, kernel, seed, p=p, most=_most(run)))))
+            X = _points(run, seed, p=p)
+            K = _gram(HierarchicalConv((2,) * depth), X)
+            found.append(_exponent(*_curve(K, _fields(K, X, seed))))
         run.record(ratio=found[1] / found[0], short=found[0], long=found[1])
 
 
@@ -224,7 +225,7 @@ def cursed(run: Run) -> None:
     measures=Quantity("slope", "slope of the log mean relative error against the log width", at_most=-0.4),
     rivals=Quantity("widest", "relative error of the empirical NTK at the largest width"),
     identity=True,
-    quick=Effort(seeds=3, seconds=40),
+    quick=Effort(seeds=2, seconds=10),
     full=Effort(seeds=5, seconds=1800),
     notes="""
         Empirical NTK of six random networks of 64, 256 and 1024 channels each (in full to 4096), three layers. One
@@ -265,7 +266,7 @@ paper.sabotage(
 paper.sabotage("targets of noise", lambda: sabotage.replaced(gaussian_field, _noise), breaks=["adapt", "not-fc"])
 
 
-def _noise(kernel: Kernel, X: Array, n_functions: int = 1, random_state: int = 0) -> Array:
+def _noise(kernel: Any, X: Array, n_functions: int = 1, random_state: int = 0) -> Array:
     return np.random.default_rng(random_state).normal(size=(len(X), n_functions))
 
 
@@ -280,22 +281,31 @@ def _empirical(network: torch.nn.Module, points: torch.Tensor) -> torch.Tensor:
     return (J @ J.mT).double()
 
 
-def _most(run: Run) -> int:
-    return 8192 if run.is_full else 1024
+def _points(run: Run, seed: int, *, p: int) -> Array:
+    """Training and test points."""
+    return multisphere((8192 if run.is_full else 1024) + N_TEST, p, 2, random_state=seed)
 
 
-def _curve(student: Kernel, teacher: Kernel, seed: int, *, p: int, most: int) -> tuple[list[int], Array]:
+def _gram(kernel: Kernel, X: Array) -> torch.Tensor:
+    return kernel(X).to_dense()
+
+
+def _fields(teacher: Kernel | torch.Tensor, X: Array, seed: int) -> torch.Tensor:
+    """Random functions of a teacher, given as a kernel or as its matrix, ``(n, fields)``."""
+    return torch.from_numpy(gaussian_field(teacher, X, n_functions=N_FIELDS, random_state=seed + 1))
+
+
+def _curve(K: torch.Tensor, fields: torch.Tensor) -> tuple[list[int], Array]:
     """Numbers of training points, and squared errors over the variance ``(sizes, fields)`` of noise-free regression."""
-    X = multisphere(most + N_TEST, p, 2, random_state=seed)
-    fields = torch.from_numpy(gaussian_field(teacher, X, n_functions=N_FIELDS, random_state=seed + 1))
-    K = student(X).to_dense()
-    K.diagonal().mul_(1.0 + JITTER)
-    test, variance = slice(most, None), fields.square().mean(0)
+    most = len(K) - N_TEST
+    variance = fields.square().mean(0)
     sizes = [most >> shift for shift in (3, 2, 1, 0)]
     errors = []
     for n in sizes:
-        weights = torch.cholesky_solve(fields[:n], torch.linalg.cholesky(K[:n, :n]))
-        gap = K[test, :n] @ weights - fields[test]
+        A = K[:n, :n].clone()
+        A.diagonal().mul_(1.0 + JITTER)
+        weights = torch.cholesky_solve(fields[:n], torch.linalg.cholesky(A))
+        gap = K[most:, :n] @ weights - fields[most:]
         errors.append((gap.square().mean(0) / variance).numpy())
     return sizes, np.stack(errors)
 

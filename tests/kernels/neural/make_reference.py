@@ -58,6 +58,16 @@ IMAGES = {
     "conv_flatten": [conv(), relu, conv(), relu, stax.Flatten(), dense],
     "conv_valid_stride": [conv(3, 1, "VALID"), relu, conv(3, 2, "SAME"), erf, stax.Flatten(), dense],
     "conv_circular_even": [conv(2, 2, "CIRCULAR"), gelu, conv(3, 1, "CIRCULAR"), relu, stax.Flatten(), dense],
+    "conv_circular_odd_even": [
+        conv(3, 1, "CIRCULAR"),
+        relu,
+        conv(2, 1, "CIRCULAR"),
+        gelu,
+        conv(2, 2, "CIRCULAR"),
+        relu,
+        stax.Flatten(),
+        dense,
+    ],
     "global_pool": [conv(), relu, conv(), relu, stax.GlobalAvgPool(), dense],
     "pool_then_layers": [
         conv(),
@@ -84,6 +94,14 @@ IMAGES = {
 }
 SEQUENCES = {
     "sequence": [conv(3, 2, "SAME", 1), relu, conv(5, 1, "SAME", 1), relu, stax.GlobalAvgPool(), dense],
+    "sequence_circular": [
+        conv(3, 1, "CIRCULAR", 1),
+        gelu,
+        conv(4, 2, "CIRCULAR", 1),
+        relu,
+        stax.GlobalAvgPool(),
+        dense,
+    ],
     "sequence_even": [conv(4, 1, "SAME", 1), relu, conv(3, 1, "SAME", 1), relu, stax.GlobalAvgPool(), dense],
 }
 

@@ -63,6 +63,19 @@ def test_duals_are_the_means_over_gaussians(unit):
     assert float((up - down) / (2 * s * (p * q).sqrt())) == pytest.approx(float(D), rel=1e-7)
 
 
+@pytest.mark.parametrize("unit", [Erf(), GELU(), Sin(1.2, 0.7, 0.3), Cos(), Poly([0.2, 1, 0.3]), Hermite(3)], ids=repr)
+@pytest.mark.parametrize("variances", [(0.8, 1.7), (1.0, 1.0), (5.0, 0.1), (0.0, 1.0)])
+def test_gaps_are_half_the_mean_squared_differences_to_all_digits(unit, variances):
+    w = torch.tensor([0.0, 1e-12, 1e-6, 0.1, 0.7, 1.0, 1.5, 1.99, 2.0], dtype=DOUBLE)
+    p, q = (torch.full_like(w, v) for v in variances)
+    dual = unit.dual
+    direct = (dual.variance(p) + dual.variance(q)) / 2 - dual.covariance(w, p, q)
+    torch.testing.assert_close(dual.gap(w, p, q), direct, rtol=1e-12, atol=1e-13)
+    # in float32 relative, where the direct difference has no digit left
+    found = dual.gap(*(t.float() for t in (w, p, q)))
+    torch.testing.assert_close(found.double(), dual.gap(w, p, q), rtol=1e-5, atol=0.0)
+
+
 def test_any_function_has_a_kernel_by_quadrature():
     layers = [Dense(), Activation(torch.erf), Dense()]
     X = 0.4 * points()  # the series converges like (2 p / (1 + 2 p)) ** order
@@ -82,6 +95,12 @@ ARCHITECTURES = [
     (InfiniteNetwork(Dense(), Residual(ReLU(), Dense()), LayerNorm(), ReLU(), Dense(), sigma_w=1.3), (4,)),
     (InfiniteNetwork(Conv(4), ReLU(), AvgPool(2), Conv(3, 2), ReLU(), Flatten(), Dense(), shape=(2, 8)), (2, 8)),
     (InfiniteNetwork(Conv(2, padding="valid"), GELU(), GlobalAvgPool(), Dense(), shape=(1, 4, 4)), (1, 4, 4)),
+    (
+        InfiniteNetwork(
+            Conv(3, padding="circular"), ReLU(), Conv(2, padding="circular"), GELU(), Flatten(), Dense(), shape=(2, 5)
+        ),
+        (2, 5),
+    ),
     (InfiniteNetwork(Conv(3, padding="circular"), Sin(), Flatten(), Dense(), shape=(1, 3, 4)), (1, 3, 4)),
 ]
 

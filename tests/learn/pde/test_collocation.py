@@ -8,10 +8,12 @@ from mercer.data import PDE_BENCHMARKS, pde_benchmark
 from mercer.errors import NotConverged
 from mercer.kernels import SpectralMixture
 from mercer.learn.pde import D, Field, Identity, Laplacian, Neumann, Nonlinear, PDESolver, Power
-from mercer.learn.pde.collocation import Collocation, KroneckerSum, solve_by_collocation
+from mercer.learn.pde.collocation import solve_by_collocation
 from mercer.learn.pde.domain import Domain
 from mercer.learn.pde.equation import Equation
 from mercer.learn.pde.grid_basis import AxisBasis
+from mercer.learn.pde.kronecker_sum import KroneckerSum
+from mercer.learn.pde.system import Collocation
 from mercer.learn.pde.text import parse_operator
 
 UNIT = [(0.0, 1.0)] * 2

@@ -7,7 +7,7 @@ import torch
 from mercer.kernels import RBF, SpectralMixture
 from mercer.learn.pde import D, Field, Identity, Laplacian, PDESolver, Power, Unknown
 from mercer.learn.pde.functionals import Functionals, Part, covariance
-from mercer.learn.pde.marginal import FunctionalPosterior, learn_kernels
+from mercer.learn.pde.marginal import FunctionalPosterior, learn_kernels, round_off
 
 KERNEL = SpectralMixture(2, weights=[0.6, 0.4], frequencies=[0.0, 1.5], lengthscale=[0.4, 0.6], envelope="student_t")
 ONE = torch.ones((), dtype=torch.float64)
@@ -81,10 +81,10 @@ def test_learning_raises_the_likelihood_by_a_correct_gradient():
         Functionals((Part(x, (2,), ONE),), torch.sin(9 * x[:, 0])),
         Functionals((Part(x[[0, -1]], (0,), ONE),), torch.zeros(2, dtype=torch.float64)),
     ]
-    learnt = learn_kernels(data, [KERNEL], {}, lr=0.05, max_iter=60, tol=0.0)
+    learnt = learn_kernels(data, [KERNEL], {}, lr=0.05, max_iter=60, tol=0.0, jitter=1e-10)
     assert max(learnt.curve) > learnt.curve[0] + 3.0
     # a tiny step changes the likelihood as its gradient says: along it, upward
-    small = learn_kernels(data, [KERNEL], {}, lr=1e-5, max_iter=3, tol=0.0).curve
+    small = learn_kernels(data, [KERNEL], {}, lr=1e-5, max_iter=3, tol=0.0, jitter=1e-10).curve
     assert small[0] < small[1] < small[2]
 
 
@@ -148,3 +148,36 @@ def test_a_kernel_that_is_too_rigid_is_refused_with_what_to_change():
     solver = PDESolver(Laplacian(), domain=(0, 1), grid=60, kernel=kernel, method="marginal", max_iter=0, jitter=0.0)
     with pytest.raises(np.linalg.LinAlgError, match="shorter lengthscale"):
         solver.fit(1.0, (0.0, 0.0))
+
+
+@pytest.mark.slow(reason="two searches of 200 steps")
+def test_a_sharp_line_is_not_thrown_off_by_steps_of_its_frequency(monkeypatch):
+    # Steps of one length for all frequencies reach the greatest likelihood halfway, fall off it, and never come back.
+    x = torch.linspace(0.0, 2.0, 50, dtype=torch.float64)[:, None]
+    ends, u = x[[0, -1]], lambda x: torch.sin(40 * x[:, 0])
+    data = [Functionals((Part(x, (2,), ONE),), -1600 * u(x)), Functionals((Part(ends, (0,), ONE),), u(ends))]
+    start = SpectralMixture(8, max_frequency=10.0, envelope="student_t")
+
+    def learnt():
+        return learn_kernels(data, [start], {}, lr=0.05, max_iter=200, tol=0.0, jitter=round_off(data, [start]))
+
+    found = learnt()
+    assert int(np.argmax(found.curve)) > 190
+    weights, frequencies = (found.kernels[0].hyperparameter(n).numpy().ravel() for n in ("weights", "frequencies"))
+    assert frequencies[weights.argmax()] == pytest.approx(40 / (2 * np.pi), abs=1e-3)
+    assert (weights > 0.01 * weights.max()).sum() <= 2
+    monkeypatch.setattr("mercer.learn.pde.parameters._width", torch.ones_like)
+    assert int(np.argmax(learnt().curve)) < 150
+
+
+def test_the_jitter_is_what_round_off_can_do():
+    x = torch.linspace(0.0, 2.0, 50, dtype=torch.float64)[:, None]
+    data = [Functionals((Part(x, (0,), ONE),), torch.zeros(50, dtype=torch.float64))]
+    kernel = SpectralMixture(2, weights=[0.5, 0.5], frequencies=[0.0, 7.0], lengthscale=[1.0, 1.0])
+    assert round_off(data, [kernel]) == pytest.approx(50 * 2.0**-52 * 2 * np.pi * 7.0 * 2.0)
+    assert round_off(data, [RBF()]) == pytest.approx(50 * 2.0**-52)
+    # the matrix in float64 against the same with twice the digits: its error stays below
+    K = kernel(x).to_dense().numpy()
+    z = (x - x.T).numpy().astype(np.longdouble)
+    exact = 0.5 * np.exp(-0.5 * z**2) * (1 + np.cos(2 * np.longdouble("3.14159265358979323846264") * 7 * z))
+    assert np.linalg.norm((K - exact).astype(np.float64), 2) < round_off(data, [kernel])

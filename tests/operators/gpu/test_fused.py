@@ -338,6 +338,7 @@ FUNCTIONS = [  # map, torch's function, arguments, absolute error in float32
     (make("angle", S0), lambda x: torch.acos(x.clamp(-1.0, 1.0)), UNIT * 1.5, 3e-7),
     (make("erf", S0), torch.erf, 3.0 * UNIT, 2e-7),
     (make("log1p", S0), torch.log1p, torch.tensor([0.0, 1e-9, 1e-4, 0.3, 2.0, 50.0]), 5e-7),
+    (make("expm1", S0), torch.expm1, torch.tensor([0.0, -1e-9, 1e-4, -0.3, -2.0, -200.0, 3.0]), 1e-5),
     (make("sin", S0), torch.sin, 9.0 * UNIT, 2e-7),
     (make("pow", S0, 1.7), lambda x: x**1.7, UNIT.abs(), 2e-7),
     (make("pow", S0, 17.0), lambda x: x**17, UNIT, 2e-6),

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mercer.kernels.duals import Dual, ErrorFunction, GaussianErrorUnit, Powers, Quadrature, Ramp, Wave
+from mercer.kernels.duals import Dual, ErrorFunction, GaussianErrorUnit, Ramp, Wave
+from mercer.kernels.duals_series import Powers, Quadrature
 
 
 class Unit:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mercer.kernels.duals import Ramp, inverse, root
+from mercer.kernels.duals import Ramp, apply, inverse, root
 from mercer.kernels.neural.layers import Flatten, LayerNorm, Residual, Unit, Weighted
 from mercer.operators.maps import Expression, constant, reciprocal_or_zero, safe_sqrt
 
@@ -84,11 +84,27 @@ def weighted(state: Moments, sigma_w: Expression, sigma_b: Expression) -> Moment
     else:
         size, other = (root(s * s * (sigma_w * sigma_w) + sigma_b * sigma_b) for s in (state.size, state.other))
         a, c = state.size * sigma_w * inverse(size), state.other * sigma_w * inverse(other)
-        b, d = sigma_b * inverse(size), sigma_b * inverse(other)
         both = a * c
-        w = (a - c) * (a - c) * 0.5 + (b - d) * (b - d) * 0.5 + both * state.versine
+        w = _turn(a, sigma_b * inverse(size), c, sigma_b * inverse(other)) + both * state.versine
         tangent = None if state.tangent is None else both * state.tangent
-    return Moments(w, None if tangent is None else tangent + (1.0 - w), size, other)
+    return Moments(w, None if tangent is None else tangent + apply("cosine_of_versine", w), size, other)
+
+
+def _turn(a: Expression, b: Expression, c: Expression, d: Expression) -> Expression:
+    """The versine of the angle between the directions (a, b) and (c, d), of norm 1 in the first quadrant.
+
+    ``(a - c)^2 / 2 + (b - d)^2 / 2`` is twice the square of the sine of half the angle, whose parts are of one side:
+    two passes over a tile in place of four.
+    """
+    (s, t), (u, v) = _half_turn(a, b), _half_turn(c, d)
+    sine = s * v - t * u
+    return sine * sine * 2.0
+
+
+def _half_turn(a: Expression, b: Expression) -> tuple[Expression, Expression]:
+    """The sine and cosine of half the angle whose cosine and sine are a and b."""
+    cosine = root((a + 1.0) * 0.5)
+    return b * inverse(cosine) * 0.5, cosine
 
 
 def activated(state: Moments, unit: Unit) -> Moments:
@@ -111,7 +127,7 @@ def summed(one: Moments, two: Moments) -> Moments:
     other = root(one.other * one.other + two.other * two.other)
     a, c = one.size * inverse(size), one.other * inverse(other)
     b, d = two.size * inverse(size), two.other * inverse(other)
-    w = (a - c) * (a - c) * 0.5 + (b - d) * (b - d) * 0.5 + (a * c) * one.versine + (b * d) * two.versine
+    w = _turn(a, b, c, d) + (a * c) * one.versine + (b * d) * two.versine
     if one.tangent is None or two.tangent is None:
         return Moments(w, None, size, other)
     return Moments(w, (a * c) * one.tangent + (b * d) * two.tangent, size, other)

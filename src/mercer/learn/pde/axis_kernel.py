@@ -13,7 +13,7 @@ from mercer.kernels import Kernel, SpectralMixture
 __all__ = ["AxisKernel", "Gram"]
 
 SAME_LAGS = 1e-9  # of the extent: nodes that are closer are one
-LARGEST_TABLE = 4_000_000  # differences times waves held at once
+LARGEST_TABLE = 250_000  # differences times waves held at once, in each of a dozen temporaries: 2 MB
 
 # Derivatives of (g C): binomials, with the derivatives of C = cos(m z) as (sign, is_sine, power of m).
 _COSINE = ((1.0, False), (-1.0, True), (-1.0, False), (1.0, True), (1.0, False))
@@ -104,7 +104,7 @@ class Gram:
         self.z = rows[:, None] - columns[None, :]
         step = _common_step(torch.cat([rows, columns]))
         if step is not None:
-            lags = torch.round(self.z / step).to(torch.int64)
+            lags = torch.round(self.z / step).to(torch.int32)
             low, high = int(lags.min()), int(lags.max())
             if high - low + 1 < self.z.numel():
                 self._index = lags - low

@@ -122,7 +122,7 @@ class Boundary:
     def _scattered(cls, boundary: Any, domain: Domain) -> Boundary:
         if callable(boundary) and domain.d == 1:
             points = torch.tensor(domain.bounds[0], dtype=torch.float64)[:, None]
-            return cls(points=points, values=evaluate(boundary, lambda: points, (2,), "boundary"))
+            return cls(points=points, values=evaluate(boundary, lambda: [points], (2,), "boundary"))
         if not isinstance(boundary, tuple) or len(boundary) != 2:
             raise ValueError(
                 "Scattered points have no faces: give boundary=(points (m, d), values (m,)), points on the boundary "
@@ -131,7 +131,7 @@ class Boundary:
         points = torch.as_tensor(boundary[0], dtype=torch.float64)
         if points.dim() != 2 or points.shape[1] != domain.d:
             raise ShapeError(f"boundary has points of shape {tuple(points.shape)}, but needs (m, {domain.d}).")
-        return cls(points=points, values=evaluate(boundary[1], lambda: points, (len(points),), "boundary values"))
+        return cls(points=points, values=evaluate(boundary[1], lambda: [points], (len(points),), "boundary values"))
 
     def _check_count(self, orders: Sequence[int], domain: Domain, *, is_function: bool) -> None:
         for i, (name, order) in enumerate(zip(domain.names, orders, strict=True)):
@@ -161,8 +161,8 @@ def _faces(given: Any, axis: int, domain: Domain) -> list[Face]:
             continue
         order, data = (1, data.values) if isinstance(data, Neumann) else (0, data)
 
-        def points(side: int = side) -> Tensor:
-            return domain.face_points(axis, side)
+        def points(side: int = side) -> list[Tensor]:
+            return [domain.face_points(axis, side)]
 
         values = evaluate(data, points, shape, f"boundary[{name!r}], {SIDES[side]} face,")
         found.append(Face(axis, side, order, values))

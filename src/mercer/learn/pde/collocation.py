@@ -9,20 +9,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.linalg import lapack, schur
 from scipy.sparse.linalg import LinearOperator, gmres
 from torch import Tensor
 
 from mercer.errors import NotConverged
 from mercer.learn.pde.equation import Equation, Product
 from mercer.learn.pde.grid_basis import AxisBasis
-from mercer.operators.kronecker import multiply_modes
+from mercer.learn.pde.kronecker_sum import KroneckerSum
+from mercer.learn.pde.system import Collocation
 
-__all__ = ["Collocation", "solve_by_collocation"]
+__all__ = ["solve_by_collocation"]
 
 log = logging.getLogger(__name__)
-WORST_EIGENVECTORS = 1e8  # condition beyond which eigenvectors are left for Schur vectors
-SINGULAR = 1e-11  # smallest divisor as a share of the largest, below which there is no unique solution
 RESTART = 20
 REFINEMENTS = 3
 
@@ -40,193 +38,6 @@ class Result:
     values: Tensor
     residual: float
     n_iter: int
-
-
-class AxisReduction:
-    """One axis with its boundary rows taken out: ``u = E w + G g`` for the values w at the other nodes.
-
-    Attributes:
-        rows: ``(b, n)``: what is known on the boundary is ``g = rows @ u``.
-        free: the other nodes.
-        E: ``(n, n - b)``.
-        G: ``(n, b)``.
-        data: g, ``(b, nodes of the other axes)``.
-    """
-
-    def __init__(self, basis: AxisBasis, equation: Equation, axis: int) -> None:
-        n, domain = len(basis.nodes), equation.domain
-        others = domain.shape[:axis] + domain.shape[axis + 1 :]
-        rows, fixed, data = [], [], []
-        if axis in equation.boundary.periodic:
-            for order in range(max(1, equation.highest_orders()[axis])):
-                D = basis.derivative(order)
-                rows.append(D[0] - D[-1])
-                fixed.append(0 if order else n - 1)
-                data.append(torch.zeros(others, dtype=torch.float64))
-        for face in equation.boundary.used:
-            if face.axis == axis:
-                place = n - 1 if face.side else 0
-                rows.append(basis.derivative(face.order)[place])
-                fixed.append(place)
-                data.append(face.values)
-        is_free = torch.ones(n, dtype=torch.bool)
-        is_free[fixed] = False
-        self.free = torch.nonzero(is_free).squeeze(1)
-        self.E, self.G = (
-            torch.zeros(n, len(self.free), dtype=torch.float64),
-            torch.zeros(n, len(fixed), dtype=torch.float64),
-        )
-        self.E[self.free, torch.arange(len(self.free))] = 1.0
-        self.rows = torch.stack(rows) if rows else torch.zeros(0, n, dtype=torch.float64)
-        self.data = torch.stack([g.reshape(-1) for g in data]) if data else torch.zeros(0, math.prod(others))
-        if fixed:
-            inverse = torch.linalg.inv(self.rows[:, fixed])
-            self.E[fixed] = -inverse @ self.rows[:, self.free]
-            self.G[fixed] = inverse
-
-
-class Collocation:
-    """The equation at the free nodes of a grid, for the values there.
-
-    Args:
-        equation: with boundary data for a square system.
-        bases: one an axis.
-    """
-
-    def __init__(self, equation: Equation, bases: Sequence[AxisBasis]) -> None:
-        self.equation, self.bases = equation, list(bases)
-        self.axes = [AxisReduction(basis, equation, i) for i, basis in enumerate(bases)]
-        self.shape = tuple(len(a.free) for a in self.axes)
-        self._reduced: dict[tuple[int, int], Tensor] = {}
-        self.known = self._lift()
-
-    def full(self, w: Tensor) -> Tensor:
-        """Values on the whole grid from those at the free nodes."""
-        return self.known + _modes([a.E for a in self.axes], w)
-
-    def at_free(self, values: Tensor) -> Tensor:
-        """Values at the free nodes."""
-        for i, a in enumerate(self.axes):
-            values = values.index_select(i, a.free)
-        return values
-
-    def apply(self, products: Sequence[Product], U: Tensor) -> Tensor:
-        """A linear operator at the whole grid's values, at the free nodes."""
-        total = torch.zeros(self.shape, dtype=torch.float64)
-        for p in products:
-            factors = [
-                b.derivative(o)[a.free] if o else None for a, b, o in zip(self.axes, self.bases, p.orders, strict=True)
-            ]
-            value = U
-            for i, (factor, a) in enumerate(zip(factors, self.axes, strict=True)):
-                value = value.index_select(i, a.free) if factor is None else _along(factor, value, i)
-            total += (p.coefficient if p.is_constant else self.at_free(p.coefficient)) * value
-        return total
-
-    def apply_free(self, products: Sequence[Product], w: Tensor) -> Tensor:
-        """The same for values at the free nodes and zero data: the matrix of the system."""
-        total = torch.zeros(self.shape, dtype=torch.float64)
-        for p in products:
-            value = w
-            for i, order in enumerate(p.orders):
-                if order:
-                    value = _along(self.reduced(i, order), value, i)
-            total += (p.coefficient if p.is_constant else self.at_free(p.coefficient)) * value
-        return total
-
-    def reduced(self, axis: int, order: int) -> Tensor:
-        """The derivative between free nodes of an axis, ``(n - b, n - b)``."""
-        if (axis, order) not in self._reduced:
-            a = self.axes[axis]
-            self._reduced[axis, order] = self.bases[axis].derivative(order)[a.free] @ a.E
-        return self._reduced[axis, order]
-
-    def separable(self, products: Sequence[Product]) -> list[Tensor]:
-        """One matrix an axis whose Kronecker sum is the operator, or near to it: fields by their mean."""
-        sums = [torch.zeros(n, n, dtype=torch.float64) for n in self.shape]
-        for p in products:
-            mean = p.coefficient if p.is_constant else self.at_free(p.coefficient).mean()
-            moved = [i for i, order in enumerate(p.orders) if order]
-            if not moved:
-                sums[0].diagonal().add_(mean)
-            elif len(moved) == 1:
-                sums[moved[0]] += mean * self.reduced(moved[0], p.orders[moved[0]])
-        return sums
-
-    def _lift(self) -> Tensor:
-        """What the boundary data give where all free nodes are 0.
-
-        Where faces meet, values count before slopes, and the data of the first axis before others.
-        """
-        shape = self.equation.domain.shape
-        known = torch.zeros(shape, dtype=torch.float64)
-        slopes = {face.axis for face in self.equation.boundary.used if face.order}
-        order = sorted(range(len(shape)), key=lambda i: i in slopes)
-        for place, i in enumerate(order):
-            a = self.axes[i]
-            if not len(a.rows):
-                continue
-            g = a.data.reshape(len(a.rows), *shape[:i], *shape[i + 1 :]).movedim(0, i)
-            for j in order[:place]:  # of the data, only what the axes before do not say
-                g = _along(self.axes[j].E, g.index_select(j, self.axes[j].free), j)
-            known += _along(a.G, g, i)
-        return known
-
-
-class KroneckerSum:
-    """``(A_1 x I x ... + I x A_2 x ... + ...)^-1``, by eigenvectors, or for two axes by Schur vectors.
-
-    Raises:
-        ValueError: the sum is singular.
-    """
-
-    def __init__(self, matrices: Sequence[Tensor]) -> None:
-        self._single = None
-        self.matrices = [A.numpy() for A in matrices]
-        if len(matrices) == 1:
-            self._single = torch.linalg.lu_factor(matrices[0])
-            pivots = self._single[0].diagonal().abs()
-            _check_divisors(float(pivots.min()), float(pivots.max()))
-            return
-        found: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
-        self._eigen = []
-        worst = 1.0
-        for i, A in enumerate(self.matrices):
-            same = next(
-                (j for j in range(i) if A.shape == self.matrices[j].shape and np.array_equal(A, self.matrices[j])), i
-            )
-            if same not in found:
-                values, V = np.linalg.eig(A)
-                found[same] = values, V, np.linalg.inv(V)
-                worst = max(worst, float(np.linalg.norm(V, 1) * np.linalg.norm(found[same][2], 1)))
-            self._eigen.append(found[same])
-        self._schur = None
-        if worst > WORST_EIGENVECTORS * max(A.shape[0] for A in self.matrices) and len(matrices) == 2:
-            left, right = self.matrices
-            self._schur = schur(left, output="real"), schur(right, output="real")
-        total = self._eigen[0][0]
-        for values, _, _ in self._eigen[1:]:
-            total = np.add.outer(total, values)
-        self._divisor = total
-        _check_divisors(float(np.abs(total).min()), float(np.abs(total).max()))
-
-    def solve(self, R: Tensor) -> Tensor:
-        """For R of the shape of the free nodes."""
-        if self._single is not None:
-            factors, pivots = self._single
-            solved: Tensor = torch.linalg.lu_solve(factors, pivots, R.unsqueeze(1))
-            return solved.squeeze(1)
-        X = R.numpy()
-        if self._schur is not None:
-            (T, Q), (S, P) = self._schur
-            Y, scale, _ = lapack.dtrsyl(T, S, Q.T @ X @ P, tranb="C")
-            return torch.from_numpy(Q @ (Y / scale) @ P.T)
-        for i, (_, _, inverse) in enumerate(self._eigen):
-            X = np.moveaxis(np.tensordot(inverse, X, (1, i)), 0, i)
-        X = X / self._divisor
-        for i, (_, V, _) in enumerate(self._eigen):
-            X = np.moveaxis(np.tensordot(V, X, (1, i)), 0, i)
-        return torch.from_numpy(np.ascontiguousarray(X.real))
 
 
 def solve_by_collocation(
@@ -350,21 +161,3 @@ def _residual(system: Collocation, U: Tensor, arguments: list[list[Tensor]]) -> 
     rhs = system.at_free(equation.source)
     zero = system.apply(equation.products, system.known)
     return float(torch.linalg.norm(value - rhs)) / (float(torch.linalg.norm(rhs) + torch.linalg.norm(zero)) or 1.0)
-
-
-def _modes(factors: Sequence[Tensor], values: Tensor) -> Tensor:
-    return multiply_modes(tuple(factors), values.reshape(-1, 1)).reshape([f.shape[0] for f in factors])
-
-
-def _along(matrix: Tensor, values: Tensor, axis: int) -> Tensor:
-    product: Tensor = torch.tensordot(matrix, values, ([1], [axis]))
-    return product.movedim(0, axis)
-
-
-def _check_divisors(smallest: float, largest: float) -> None:
-    if not smallest > SINGULAR * largest * 1e-3:
-        raise ValueError(
-            f"The boundary data leave the solution open: the smallest divisor is {smallest:.1e}, the largest "
-            f"{largest:.1e}. Give values on at least one face (slopes alone leave a constant open), or change the "
-            f"coefficients: the operator may have an eigenvalue 0 on this domain."
-        )

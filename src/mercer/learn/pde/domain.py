@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ __all__ = ["Domain", "evaluate", "observed"]
 
 NAMES = ("x", "y", "z")
 FEWEST_NODES = 4
+BLOCK = 1 << 16  # points with which a function is called at once on a grid
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,15 @@ class Domain:
         """``(m, d)``, the last axis fastest."""
         return self.points if self.points is not None else torch.cartesian_prod(*self.nodes).reshape(-1, self.d)
 
+    def point_blocks(self) -> Iterator[Tensor]:
+        """The same points, some at a time."""
+        if self.points is not None or self.d == 1 or self.size <= BLOCK:
+            yield self.all_points()
+            return
+        first, *others = self.nodes
+        for nodes in first.split(max(1, BLOCK * len(first) // self.size)):
+            yield torch.cartesian_prod(nodes, *others)
+
     def face_points(self, axis: int, side: int) -> Tensor:
         """Grid points on one face, ``(m, d)``."""
         nodes = list(self.nodes)
@@ -92,23 +102,29 @@ class Domain:
         return torch.cartesian_prod(*nodes).reshape(-1, self.d)
 
 
-def evaluate(data: Any, points: Callable[[], Tensor], shape: tuple[int, ...], name: str) -> Tensor:
+def evaluate(data: Any, points: Callable[[], Iterable[Tensor]], shape: tuple[int, ...], name: str) -> Tensor:
     """Data as a float64 tensor of a shape: a number for everywhere, an array, or a function of points ``(m, d)``.
+
+    A function is called with one block of points after the other.
 
     Raises:
         ShapeError: other values than points.
         ValueError: NaN or infinity.
     """
     if callable(data):
-        at = points().numpy()
-        values = _float64(data(at), name)
-        if values.numel() == 1:
-            values = values.expand(len(at))
-        if values.numel() != len(at):
-            raise ShapeError(
-                f"{name} gave {values.numel()} values for {len(at)} points: it is called with an array (m, d), one row "
-                f"a point, and has to return (m,). Write X[:, 0] for the first axis."
-            )
+        parts = []
+        for block in points():
+            at = block.numpy()
+            part = _float64(data(at), name)
+            if part.numel() == 1:
+                part = part.expand(len(at))
+            if part.numel() != len(at):
+                raise ShapeError(
+                    f"{name} gave {part.numel()} values for {len(at)} points: it is called with an array (m, d), one "
+                    f"row a point, and has to return (m,). Write X[:, 0] for the first axis."
+                )
+            parts.append(part.reshape(-1))
+        values = torch.cat(parts) if len(parts) > 1 else parts[0]
     else:
         values = _float64(data, name)
         if values.dim() == 0:

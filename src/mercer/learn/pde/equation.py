@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,9 @@ from torch import Tensor
 
 from mercer.learn.pde.boundary import Boundary
 from mercer.learn.pde.domain import Domain, evaluate
-from mercer.learn.pde.operators import DifferentialOperator, Field, LinearTerm, Nonlinear, Unknown
+from mercer.learn.pde.nonlinear import Nonlinear
+from mercer.learn.pde.operators import DifferentialOperator, LinearTerm
+from mercer.learn.pde.symbols import Field, Unknown
 
 __all__ = ["Equation", "Product"]
 
@@ -83,7 +85,7 @@ class Equation:
                 "The boundary data leave the solution open: slopes and periodic axes alone say nothing of a constant "
                 "that is added. Give values on at least one face."
             )
-        f = evaluate(source, domain.all_points, domain.shape, "source")
+        f = evaluate(source, domain.point_blocks, domain.shape, "source")
         unknowns = {s.name: float(s.start) for t in terms for s in t.symbols if isinstance(s, Unknown)}
         functions = tuple(
             (c, f, tuple(tuple(_products(o.linear_terms(domain.names), domain)) for o in f.of))
@@ -100,6 +102,15 @@ class Equation:
         """The highest derivative along each axis."""
         inner = [p for _, _, arguments in self.functions for products in arguments for p in products]
         return [max((p.orders[i] for p in (*self.products, *inner)), default=0) for i in range(self.domain.d)]
+
+    def arguments(self, function: Callable[[Tensor, Sequence[int]], Tensor]) -> list[list[Tensor]]:
+        """What nonlinear functions are applied to where the solution has derivatives ``function(points, orders)``."""
+        points, shape = self.domain.all_points(), self.domain.shape
+
+        def value(products: Sequence[Product]) -> Tensor:
+            return torch.stack([p.coefficient * function(points, p.orders).reshape(shape) for p in products]).sum(0)
+
+        return [[value(products) for products in inner] for _, _, inner in self.functions]
 
     def linearised(self, arguments: Sequence[Sequence[Tensor]]) -> tuple[tuple[Product, ...], Tensor]:
         """Products and source of the linear equation that agrees to first order where functions have these arguments.
@@ -125,7 +136,7 @@ def _products(terms: Sequence[LinearTerm], domain: Domain) -> list[Product]:
             if isinstance(symbol, Field):
                 if symbol.values is None:
                     raise ValueError(f"{symbol!r} has no values: Field({symbol.name!r}, function of points).")
-                coefficient = coefficient * evaluate(symbol.values, domain.all_points, domain.shape, repr(symbol))
+                coefficient = coefficient * evaluate(symbol.values, domain.point_blocks, domain.shape, repr(symbol))
         names = tuple(s.name for s in term.symbols if isinstance(s, Unknown))
         found.append(Product(term.orders, coefficient, names))
     return found

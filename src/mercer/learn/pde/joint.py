@@ -11,7 +11,7 @@ from torch import Tensor
 from mercer.kernels import SpectralMixture
 from mercer.learn.pde.axis_kernel import Gram
 from mercer.learn.pde.equation import Equation, Product
-from mercer.learn.pde.marginal import Parameters
+from mercer.learn.pde.parameters import Parameters
 from mercer.progress import track
 
 __all__ = ["JointResult", "fit_jointly", "joint_log_density"]
@@ -44,7 +44,7 @@ class Process:
     """One Gaussian process on the grid."""
 
     def __init__(self, grams: Sequence[Gram], kernels: Sequence[SpectralMixture], shape: tuple[int, ...]) -> None:
-        self.grams, self.parameters = grams, Parameters(kernels, {})
+        self.grams, self.parameters = grams, Parameters(kernels, {}, in_widths=False)
         self.values = torch.zeros(shape, dtype=torch.float64, requires_grad=True)
 
     def leaves(self) -> list[Tensor]:

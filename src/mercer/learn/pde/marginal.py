@@ -16,12 +16,12 @@ from mercer import config
 from mercer.kernels import Kernel, SpectralMixture
 from mercer.learn.pde.axis_kernel import AxisKernel
 from mercer.learn.pde.functionals import Functionals, Part, Tables, covariance, variances
+from mercer.learn.pde.parameters import Parameters
 from mercer.progress import track
 
-__all__ = ["FunctionalPosterior", "Learnt", "learn_kernels"]
+__all__ = ["FunctionalPosterior", "Learnt", "learn_kernels", "round_off"]
 
-JITTER = 1e-10  # share of the mean variance of each kind of observation that is added to its diagonal
-MORE = (1.0, 10.0, 100.0, 1e3, 1e4)  # times that, where the matrix does not factorise
+MORE = (1.0, 10.0, 100.0, 1e3, 1e4)  # times the jitter, where the matrix does not factorise
 BLOCK = 1024
 PATIENCE = 40  # steps without growth before a search ends: Adam falls back now and then
 FALLING = 0.3  # share of the steps, at their end, in which the rate falls to 0
@@ -43,50 +43,6 @@ class Learnt:
     curve: list[float]
 
 
-class Parameters:
-    """Logarithms of weights and lengthscales, frequencies, and unknown coefficients, as leaves of a graph."""
-
-    def __init__(self, kernels: Sequence[SpectralMixture], unknowns: Mapping[str, float]) -> None:
-        self.envelopes = [kernel.envelope for kernel in kernels]
-        self.axes: list[list[Tensor]] = []
-        for kernel in kernels:
-            w, mu, scale = (
-                kernel.hyperparameter(n).detach().reshape(-1) for n in ("weights", "frequencies", "lengthscale")
-            )
-            w = w.clamp(min=1e-300)
-            self.axes.append([t.clone().requires_grad_() for t in (w.log(), mu, scale.expand_as(w).log())])
-        # in units of their start, since a step of Adam is as long for all leaves
-        self._units = {n: abs(v) or 1.0 for n, v in unknowns.items()}
-        self._relative = {
-            n: torch.tensor(v / self._units[n], dtype=torch.float64, requires_grad=True) for n, v in unknowns.items()
-        }
-
-    def leaves(self) -> list[Tensor]:
-        """All of them."""
-        return [t for axis in self.axes for t in axis] + list(self._relative.values())
-
-    def unknowns(self) -> dict[str, Tensor]:
-        """Coefficients of the equation, with their graph."""
-        return {n: self._units[n] * value for n, value in self._relative.items()}
-
-    def kernels(self) -> list[AxisKernel]:
-        """Kernels with their graph."""
-        return [AxisKernel(w.exp(), mu, s.exp(), e) for (w, mu, s), e in zip(self.axes, self.envelopes, strict=True)]
-
-    def mixtures(self) -> list[SpectralMixture]:
-        """Kernels as plain numbers; frequencies without their sign, which does not matter."""
-        return [
-            SpectralMixture(
-                len(w),
-                weights=w.detach().exp().tolist(),
-                frequencies=mu.detach().abs().tolist(),
-                lengthscale=s.detach().exp().tolist(),
-                envelope=e,
-            )
-            for (w, mu, s), e in zip(self.axes, self.envelopes, strict=True)
-        ]
-
-
 def learn_kernels(
     functionals: Sequence[Functionals],
     kernels: Sequence[SpectralMixture],
@@ -95,7 +51,7 @@ def learn_kernels(
     lr: float,
     max_iter: int,
     tol: float,
-    jitter: float = JITTER,
+    jitter: float,
 ) -> Learnt:
     """Adam with a rate that falls to 0 at the end, on the log marginal likelihood; the best place on the way is kept.
 
@@ -109,11 +65,10 @@ def learn_kernels(
     y = torch.cat([f.targets / f.scale for f in functionals])
     if unknowns:
         unknowns = _find_coefficients(functionals, kernels, unknowns, y, tables, jitter)
-    parameters = Parameters(kernels, unknowns)
-    leaves = parameters.leaves()
-    optimiser = torch.optim.Adam(leaves, lr=lr)
+    parameters = Parameters(kernels, unknowns, in_widths=True)
+    optimiser = torch.optim.Adam(parameters.leaves(), lr=lr)
     falling = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: min(1.0, (1.0 - step / max_iter) / FALLING))
-    best, best_at, curve = -math.inf, [t.detach().clone() for t in leaves], []
+    best, best_at, curve = -math.inf, (list(kernels), dict(unknowns)), []
     for _ in track(range(max_iter), description="marginal likelihood"):
         K = covariance(functionals, functionals, parameters.kernels(), parameters.unknowns(), tables)
         factor, _ = _factor(K.detach(), functionals, jitter)
@@ -121,18 +76,33 @@ def learn_kernels(
         value = float(-0.5 * (y @ x.squeeze(1)) - factor.diagonal().log().sum() - 0.5 * len(y) * math.log(2 * math.pi))
         curve.append(value)
         if value > best:
-            best, best_at = value, [t.detach().clone() for t in leaves]
+            numbers = {name: float(v.detach()) for name, v in parameters.unknowns().items()}
+            best, best_at = value, (parameters.mixtures(), numbers)
         slope = 0.5 * (torch.cholesky_inverse(factor) - x @ x.mT)  # of minus the likelihood, in K
         optimiser.zero_grad()
         (K * slope).sum().backward()
         optimiser.step()
         falling.step()
+        parameters.settle()
         if tol and len(curve) > 2 * PATIENCE and max(curve[-PATIENCE:]) - max(curve[:-PATIENCE]) < tol * abs(best):
             break
-    with torch.no_grad():
-        for leaf, value_at in zip(leaves, best_at, strict=True):
-            leaf.copy_(value_at)
-    return Learnt(parameters.mixtures(), {n: float(v.detach()) for n, v in parameters.unknowns().items()}, curve)
+    return Learnt(*best_at, curve)
+
+
+def round_off(functionals: Sequence[Functionals], kernels: Sequence[Kernel]) -> float:
+    """The share of the variances by which round-off may move eigenvalues of the covariance: the least safe jitter.
+
+    A wave of phase f = 2 pi mu z is off by f times the machine's epsilon, since its argument is, and so is each entry
+    of the matrix, as a share of the variance; n of them in a row bound the norm of the error. A smaller jitter may not
+    factorise, and a larger one is noise that the data do not have.
+    """
+    n, phase = sum(map(len, functionals)), 1.0
+    points = torch.cat([part.points for f in functionals for part in f.parts])
+    for extent, kernel in zip(points.amax(0) - points.amin(0), kernels, strict=True):
+        if isinstance(kernel, SpectralMixture):
+            fastest = float(kernel.hyperparameter("frequencies").abs().max())
+            phase = max(phase, 2.0 * math.pi * fastest * float(extent))
+    return n * torch.finfo(torch.float64).eps * phase
 
 
 @torch.no_grad()
@@ -180,7 +150,7 @@ class FunctionalPosterior:
     functionals: list[Functionals]
     kernels: list[Kernel]
     coefficients: dict[str, float] = field(default_factory=dict)
-    jitter: float = JITTER
+    jitter: float = 1e-10
 
     def __post_init__(self) -> None:
         n = sum(map(len, self.functionals))

@@ -2,59 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from mercer.learn.pde.symbols import Field, Symbol
 from mercer.learn.saving import Saved
 
-__all__ = ["D", "DifferentialOperator", "Field", "Identity", "Laplacian", "Nonlinear", "Power", "Unknown"]
+__all__ = ["D", "DifferentialOperator", "Identity", "Laplacian", "LinearTerm", "Summand", "as_operator"]
 
 HIGHEST_ORDER = 2  # of one axis: the covariance of an equation with itself differentiates twice as often
 TIME = "t"
 
 Axis = str | int
-
-
-class Symbol(Saved):
-    """What stands in front of a derivative and is no plain number; ``symbol * D("x")`` multiplies."""
-
-    def __mul__(self, other: Any) -> DifferentialOperator:
-        return as_operator(other)._scaled(1.0, self)
-
-    __rmul__ = __mul__
-
-
-class Field(Symbol):
-    """A coefficient that depends on where: ``Field("c", lambda X: 1 + X[:, 0]**2) * Laplacian()``.
-
-    Args:
-        name: how messages call it.
-        values: a function of points ``(m, d)`` that gives ``(m,)``.
-    """
-
-    def __init__(self, name: str, values: Callable[[Any], Any] | None = None) -> None:
-        self.name, self.values = name, values
-
-    def __repr__(self) -> str:
-        return f"Field({self.name!r})"
-
-
-class Unknown(Symbol):
-    """A coefficient that is learnt from observations of the solution, by ``method="marginal"``: an inverse problem.
-
-    Args:
-        name: the key in ``coefficients_``.
-        start: where the search begins.
-    """
-
-    def __init__(self, name: str, start: float = 1.0) -> None:
-        self.name, self.start = name, start
-
-    def __repr__(self) -> str:
-        return f"Unknown({self.name!r}, {self.start!r})"
 
 
 class Term(NamedTuple):
@@ -74,7 +34,58 @@ class LinearTerm(NamedTuple):
     orders: tuple[int, ...]
 
 
-class DifferentialOperator(Saved):
+class Summand(Saved):
+    """Base of what can stand in a sum of operators; its arithmetic is that of the operator it stands for."""
+
+    def as_operator(self) -> DifferentialOperator:
+        """The operator it stands for."""
+        raise NotImplementedError
+
+    def __add__(self, other: Any) -> DifferentialOperator:
+        one, two = self.as_operator(), as_operator(other)
+        return DifferentialOperator(one.terms + two.terms, one.nonlinear + two.nonlinear)
+
+    __radd__ = __add__
+
+    def __neg__(self) -> DifferentialOperator:
+        return self * -1.0
+
+    def __sub__(self, other: Any) -> DifferentialOperator:
+        return self + -as_operator(other)
+
+    def __rsub__(self, other: Any) -> DifferentialOperator:
+        return as_operator(other) + -self
+
+    def __mul__(self, other: Any) -> DifferentialOperator:
+        one = self.as_operator()
+        if isinstance(other, Real):
+            return one._scaled(float(other))
+        if isinstance(other, Symbol):
+            return one._scaled(1.0, other)
+        two = as_operator(other)
+        if one.nonlinear or two.nonlinear:
+            raise TypeError(
+                "A nonlinear operator cannot be multiplied: write the product into Nonlinear(fn, of=[...])."
+            )
+        if any(isinstance(s, Field) for term in two.terms for s in term.symbols):
+            raise TypeError(
+                "Operators are multiplied only where the right one has constant coefficients: use the product rule."
+            )
+        return DifferentialOperator(
+            [
+                Term(a.number * b.number, a.symbols + b.symbols, a.orders + b.orders, a.laplacians + b.laplacians)
+                for a in one.terms
+                for b in two.terms
+            ]
+        )
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: float) -> DifferentialOperator:
+        return self * (1.0 / other)
+
+
+class DifferentialOperator(Summand):
     """A sum of derivatives with coefficients and of nonlinear functions; made by ``D``, ``Laplacian`` and arithmetic.
 
     ``+``, ``-``, ``number * operator`` and ``Field * operator`` do what they say; ``operator * operator`` applies one
@@ -87,47 +98,9 @@ class DifferentialOperator(Saved):
     def _restore(self) -> None:
         self.terms = tuple(Term(*term) for term in self.terms)
 
-    def __add__(self, other: Any) -> DifferentialOperator:
-        other = as_operator(other)
-        return DifferentialOperator(self.terms + other.terms, self.nonlinear + other.nonlinear)
-
-    __radd__ = __add__
-
-    def __neg__(self) -> DifferentialOperator:
-        return self._scaled(-1.0)
-
-    def __sub__(self, other: Any) -> DifferentialOperator:
-        return self + (-as_operator(other))
-
-    def __rsub__(self, other: Any) -> DifferentialOperator:
-        return as_operator(other) + -self
-
-    def __mul__(self, other: Any) -> DifferentialOperator:
-        if isinstance(other, Real):
-            return self._scaled(float(other))
-        if isinstance(other, Symbol):
-            return self._scaled(1.0, other)
-        other = as_operator(other)
-        if self.nonlinear or other.nonlinear:
-            raise TypeError(
-                "A nonlinear operator cannot be multiplied: write the product into Nonlinear(fn, of=[...])."
-            )
-        if any(isinstance(s, Field) for term in other.terms for s in term.symbols):
-            raise TypeError(
-                "Operators are multiplied only where the right one has constant coefficients: use the product rule."
-            )
-        return DifferentialOperator(
-            [
-                Term(a.number * b.number, a.symbols + b.symbols, a.orders + b.orders, a.laplacians + b.laplacians)
-                for a in self.terms
-                for b in other.terms
-            ]
-        )
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, other: float) -> DifferentialOperator:
-        return self._scaled(1.0 / other)
+    def as_operator(self) -> DifferentialOperator:
+        """This one."""
+        return self
 
     def __repr__(self) -> str:
         parts = [_shown(term) for term in self.terms]
@@ -171,107 +144,6 @@ class DifferentialOperator(Saved):
         return [LinearTerm(c, symbols, orders) for (symbols, orders), c in found.items() if c != 0.0]
 
 
-class Nonlinear(Saved):
-    """A function of the solution and of derivatives of it, point by point; ``Laplacian() + Nonlinear(np.sin)`` adds it.
-
-    Args:
-        fn: elementwise function of as many arrays as ``of`` has operators.
-        dfn: gives its partial derivatives: an array for one operator, a tuple for more. None: ``fn`` is written in
-            torch, and its derivatives come from there.
-        of: linear operators whose values at the solution are the arguments; default the solution itself. Burgers:
-            ``Nonlinear(lambda u, slope: u * slope, of=(Identity(), D("x")))``.
-    """
-
-    def __init__(
-        self, fn: Callable[..., Any], dfn: Callable[..., Any] | None = None, *, of: Sequence[Any] = ()
-    ) -> None:
-        self.fn, self.dfn = fn, dfn
-        self.of = tuple(as_operator(o) for o in of) or (Identity(),)
-        if not all(operator.is_linear for operator in self.of):
-            raise TypeError("Nonlinear(of=...) takes linear operators; what is nonlinear belongs into fn.")
-
-    def __repr__(self) -> str:
-        return f"Nonlinear({getattr(self.fn, '__name__', 'fn')})"
-
-    def values(self, arguments: Sequence[np.ndarray[Any, Any]]) -> tuple[Any, list[Any]]:
-        """The function and its partial derivatives at arrays."""
-        if self.dfn is not None:
-            slopes = self.dfn(*arguments)
-            slopes = list(slopes) if isinstance(slopes, tuple | list) else [slopes]
-            if len(slopes) != len(self.of):
-                raise ValueError(
-                    f"{self!r}: dfn gave {len(slopes)} derivatives for {len(self.of)} arguments: return one each."
-                )
-            return np.asarray(self.fn(*arguments)), [np.broadcast_to(s, arguments[0].shape) for s in slopes]
-        import torch
-
-        leaves = [torch.tensor(a, requires_grad=True) for a in arguments]
-        value = self.fn(*leaves)
-        if not isinstance(value, torch.Tensor):
-            raise TypeError(f"{self!r}: without dfn, fn has to be written in torch, so that it can be differentiated.")
-        slopes = torch.autograd.grad(value.sum(), leaves, allow_unused=True)
-        return value.detach().numpy(), [
-            np.zeros_like(a) if s is None else s.numpy() for a, s in zip(arguments, slopes, strict=True)
-        ]
-
-    def torch_values(self, arguments: Sequence[Any]) -> Any:
-        """The function at tensors, with their graph, where it can be run on them; for gradients by all unknowns."""
-        if self.dfn is None:
-            return self.fn(*arguments)
-        value, slopes = self.values([a.detach().numpy() for a in arguments])
-        total = arguments[0].new_tensor(np.array(value))
-        for a, slope in zip(arguments, slopes, strict=True):
-            total = total + a.new_tensor(np.array(slope)) * (a - a.detach())
-        return total
-
-    # arithmetic is that of the operator that has this one function
-    def _as_operator(self) -> DifferentialOperator:
-        return DifferentialOperator((), [(1.0, self)])
-
-    def __add__(self, other: Any) -> DifferentialOperator:
-        return self._as_operator().__add__(other)
-
-    __radd__ = __add__
-
-    def __neg__(self) -> DifferentialOperator:
-        return -self._as_operator()
-
-    def __sub__(self, other: Any) -> DifferentialOperator:
-        return self._as_operator().__sub__(other)
-
-    def __rsub__(self, other: Any) -> DifferentialOperator:
-        return as_operator(other) + -self._as_operator()
-
-    def __mul__(self, number: float) -> DifferentialOperator:
-        return self._as_operator()._scaled(float(number))
-
-    __rmul__ = __mul__
-
-
-class Power(Nonlinear):
-    """``u ** exponent``; unlike a function of one's own it can be saved.
-
-    >>> Laplacian() + Power(3) - Identity()  # Allen-Cahn
-    Laplacian() + -1 * Identity() + Power(3)
-    """
-
-    def __init__(self, exponent: int) -> None:
-        self.exponent = exponent
-        self.of = (Identity(),)
-
-    def __repr__(self) -> str:
-        return f"Power({self.exponent!r})"
-
-    def values(self, arguments: Sequence[np.ndarray[Any, Any]]) -> tuple[Any, list[Any]]:
-        """The power and its derivative."""
-        (u,) = arguments
-        return u**self.exponent, [self.exponent * u ** (self.exponent - 1)]
-
-    def torch_values(self, arguments: Sequence[Any]) -> Any:
-        """The power."""
-        return arguments[0] ** self.exponent
-
-
 def D(axis: Axis, order: int = 1) -> DifferentialOperator:
     """The derivative along an axis, by name or position.
 
@@ -307,10 +179,8 @@ def as_operator(value: Any) -> DifferentialOperator:
     Raises:
         TypeError: anything else.
     """
-    if isinstance(value, DifferentialOperator):
-        return value
-    if isinstance(value, Nonlinear):
-        return value._as_operator()
+    if isinstance(value, Summand):
+        return value.as_operator()
     if value == 0 and isinstance(value, Real):  # the start of sum()
         return DifferentialOperator()
     raise TypeError(

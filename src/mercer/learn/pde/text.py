@@ -7,7 +7,9 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from mercer.learn.pde.operators import D, DifferentialOperator, Identity, Laplacian, Power, Unknown, as_operator
+from mercer.learn.pde.nonlinear import Power
+from mercer.learn.pde.operators import D, DifferentialOperator, Identity, Laplacian, as_operator
+from mercer.learn.pde.symbols import Unknown
 
 __all__ = ["parse_operator"]
 

@@ -63,6 +63,17 @@ def log1p(x):
 
 
 @triton.jit
+def expm1(x):
+    """exp(x) - 1 to 4 units in the last place, also for small x; by the same argument as :func:`log1p`."""
+    u = tl.exp(x)
+    less = u - 1.0
+    is_small = (less == 0.0) | (u == 0.0)
+    logarithm = tl.log(tl.where(is_small, 2.0, u))
+    scaled = less * (x / tl.where(logarithm == 0.0, 1.0, logarithm))
+    return tl.where(less == 0.0, x, tl.where(u == 0.0, -1.0, scaled))
+
+
+@triton.jit
 def power(x, p):
     """x ** p for x >= 0."""
     return tl.exp2(p * tl.log2(x))

@@ -37,6 +37,7 @@ FORMS = {
     "exp2": "tl.exp2({0})",
     "log": "tl.log({0})",
     "log1p": "fn.log1p({0})",
+    "expm1": "fn.expm1({0})",
     "sqrt": "fn.root({0})",
     "rsqrt": "fn.reciprocal_root({0})",
     "reciprocal_or_zero": "fn.reciprocal_or_zero({0})",
@@ -46,6 +47,7 @@ FORMS = {
     "asin": "fn.asin({0})",
     "acos": "fn.acos({0})",
     "atan2": "fn.atan2({0}, {1})",
+    "circle_angle": "fn.atan2({0}, {1})",
     "maximum": "tl.maximum({0}, {1})",
     "step": "fn.step({0})",
 }

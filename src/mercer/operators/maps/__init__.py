@@ -19,12 +19,14 @@ from mercer.operators.maps.expression import (
 from mercer.operators.maps.lowering import lower
 from mercer.operators.maps.operations import OPERATIONS
 from mercer.operators.maps.special import matern, matern_polynomial, reciprocal_or_zero, safe_sqrt
+from mercer.operators.maps.versine import both_versines
 
 __all__ = [
     "LEAVES",
     "OPERATIONS",
     "Expression",
     "Operation",
+    "both_versines",
     "clamp",
     "constant",
     "derivatives",

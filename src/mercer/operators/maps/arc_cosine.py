@@ -66,7 +66,7 @@ def _in_simple_ops(h: Expression, order: int) -> Expression:
     h = clamp(h, 0.0, 2.0)
     # The sine and cosine of half the angle; an arc sine would disagree with them near pi, by the root of round-off.
     half_sine, half_cosine = make("sqrt", h * 0.5), make("sqrt", 1.0 - h * 0.5)
-    rest = 1.0 - make("atan2", half_sine, half_cosine) * (2.0 / math.pi)
+    rest = 1.0 - make("circle_angle", half_sine, half_cosine, value=1.0) * (2.0 / math.pi)
     if order == 0:
         return rest
     c, sine = 1.0 - h, half_sine * half_cosine * (2.0 / math.pi)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from mercer.operators.maps.circle_angle import circle_angle_by_polynomial
 from mercer.operators.maps.expression import LEAVES, OPERATIONS, Expression, clamp, make, rebuild, same_op
 
 __all__ = ["lower"]
@@ -14,9 +15,20 @@ LOWEST_EXPONENT = -80.0
 
 
 def lower(
-    roots: tuple[Expression, ...], statistic: Callable[[Expression], Expression], *, prefer_exp2: bool
+    roots: tuple[Expression, ...],
+    statistic: Callable[[Expression], Expression],
+    *,
+    prefer_exp2: bool,
+    prefer_polynomials: bool = False,
 ) -> tuple[Expression, ...]:
-    """Composite ops in terms of simple ones, exponents clamped; ``statistic`` says in terms of what panels write."""
+    """Composite ops in terms of simple ones, exponents clamped.
+
+    Args:
+        roots: expressions.
+        statistic: in terms of what panels write.
+        prefer_exp2: whether exp is written as a power of 2.
+        prefer_polynomials: whether arc functions are written as polynomials, to the digits of float32.
+    """
     base = math.log2(math.e) if prefer_exp2 else 1.0
 
     def simple(node: Expression, args: tuple[Expression, ...]) -> Expression:
@@ -25,6 +37,8 @@ def lower(
             if _least(exponent) < LOWEST_EXPONENT * base * (1.0 + 1e-12):
                 exponent = clamp(exponent, min=LOWEST_EXPONENT * base)
             return make("exp2" if prefer_exp2 else "exp", exponent)
+        if node.op == "circle_angle" and prefer_polynomials:
+            return circle_angle_by_polynomial(args[0], args[1], node.number)
         if node.op == "mul" and args[1].is_constant:
             return _scale(args[0], args[1].number)
         return same_op(node, args)

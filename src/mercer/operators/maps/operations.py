@@ -15,8 +15,9 @@ from torch import Tensor
 
 from mercer.operators.maps import special
 from mercer.operators.maps.arc_cosine import arc_cosine, arc_cosine_expand, arc_cosine_rule
+from mercer.operators.maps.circle_angle import circle_angle, circle_angle_into, circle_angle_rule
 from mercer.operators.maps.expression import OPERATIONS, TORCH_NAMES, Expression, Operation, clamp, constant, make
-from mercer.operators.maps.versine import versine, versine_expand, versine_rule
+from mercer.operators.maps.versine import cosine_expand, cosine_of_versine, versine, versine_expand, versine_rule
 from mercer.operators.maps.wendland import wendland, wendland_expand, wendland_rule
 
 __all__ = ["OPERATIONS", "TORCH_NAMES"]
@@ -121,6 +122,7 @@ OPERATIONS |= {
     ),
     "pow": Operation(_binary(special.safe_power), _power_rule, torch.pow, _simplify_pow),
     "exp": Operation(_unary(torch.exp), lambda n, i: n, torch.exp),
+    "expm1": Operation(_unary(torch.expm1), lambda n, i: n + 1.0, torch.expm1),
     "exp2": Operation(_unary(torch.exp2), lambda n, i: n * math.log(2.0), torch.exp2),
     "log": Operation(_unary(torch.log), lambda n, i: 1.0 / n.args[0], torch.log),
     "log1p": Operation(_unary(torch.log1p), lambda n, i: 1.0 / (n.args[0] + 1.0), torch.log1p),
@@ -151,6 +153,8 @@ OPERATIONS |= {
         lambda n, i: (n.args[1] if i == 0 else -n.args[0]) / (n.args[0] * n.args[0] + n.args[1] * n.args[1]),
         torch.atan2,
     ),
+    # The angle of a point on the right half of a circle about 0 whose radius is ``value``.
+    "circle_angle": Operation(circle_angle, circle_angle_rule, circle_angle_into),
     "maximum": Operation(
         _binary(torch.maximum),
         lambda n, i: _call("step", n.args[i] - n.args[1 - i]),
@@ -172,6 +176,8 @@ OPERATIONS |= {
     "arc_cosine": Operation(arc_cosine, arc_cosine_rule, None, None, arc_cosine_expand),
     # What ReLU units make of the versine of an angle, of order ``value``.
     "versine": Operation(versine, versine_rule, None, None, versine_expand),
+    # 1 - v for a versine v; its slope is -1 also where round-off has pushed v out of [0, 2].
+    "cosine_of_versine": Operation(cosine_of_versine, lambda n, i: constant(-1.0), None, None, cosine_expand),
 }
 
 TORCH_NAMES |= {
@@ -180,6 +186,7 @@ TORCH_NAMES |= {
         "exp",
         "log",
         "log1p",
+        "expm1",
         "sqrt",
         "rsqrt",
         "sin",

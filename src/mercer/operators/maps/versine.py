@@ -45,6 +45,33 @@ def versine(v: Tensor, *, value: int) -> Tensor:
     return result
 
 
+class _BothVersines(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(v: Tensor) -> tuple[Tensor, Tensor]:
+        slot = leaf("statistic", 0)
+        one, zero = evaluate([_in_simple_ops(slot, 1), _in_simple_ops(slot, 0)], {slot: v})
+        return one, zero
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
+        ctx.save_for_backward(inputs[0])
+
+    @staticmethod
+    def backward(ctx: Any, of_one: Tensor, of_zero: Tensor) -> Tensor:
+        (v,) = ctx.saved_tensors
+        slot = leaf("statistic", 0)
+        one, zero = evaluate([_slope(slot, 1), _slope(slot, 0)], {slot: v})
+        return of_one * one + of_zero * zero
+
+
+def both_versines(v: Tensor) -> tuple[Tensor, Tensor]:
+    """:func:`versine` of orders 1 and 0, whose angle is computed once."""
+    one, zero = _BothVersines.apply(v)  # type: ignore[no-untyped-call]
+    return one, zero
+
+
 def versine_rule(node: Expression, position: int) -> Expression:
     """The derivative rule of the op ``versine``."""
     return _slope(node.args[0], node.value)
@@ -53,6 +80,16 @@ def versine_rule(node: Expression, position: int) -> Expression:
 def versine_expand(node: Expression, v: Expression) -> Expression:
     """The op in terms of simpler ones."""
     return _in_simple_ops(v, node.value)
+
+
+def cosine_of_versine(v: Tensor, *, value: None = None) -> Tensor:
+    """1 - v for versines; where round-off has pushed v out of [0, 2], as if it were at the border, but with a slope."""
+    return 1.0 - v
+
+
+def cosine_expand(node: Expression, v: Expression) -> Expression:
+    """The op in terms of simpler ones."""
+    return 1.0 - clamp(v, 0.0, 2.0)
 
 
 def _slope(v: Expression, order: int) -> Expression:
@@ -64,10 +101,10 @@ def _slope(v: Expression, order: int) -> Expression:
 
 def _in_simple_ops(v: Expression, order: int) -> Expression:
     v = clamp(v, 0.0, 2.0)
-    half = v * 0.5  # sin(t / 2) squared
-    sine, cosine = make("sqrt", half), make("sqrt", 1.0 - half)
-    # An arc sine would disagree with the cosine near pi, by the root of round-off.
-    half_angle = make("atan2", sine, cosine)
+    # sqrt(2) times the sine and cosine of half the angle; an arc sine would disagree with them near pi, by the root of
+    # round-off.
+    sine, cosine = make("sqrt", v), make("sqrt", 2.0 - v)
+    half_angle = make("circle_angle", sine, cosine, value=math.sqrt(2.0))
     if order == 0:
         return 1.0 - half_angle * (2.0 / math.pi)
-    return v - (sine * cosine - half_angle * (1.0 - v)) * (2.0 / math.pi)
+    return v - sine * cosine * (1.0 / math.pi) + half_angle * (1.0 - v) * (2.0 / math.pi)

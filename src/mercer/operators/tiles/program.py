@@ -16,21 +16,10 @@ import torch
 from torch import Tensor
 
 from mercer.operators.machine import exp2_is_faster
-from mercer.operators.maps import (
-    LEAVES,
-    OPERATIONS,
-    Expression,
-    constant,
-    evaluate,
-    leaf,
-    leaves,
-    lower,
-    postorder,
-    rebuild,
-    same_op,
-    substitute,
-)
+from mercer.operators.maps import Expression, constant, leaf, leaves, lower, substitute
 from mercer.operators.spec import Spec
+from mercer.operators.tiles.calls import calls_of, in_order
+from mercer.operators.tiles.rewriting import fold_scales, hoist
 
 
 class _Slot(NamedTuple):
@@ -73,19 +62,22 @@ class Program:
     ) -> None:
         numbers = {leaf("theta", i): constant(value) for i, value in theta.items()}
         lowered = substitute(tuple(roots), {**numbers, leaf("delta"): constant(0.0)})
-        lowered = lower(lowered, lambda s: spec.statistics[int(s.number)].lower(s), prefer_exp2=exp2_is_faster(like))
-        lowered, self.scales = _fold_scales(lowered, spec)
-        lowered, self.rows, self.columns = _hoist(lowered, row, column)
+        lowered = lower(
+            lowered,
+            lambda s: spec.statistics[int(s.number)].lower(s),
+            prefer_exp2=exp2_is_faster(like),
+            prefer_polynomials=like.dtype == torch.float32 and like.device.type == "cpu",
+        )
+        lowered, self.scales = fold_scales(lowered, spec)
+        lowered, self.rows, self.columns = hoist(lowered, row, column)
         self.used = [int(s.number) for s in leaves(lowered, "statistic")]
         self._like = like
         self._schedule(lowered)
 
     def _schedule(self, roots: tuple[Expression, ...]) -> None:
-        order = [n for n in postorder(roots) if n.op not in ("constant", "row", "column")]
-        uses = Counter(arg for node in order for arg in node.args)
+        calls = calls_of(roots)
+        uses = Counter(arg for call in calls.values() for arg in set(call.args))
         uses.update(roots)  # outputs stay alive
-        calls = {node: _call(node, uses) for node in order if node.op not in LEAVES}
-        absorbed = {inner for call in calls.values() for inner in call.absorbed}
         place = {leaf("statistic", g): i for i, g in enumerate(self.used)}
         self.n_buffers = len(self.used)
         free: list[int] = []
@@ -103,12 +95,10 @@ class Program:
                 return torch.tensor(node.number, dtype=self._like.dtype) if first else node.number
             return _Slot(node.op, int(node.number)) if node.op in ("row", "column") else _Slot("buffer", place[node])
 
-        for node in order:
-            if node.op in LEAVES or node in absorbed:
-                continue
+        for node in in_order(calls):
             call = calls[node]
             operands = tuple(operand(a, first=i == 0) for i, a in enumerate(call.args))
-            for arg in call.args:
+            for arg in dict.fromkeys(call.args):
                 uses[arg] -= 1
                 if uses[arg] == 0 and arg in place:
                     free.append(place[arg])
@@ -157,89 +147,5 @@ class Workspace:
         return views
 
 
-class _Call(NamedTuple):
-    """One torch call and the nodes it makes unnecessary."""
-
-    function: Callable[..., Any]
-    args: tuple[Expression, ...]
-    attributes: tuple[Any, ...] = ()
-    keywords: dict[str, float] = {}  # noqa: RUF012 - never changed
-    absorbed: tuple[Expression, ...] = ()
-
-
-def _call(node: Expression, uses: Counter[Expression]) -> _Call:
-    """The call of a node; ``x + 2 y``, ``x + y z`` and ``x + 2 y z`` are one where the product serves nobody else."""
-    if node.op in ("add", "sub") and not any(a.is_constant for a in node.args):
-        x, y = node.args
-        if node.op == "add" and not _is_product(y, uses):
-            x, y = y, x
-        if _is_product(y, uses):
-            first, second = y.args
-            sign = 1.0 if node.op == "add" else -1.0
-            if not second.is_constant:
-                return _Call(torch.addcmul, (x, first, second), keywords={"value": sign}, absorbed=(y,))
-            if _is_product(first, uses) and not first.args[1].is_constant:
-                value = {"value": sign * second.number}
-                return _Call(torch.addcmul, (x, *first.args), keywords=value, absorbed=(y, first))
-            into = OPERATIONS[node.op].into
-            assert into is not None
-            return _Call(into, (x, first), keywords={"alpha": second.number}, absorbed=(y,))
-    into = OPERATIONS[node.op].into
-    assert into is not None, node.op
-    return _Call(into, node.args, () if node.value is None else (node.value,))
-
-
-def _is_product(x: Expression, uses: Counter[Expression]) -> bool:
-    return x.op == "mul" and uses[x] == 1 and not x.args[0].is_constant
-
-
 def _copy(source: Tensor, *, out: Tensor) -> Tensor:
     return out.copy_(source)
-
-
-def _fold_scales(roots: tuple[Expression, ...], spec: Spec) -> tuple[tuple[Expression, ...], dict[int, float]]:
-    """Where a statistic is only ever used times one number, let its panels multiply."""
-    factors: dict[Expression, set[float]] = {}
-    for node in postorder(roots):
-        for arg in node.args:
-            if arg.op == "statistic":
-                scaled = node.op == "mul" and node.args[1].is_constant
-                factors.setdefault(arg, set()).add(node.args[1].number if scaled else 1.0)
-    for root in roots:
-        if root.op == "statistic":
-            factors.setdefault(root, set()).add(1.0)
-    scales = {int(s.number): 1.0 for s in factors}
-    replaced: dict[Expression, Expression] = {}
-    for s, seen in factors.items():
-        if len(seen) == 1 and spec.statistics[int(s.number)].foldable and 0.0 not in seen:
-            scales[int(s.number)] = next(iter(seen))
-            replaced[s * scales[int(s.number)]] = s
-    return rebuild(roots, lambda n, args: replaced.get(n) or same_op(n, args)), scales
-
-
-def _hoist(
-    roots: tuple[Expression, ...], row: Sequence[Tensor], column: Sequence[Tensor]
-) -> tuple[tuple[Expression, ...], list[Tensor], list[Tensor]]:
-    """Sub-expressions of one side only, computed once and turned into row values."""
-    sides: dict[Expression, frozenset[str]] = {}
-    for node in postorder(roots):
-        own = {node.op} if node.op in LEAVES and not node.is_constant else set()
-        sides[node] = frozenset(own).union(*(sides[a] for a in node.args))
-    values = {leaf("row", g): a for g, a in enumerate(row)} | {leaf("column", g): b for g, b in enumerate(column)}
-    kept: dict[str, list[Tensor]] = {"row": [], "column": []}
-    lifted: dict[Expression, Expression] = {}
-
-    def lift(node: Expression) -> Expression:
-        """The same value in the new program."""
-        if node in lifted:
-            return lifted[node]
-        side = next((s for s in kept if sides[node] == {s}), None)
-        if side is not None:
-            kept[side].append(evaluate([node], values)[0].contiguous())
-            new = leaf(side, len(kept[side]) - 1)
-        else:
-            new = same_op(node, tuple(lift(a) for a in node.args))
-        lifted[node] = new
-        return new
-
-    return tuple(lift(r) for r in roots), kept["row"], kept["column"]

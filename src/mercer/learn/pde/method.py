@@ -1,0 +1,103 @@
+"""Which method solves an equation, whether it can, and with which kernels it begins."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from mercer.errors import ShapeError
+from mercer.kernels import Kernel, SpectralMixture, parse
+from mercer.learn.pde.domain import Domain
+from mercer.learn.pde.equation import Equation
+from mercer.learn.pde.operators import DifferentialOperator
+from mercer.learn.pde.symbols import Unknown
+from mercer.learn.pde.waves import mixtures_from_data
+
+__all__ = [
+    "DEFAULTS",
+    "METHODS",
+    "MOST_CONDITIONED",
+    "choose_method",
+    "note_frequencies",
+    "require_method",
+    "starting_kernels",
+]
+
+log = logging.getLogger(__name__)
+METHODS = ("auto", "collocation", "marginal", "joint", "extra")
+MOST_CONDITIONED = 10_000  # points of an equation that a Gaussian process is conditioned on, in two axes or more
+N_COMPONENTS = 30
+DEFAULTS = {  # lr, max_iter, tol
+    "collocation": (0.0, 30, 1e-6),
+    "marginal": (0.05, 240, 1e-6),
+    "joint": (0.01, 10_000, 1e-4),
+    "extra": (0.01, 10_000, 1e-4),
+}
+
+
+def choose_method(method: str, operator: DifferentialOperator, domain: Domain, observations: Any) -> str:
+    """The method asked for; of ``"auto"`` the one that the data need.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method={method!r}: choose from {', '.join(METHODS)}.")
+    if method != "auto":
+        return method
+    has_unknowns = any(isinstance(s, Unknown) for t in operator.terms for s in t.symbols)
+    return "marginal" if domain.points is not None or observations is not None or has_unknowns else "collocation"
+
+
+def require_method(method: str, equation: Equation, observations: Any) -> None:
+    """Raise ValueError where the method cannot solve this equation."""
+    if method != "marginal":
+        if equation.domain.points is not None:
+            raise ValueError(f"method={method!r} needs a grid: scattered points are for method='marginal'.")
+        if observations is not None or equation.unknowns:
+            raise ValueError(f"method={method!r} takes no observations or unknown coefficients: use 'marginal'.")
+    elif equation.domain.d > 1 and equation.domain.size > MOST_CONDITIONED:
+        raise ValueError(
+            f"method='marginal' conditions on all points at once, at most {MOST_CONDITIONED}, and the grid has "
+            f"{equation.domain.size}: take fewer nodes, or method='collocation'."
+        )
+    if equation.unknowns and observations is None:
+        raise ValueError(
+            f"The coefficient {next(iter(equation.unknowns))!r} is unknown, so values of the solution inside are "
+            f"needed: fit(source, boundary, observations=(points, values))."
+        )
+
+
+def starting_kernels(kernel: Kernel | str | Sequence[Kernel] | None, equation: Equation) -> list[Kernel]:
+    """One an axis: those given, or mixtures of the waves of the data.
+
+    Raises:
+        ShapeError: a list of another length than there are axes.
+        TypeError: something that is no kernel.
+    """
+    d = equation.domain.d
+    if kernel is None:
+        return list(mixtures_from_data(equation, N_COMPONENTS, "student_t"))
+    made = parse(kernel) if isinstance(kernel, str) else kernel
+    given: list[Any] = list(made) if isinstance(made, list | tuple) else [made] * d
+    if len(given) != d:
+        raise ShapeError(f"kernel is a list of {len(given)}, but the domain has {d} axes: give one for each.")
+    for each in given:
+        if not isinstance(each, Kernel):
+            raise TypeError(f"kernel={each!r} is no kernel of mercer: use SpectralMixture(30, max_frequency=20).")
+    return given
+
+
+def note_frequencies(domain: Domain, kernels: Sequence[Kernel]) -> None:
+    """A line in the log where a kernel has waves that the grid cannot tell apart."""
+    for name, nodes, kernel in zip(domain.names, domain.nodes, kernels, strict=False):
+        if isinstance(kernel, SpectralMixture):
+            fastest, limit = float(kernel.hyperparameter("frequencies").max()), 0.5 / float(nodes.diff().max())
+            if fastest > limit:
+                log.info(
+                    "Axis %r: the kernel has frequencies up to %.3g, its grid tells them apart up to %.3g.",
+                    name,
+                    fastest,
+                    limit,
+                )

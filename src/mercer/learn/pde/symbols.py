@@ -1,0 +1,44 @@
+"""Coefficients of differential operators that are no plain numbers: functions of where, and unknowns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mercer.learn.saving import Saved
+
+__all__ = ["Field", "Symbol", "Unknown"]
+
+
+class Symbol(Saved):
+    """What stands in front of a derivative and is no plain number; ``symbol * D("x")`` is the operator's product."""
+
+
+class Field(Symbol):
+    """A coefficient that depends on where: ``Field("c", lambda X: 1 + X[:, 0]**2) * Laplacian()``.
+
+    Args:
+        name: how messages call it.
+        values: a function of points ``(m, d)`` that gives ``(m,)``.
+    """
+
+    def __init__(self, name: str, values: Callable[[Any], Any] | None = None) -> None:
+        self.name, self.values = name, values
+
+    def __repr__(self) -> str:
+        return f"Field({self.name!r})"
+
+
+class Unknown(Symbol):
+    """A coefficient that is learnt from observations of the solution, by ``method="marginal"``: an inverse problem.
+
+    Args:
+        name: the key in ``coefficients_``.
+        start: where the search begins.
+    """
+
+    def __init__(self, name: str, start: float = 1.0) -> None:
+        self.name, self.start = name, start
+
+    def __repr__(self) -> str:
+        return f"Unknown({self.name!r}, {self.start!r})"

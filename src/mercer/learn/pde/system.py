@@ -1,0 +1,131 @@
+"""The equation at the free nodes of a grid: what collocation solves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mercer.learn.pde.axis_reduction import AxisReduction, along
+from mercer.learn.pde.equation import Equation, Product
+from mercer.learn.pde.grid_basis import AxisBasis
+
+__all__ = ["Collocation"]
+
+
+class Collocation:
+    """The equation at the free nodes of a grid, for the values there.
+
+    Args:
+        equation: with boundary data for a square system.
+        bases: one an axis.
+    """
+
+    def __init__(self, equation: Equation, bases: Sequence[AxisBasis]) -> None:
+        self.equation, self.bases = equation, list(bases)
+        self.axes = [AxisReduction(basis, equation, i) for i, basis in enumerate(bases)]
+        self.shape = tuple(len(a.free) for a in self.axes)
+        self._reduced: dict[tuple[int, int], Tensor] = {}
+        self.known = self._lift()
+
+    def full(self, w: Tensor) -> Tensor:
+        """Values on the whole grid from those at the free nodes."""
+        for i, a in enumerate(self.axes):
+            w = a.spread(w, i)
+        return w.add_(self.known) if self.axes else self.known
+
+    def at_free(self, values: Tensor) -> Tensor:
+        """Values at the free nodes."""
+        for i, a in enumerate(self.axes):
+            values = values.index_select(i, a.free)
+        return values
+
+    def apply(self, products: Sequence[Product], U: Tensor) -> Tensor:
+        """A linear operator at the whole grid's values, at the free nodes."""
+        total = torch.zeros(self.shape, dtype=torch.float64)
+        for p in products:
+            factors = [
+                b.derivative(o)[a.free] if o else None for a, b, o in zip(self.axes, self.bases, p.orders, strict=True)
+            ]
+            value = U
+            for i, (factor, a) in enumerate(zip(factors, self.axes, strict=True)):
+                value = value.index_select(i, a.free) if factor is None else along(factor, value, i)
+            total += (p.coefficient if p.is_constant else self.at_free(p.coefficient)) * value
+        return total
+
+    def apply_free(self, products: Sequence[Product], w: Tensor) -> Tensor:
+        """The same for values at the free nodes and zero data: the matrix of the system."""
+        total = torch.zeros(self.shape, dtype=torch.float64)
+        for p in products:
+            value = w
+            for i, order in enumerate(p.orders):
+                if order:
+                    value = along(self.reduced(i, order), value, i)
+            total += (p.coefficient if p.is_constant else self.at_free(p.coefficient)) * value
+        return total
+
+    def reduced(self, axis: int, order: int) -> Tensor:
+        """The derivative between free nodes of an axis, ``(n - b, n - b)``."""
+        if (axis, order) not in self._reduced:
+            same = next((i for i in range(axis) if self.bases[i] is self.bases[axis] and self._alike(i, axis)), axis)
+            self._reduced[axis, order] = (
+                self.reduced(same, order)
+                if same < axis
+                else self.axes[axis].reduced(self.bases[axis].derivative(order))
+            )
+        return self._reduced[axis, order]
+
+    def _alike(self, i: int, j: int) -> bool:
+        """Whether two axes of one basis have the same rows of boundary data."""
+        one, two = self.axes[i], self.axes[j]
+        return torch.equal(one.fixed, two.fixed) and torch.equal(one.rows, two.rows)
+
+    def separable(self, products: Sequence[Product]) -> list[Tensor]:
+        """One matrix an axis whose Kronecker sum is the operator, or near to it: fields by their mean."""
+        parts: list[list[tuple[float, int]]] = [[] for _ in self.shape]  # factor and order of each derivative
+        for p in products:
+            mean = float(p.coefficient if p.is_constant else self.at_free(p.coefficient).mean())
+            moved = [i for i, order in enumerate(p.orders) if order]
+            if len(moved) <= 1:
+                parts[moved[0] if moved else 0].append((mean, max(p.orders)))
+        sums: list[Tensor] = []
+        for axis, own in enumerate(parts):
+            matrices = [(mean, self.reduced(axis, order) if order else None) for mean, order in own]
+            same = next((j for j in range(axis) if parts[j] == own and self._same(j, axis, own)), None)
+            sums.append(sums[same] if same is not None else _summed(matrices, self.shape[axis]))
+        return sums
+
+    def _same(self, i: int, j: int, parts: Sequence[tuple[float, int]]) -> bool:
+        """Whether two axes have the same matrices."""
+        return all(self.reduced(i, order) is self.reduced(j, order) for _, order in parts if order)
+
+    def _lift(self) -> Tensor:
+        """What the boundary data give where all free nodes are 0.
+
+        Where faces meet, values count before slopes, and the data of the first axis before others.
+        """
+        shape = self.equation.domain.shape
+        known = torch.zeros(shape, dtype=torch.float64)
+        slopes = {face.axis for face in self.equation.boundary.used if face.order}
+        order = sorted(range(len(shape)), key=lambda i: i in slopes)
+        for place, i in enumerate(order):
+            a = self.axes[i]
+            if not len(a.rows):
+                continue
+            g = a.data.reshape(len(a.rows), *shape[:i], *shape[i + 1 :]).movedim(0, i)
+            for j in order[:place]:  # of the data, only what the axes before do not say
+                g = self.axes[j].spread(g.index_select(j, self.axes[j].free), j)
+            known += a.of_data(g, i)
+        return known
+
+
+def _summed(matrices: Sequence[tuple[float, Tensor | None]], n: int) -> Tensor:
+    """The sum of multiples of matrices, None for the identity."""
+    total = torch.zeros(n, n, dtype=torch.float64)
+    for factor, matrix in matrices:
+        if matrix is None:
+            total.diagonal().add_(factor)
+        else:
+            total.add_(matrix, alpha=factor)
+    return total

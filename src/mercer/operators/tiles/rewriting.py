@@ -1,0 +1,81 @@
+"""What is taken out of a map before it runs on tiles: factors of statistics, and what depends on one side only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from mercer.operators.maps import LEAVES, Expression, evaluate, leaf, make, postorder, rebuild, same_op
+from mercer.operators.spec import Spec
+
+__all__ = ["fold_scales", "hoist"]
+
+
+def fold_scales(roots: tuple[Expression, ...], spec: Spec) -> tuple[tuple[Expression, ...], dict[int, float]]:
+    """Where a statistic is only ever used times one number, let its panels multiply."""
+    factors: dict[Expression, set[float]] = {}
+    for node in postorder(roots):
+        for arg in node.args:
+            if arg.op == "statistic":
+                scaled = node.op == "mul" and node.args[1].is_constant
+                factors.setdefault(arg, set()).add(node.args[1].number if scaled else 1.0)
+    for root in roots:
+        if root.op == "statistic":
+            factors.setdefault(root, set()).add(1.0)
+    scales = {int(s.number): 1.0 for s in factors}
+    replaced: dict[Expression, Expression] = {}
+    for s, seen in factors.items():
+        if len(seen) == 1 and spec.statistics[int(s.number)].foldable and 0.0 not in seen:
+            scales[int(s.number)] = next(iter(seen))
+            replaced[s * scales[int(s.number)]] = s
+    return rebuild(roots, lambda n, args: replaced.get(n) or same_op(n, args)), scales
+
+
+def hoist(
+    roots: tuple[Expression, ...], row: Sequence[Tensor], column: Sequence[Tensor]
+) -> tuple[tuple[Expression, ...], list[Tensor], list[Tensor]]:
+    """Sub-expressions of one side only, computed once and turned into row values; they take numbers in."""
+    order = postorder(roots)
+    uses = Counter(arg for node in order for arg in node.args)
+    sides: dict[Expression, frozenset[str]] = {}
+    values = {leaf("row", g): a for g, a in enumerate(row)} | {leaf("column", g): b for g, b in enumerate(column)}
+    kept: dict[str, list[Tensor]] = {"row": [], "column": []}
+    lifted: dict[Expression, Expression] = {}
+
+    def side(node: Expression) -> str | None:
+        """The one that the node depends on, if it is one."""
+        if node not in sides:
+            own = {node.op} if node.op in LEAVES and not node.is_constant else set()
+            sides[node] = frozenset(own).union(*(sides[a] for a in node.args))
+        return next((s for s in kept if sides[node] == {s}), None)
+
+    for node in order:  # arguments come first
+        side(node)
+
+    def lift(node: Expression) -> Expression:
+        """The same value in the new program."""
+        if node in lifted:
+            return lifted[node]
+        own, inside = side(node), _one_sided_factor(node)
+        if own is not None:
+            kept[own].append(evaluate([node], values)[0].contiguous())
+            new = leaf(own, len(kept[own]) - 1)
+        elif inside is not None:
+            new = make("mul", lift(inside[0]), lift(inside[1]))
+        else:
+            new = same_op(node, tuple(lift(a) for a in node.args))
+        lifted[node] = new
+        return new
+
+    def _one_sided_factor(node: Expression) -> tuple[Expression, Expression] | None:
+        """Of ``a b 2``, where a is of one side, ``2 a`` and b."""
+        if node.op != "mul" or not node.args[1].is_constant or node.args[0].op != "mul" or uses[node.args[0]] > 1:
+            return None
+        for a, b in (node.args[0].args, node.args[0].args[::-1]):
+            if side(a) is not None:
+                return a * node.args[1].number, b
+        return None
+
+    return tuple(lift(r) for r in roots), kept["row"], kept["column"]
