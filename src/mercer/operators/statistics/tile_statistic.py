@@ -42,9 +42,15 @@ class TileStatistic(Statistic):
 
     def pairs(self, E: Tensor, F: Tensor, parameters: tuple[Tensor, ...] = ()) -> Tensor:
         E, F = torch.broadcast_tensors(E, F)
-        flat = zip(E.reshape(-1, 1, E.shape[-1]), F.reshape(-1, 1, F.shape[-1]), strict=True)
-        values = [self.function(e, f, *parameters).reshape(()) for e, f in flat]
-        return torch.stack(values).reshape(E.shape[:-1]) if values else E.new_zeros(E.shape[:-1])
+        left, right = E.reshape(-1, E.shape[-1]), F.reshape(-1, F.shape[-1])
+        if not len(left):
+            return E.new_zeros(E.shape[:-1])
+        runs = [1] * len(left)
+        if not (torch.is_grad_enabled() and E.requires_grad):  # points that are equal have gradients of their own
+            runs = torch.unique_consecutive(left, dim=0, return_counts=True)[1].tolist()
+        blocks = zip(left.split(runs), right.split(runs), strict=True)
+        values = [self.function(e[:1], f, *parameters).reshape(-1) for e, f in blocks]
+        return torch.cat(values).reshape(E.shape[:-1])
 
     def table(self, E: Tensor, F: Tensor, parameters: tuple[Tensor, ...] = ()) -> Tensor:
         return self.function(E, F, *parameters)
