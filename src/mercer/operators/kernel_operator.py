@@ -19,7 +19,7 @@ from mercer.operators.plans import Algorithm, choose
 from mercer.operators.reductions import logsumexp
 from mercer.operators.solvers import DirectSolution
 from mercer.operators.spec import Spec, self_values
-from mercer.operators.tiles import Call, KernelDense
+from mercer.operators.tiles import Call, KernelDense, few_entries, is_small
 
 Index = slice | Tensor
 
@@ -254,8 +254,11 @@ class KernelOperator(Operator):
             instead="Use K @ v, which stores nothing (plan 'tiles').",
         )
         operands, memory = self._operands()
-        call = Call(operands.structure, self.identity, memory=memory)
-        K: Tensor = KernelDense.apply(call, len(self.batch_shape), *operands.flat())  # type: ignore[no-untyped-call]
+        if is_small(operands):
+            K = few_entries(operands, self.identity)
+        else:
+            call = Call(operands.structure, self.identity, memory=memory)
+            K = KernelDense.apply(call, len(self.batch_shape), *operands.flat())  # type: ignore[no-untyped-call]
         if self.spec.has_delta and self.same:
             extra = self._self_values(operands, 1.0) - self._self_values(operands, 0.0)
             if self.identity is None:

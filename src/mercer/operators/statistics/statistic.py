@@ -52,6 +52,10 @@ class Statistic:
         """All pairs, ``(n, r), (m, r) -> (n, m)``, by plain differentiable torch."""
         return self.pairs(E.unsqueeze(-2), F.unsqueeze(-3), parameters)
 
+    def exact_table(self, E: Tensor, F: Tensor, parameters: tuple[Tensor, ...] = ()) -> Tensor:
+        """All pairs without cancellation, where memory for ``n m r`` numbers does not matter."""
+        return self.pairs(E.unsqueeze(-2), F.unsqueeze(-3), parameters)
+
     def itself(self, E: Tensor, parameters: tuple[Tensor, ...] = ()) -> Tensor:
         """The statistic of each point with itself, ``(*batch, n)``, free of cancellation."""
         return self.pairs(E, E, parameters)

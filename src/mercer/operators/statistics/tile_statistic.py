@@ -55,6 +55,9 @@ class TileStatistic(Statistic):
     def table(self, E: Tensor, F: Tensor, parameters: tuple[Tensor, ...] = ()) -> Tensor:
         return self.function(E, F, *parameters)
 
+    def exact_table(self, E: Tensor, F: Tensor, parameters: tuple[Tensor, ...] = ()) -> Tensor:
+        return self.function(E, F, *parameters)
+
     def itself(self, E: Tensor, parameters: tuple[Tensor, ...] = ()) -> Tensor:
         if E.dim() == 2:
             return self.function.diagonal(E, *parameters)

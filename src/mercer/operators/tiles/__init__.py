@@ -1,8 +1,9 @@
 """Passes over tiles that are never stored: products, dense copies and gradients."""
 
+from mercer.operators.tiles.definition import few_entries, is_small, reference_rows
 from mercer.operators.tiles.passes import Block, Tiles, meetings
 from mercer.operators.tiles.point_gradients import point_gradients
-from mercer.operators.tiles.product import Call, KernelDense, KernelProduct, reference_rows
+from mercer.operators.tiles.product import Call, KernelDense, KernelProduct
 from mercer.operators.tiles.pull import Gradients, OuterCotangent, pull
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     "KernelProduct",
     "OuterCotangent",
     "Tiles",
+    "few_entries",
+    "is_small",
     "meetings",
     "point_gradients",
     "pull",

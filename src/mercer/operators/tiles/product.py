@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from mercer.operators.maps import Expression, evaluate, leaf
 from mercer.operators.operands import Identity, Operands, Structure
+from mercer.operators.tiles.definition import reference_rows
 from mercer.operators.tiles.passes import Tiles
 from mercer.operators.tiles.pull import DenseCotangent, OuterCotangent, pull
 
@@ -222,30 +222,3 @@ class KernelGradient(Function):
     def vmap(info: Any, in_dims: Sequence[int | None], *args: Any) -> Any:
         """The rule for torch.vmap: one more batch dimension."""
         return _vmap(KernelGradient.apply, info, in_dims, args, 3)
-
-
-def reference_rows(operands: Operands, identity: Identity | None, i0: int, i1: int) -> Tensor:
-    """Rows ``i0:i1`` of K by the definition: plain torch, any batch, differentiable any number of times."""
-    spec = operands.spec
-    same = _coincident(operands, identity, i0, i1)
-    values: dict[Expression, Tensor] = {}
-    for g, statistic in enumerate(spec.statistics):
-        S = statistic.table(operands.left[g][..., i0:i1, :], operands.rights[g], operands.parameters[g])
-        values[leaf("statistic", g)] = S if same is None or not statistic.vanishes else S.masked_fill(same, 0.0)
-    for g in range(len(spec.row_values)):
-        values[leaf("row", g)] = operands.row[g][..., i0:i1, None]
-        values[leaf("column", g)] = operands.columns[g][..., None, :]
-    for slot, theta in zip(spec.scalars, operands.theta, strict=True):
-        values[leaf("theta", slot)] = theta.to(operands.like.dtype)[..., None, None]
-    values[leaf("delta")] = operands.like.new_zeros(())
-    K = evaluate([spec.total], values)[0]
-    n, m = operands.shape
-    return K.expand(*operands.like.shape[: K.dim() - 2] if K.dim() > 2 else (), min(i1, n) - i0, m)
-
-
-def _coincident(operands: Operands, identity: Identity | None, i0: int, i1: int) -> Tensor | None:
-    n = operands.shape[0]
-    if operands.symmetric:
-        positions = torch.arange(n, device=operands.like.device)
-        return positions[i0:i1, None] == positions[None, :]
-    return None if identity is None else identity.rows[i0:i1, None] == identity.columns[None, :]
