@@ -90,7 +90,7 @@ class KroneckerSum:
 
 def _inverse(V: np.ndarray) -> np.ndarray:
     """In place of its own factors, and infinite where there is none: Schur vectors are used then."""
-    factorise, invert = get_lapack_funcs(("getrf", "getri"), (V,))
+    factorise, invert = (get_lapack_funcs(name, (V,)) for name in ("getrf", "getri"))
     factors, pivots, singular = factorise(V)
     if singular:
         return np.full_like(V, np.inf)
