@@ -137,3 +137,14 @@ def test_fields_have_the_covariance_of_their_kernel():
     np.testing.assert_array_equal(gaussian_field(kernel(X).to_dense(), X), gaussian_field(kernel, X))
     with pytest.raises(ShapeError, match="6 points have a matrix of 6 rows"):
         gaussian_field(torch.eye(3), X)
+
+
+@pytest.mark.parametrize(("filters", "sizes"), [((2,), (5,)), ((2, 2), (4, 5, 6, 7)), ((2, 2, 2), (7, 8, 1, 6))])
+def test_eigenvalues_on_the_torus_are_the_fourier_coefficients_of_all_values(filters, sizes):
+    kernel = HierarchicalConv(filters)
+    angles = np.meshgrid(*(2 * np.pi * np.arange(n) / n for n in sizes), indexing="ij")
+    points = np.stack([part.ravel() for angle in angles for part in (np.cos(angle), np.sin(angle))], 1)
+    origin = np.tile([1.0, 0.0], len(sizes))[None]
+    values = kernel(torch.from_numpy(points), torch.from_numpy(origin)).to_dense().numpy().reshape(sizes)
+    found, _ = torus_spectrum(kernel, sizes)
+    np.testing.assert_allclose(found, np.fft.fftn(values).real / values.size, atol=1e-14)

@@ -26,6 +26,7 @@ from mercer.learn import (
     KernelRidgeClassifier,
     KernelRidgeCV,
     LaplaceGaussianProcess,
+    LearningCurve,
     MultiTaskGaussianProcess,
     Nystroem,
     RandomFourier,
@@ -67,6 +68,7 @@ PAIRS = [
     (KernelRidgeCV(), RidgeCV()),
     (KernelRidgeClassifier(), RidgeClassifier()),
     (SplitConformal(KernelRidge()), TwinRidge()),
+    (LearningCurve(KernelRidge(), n_repeats=1), TwinRidge()),
     # The twins' weights are no repeated rows either: an iterate is chosen by rows left out, and a copy gives one away.
     (RecursiveFeatureMachine(max_iter=1), RandomForestRegressor(2)),
     (RecursiveFeatureMachineClassifier(max_iter=1), RandomForestClassifier(2)),

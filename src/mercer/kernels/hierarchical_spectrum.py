@@ -1,4 +1,4 @@
-"""Eigenvalues of kernels: of patches on the torus without noise by FFT, and of any kernel on data."""
+"""Eigenvalues of kernels: of patches on the torus without noise by cosine transforms, and of any kernel on data."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def torus_spectrum(kernel: HierarchicalConv, n_frequencies: Sequence[int]) -> tu
         ValueError: another kernel.
         ShapeError: a number of patches that the filters do not divide.
 
-    Cost: an FFT of the grid in float64; 64^4 points take a few seconds and 0.5 GB.
+    Cost: the kernel and a cosine transform on a sixteenth of the grid (four patches), in float64, and a copy of the
+    whole: 64^4 points take half a second and 0.2 GB.
 
     >>> values, sectors = torus_spectrum(HierarchicalConv((2, 2)), (16, 16))
     >>> sectors[:2, :2].tolist()
@@ -47,15 +48,27 @@ def torus_spectrum(kernel: HierarchicalConv, n_frequencies: Sequence[int]) -> tu
     sizes = tuple(int(n) for n in n_frequencies)
     tree, _ = kernel.hierarchy(2 * len(sizes))
 
+    # The kernel is even in each angle, so half of each axis has all of its values, and the transform is of cosines.
+    halves = tuple(n // 2 + 1 for n in sizes)
+
     def versine(patch: int) -> torch.Tensor:
-        n = sizes[patch]
-        angle = 2.0 * np.pi * np.arange(n) / n
+        angle = 2.0 * np.pi * np.arange(halves[patch]) / sizes[patch]
         values = torch.from_numpy(2.0 * np.sin(angle / 2.0) ** 2)
         return values.reshape([-1 if axis == patch else 1 for axis in range(len(sizes))])
 
-    values = tree.of_versines(versine).expand(sizes)
-    spectrum = torch.fft.fftn(values).real / values.numel()
-    return spectrum.numpy(), _sectors(kernel, sizes)
+    spectrum: Array = tree.of_versines(versine).expand(halves).numpy()
+    for axis, n in enumerate(sizes):
+        spectrum = np.moveaxis(np.tensordot(_cosines(n), spectrum, (1, axis)), 0, axis)
+    folded = [np.minimum(np.arange(n), n - np.arange(n)) for n in sizes]
+    return spectrum[np.ix_(*folded)], _sectors(kernel, sizes)
+
+
+def _cosines(n: int) -> Array:
+    """From the first ``n // 2 + 1`` of n values that are even about the first to as many Fourier coefficients."""
+    m = np.arange(n // 2 + 1)
+    twice = np.where((m == 0) | (2 * m == n), 1.0, 2.0)
+    table: Array = np.cos((2.0 * np.pi / n) * (np.outer(m, m) % n)) * twice / n
+    return table
 
 
 def _sectors(kernel: HierarchicalConv, sizes: tuple[int, ...]) -> Array:

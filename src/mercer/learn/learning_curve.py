@@ -81,6 +81,8 @@ class LearningCurve(MetaEstimatorMixin, Saved, BaseEstimator):
             X: ``(n, d)``, anything that the estimator takes and that has rows.
             y: ``(n,)`` or ``(n, t)``.
         """
+        if y is None:
+            raise ValueError("LearningCurve requires y to be passed, but the target y is None.")
         X, y = indexable(X, y)
         validate_data(self, X, skip_check_array=True)
         n = len(y)
@@ -88,7 +90,7 @@ class LearningCurve(MetaEstimatorMixin, Saved, BaseEstimator):
         n_test = int(np.ceil(float(self.test_size) * n))
         if not 0.0 < self.test_size < 1.0 or n - n_test < 2:
             raise ValueError(
-                f"LearningCurve(test_size={self.test_size!r}): of {n} rows {n_test} would be tested on and "
+                f"LearningCurve(test_size={self.test_size!r}): of n_samples = {n} rows {n_test} would be tested on and "
                 f"{n - n_test} trained on. Take a share between 0 and 1 that leaves two rows or more."
             )
         self.sizes_ = self._sizes(n - n_test)

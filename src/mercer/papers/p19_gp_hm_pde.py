@@ -157,7 +157,7 @@ def frequency(run: Run) -> None:
         options: dict[str, Any] = {"method": "marginal", "max_iter": _steps(run), "tol": 0.0}
         fixed: dict[str, Any] = {"method": "marginal", "max_iter": 0}
         tuned = [
-            _solve(problem, method="marginal", max_iter=60, tol=0.0, kernel=_plain("gaussian", scale))
+            _solve(problem, method="marginal", max_iter=40, tol=0.0, kernel=_plain("gaussian", scale))
             for scale in (0.1, 0.03, 0.01)
         ]
         apart = 2.0 * np.pi / problem.grid[0]
@@ -207,7 +207,7 @@ def multi_scale(run: Run) -> None:
         Quantity("left", "components with more than 1 % of the largest weight, of 30", 8, over_seeds="worst"),
     ),
     rivals=Quantity("started", "distance of the nearest component at the start"),
-    quick=Effort(seeds=2, seconds=12),
+    quick=Effort(seeds=2, seconds=30),
     full=Effort(seeds=5, seconds=300),
     notes="""
         sin 100x, marginal, Student-t, 160 steps of Adam, in full 240, the library's default jitter. Heavy: at least
@@ -248,15 +248,15 @@ def spectrum(run: Run) -> None:
             "error", "Kronecker against dense at 12 x 9, relative: solve and derivative", 1e-10, over_seeds="worst"
         ),
         Quantity(
-            "slope", "of the log multiply-adds of a joint step in the log number of nodes, n = 100 to 400", at_most=1.7
+            "slope", "of the log multiply-adds of a joint step in the log number of nodes, n = 50 to 200", at_most=1.7
         ),
     ),
     quick=Effort(seeds=1, seconds=10),
     full=Effort(seeds=3, seconds=300),
     notes="""
-        Multiply-adds of all products and factorisations of a step, forward and backward, are counted while it runs:
-        a clock that does not tick between two steps, as that of a shared core, makes a slope of nothing. An algebra
-        without structure has a slope of 3.
+        Multiply-adds of all products and factorisations of a step, forward and backward, are counted while it runs, in
+        full up to n = 400: a clock that does not tick between two steps, as that of a shared core, makes a slope of
+        nothing. An algebra without structure has a slope of 3.
     """,
 )
 def kronecker_algebra(run: Run) -> None:
@@ -280,7 +280,7 @@ def kronecker_algebra(run: Run) -> None:
         gaps.append((kronecker(A2, B) @ (inverse @ v) + kronecker(A, B2) @ (inverse @ v), laplacian @ gaps[0][1]))
         logdet = 9 * torch.logdet(A) + 12 * torch.logdet(B)
         gaps.append((logdet, torch.logdet(whole)))
-        sizes, counts = (100, 200, 400), []
+        sizes, counts = (100, 200, 400) if run.is_full else (50, 100, 200), []
         for n in sizes:
             problem = pde_benchmark("poisson-2d-sin", n)
             options: dict[str, Any] = {"method": "joint", "kernel": _mixture(problem), "early_stopping": False}
@@ -381,7 +381,7 @@ def error_bars(run: Run) -> None:
     measures=Quantity(
         "error", "of a coefficient of 250, relative; 15 values with noise 1e-3", 1e-2, over_seeds="worst"
     ),
-    quick=Effort(seeds=2, seconds=15),
+    quick=Effort(seeds=1, seconds=8),
     full=Effort(seeds=10, seconds=300),
     notes="u'' + k u = -150 sin 20x, the search begins at 100, and resonances lie in between.",
 )
