@@ -58,7 +58,7 @@ def test_company_block_and_early_stops_change_no_network(batch_size, own_data):
     assert len(set(together.n_steps.tolist())) > 1
     for i in range(5):
         single = networks().select([i])
-        some = [slice(i, i + 1) if own_data else slice(None)]
+        some = slice(i, i + 1) if own_data else slice(None)
         alone = train_batched(single, X[some], Y[some], X_valid=X_valid[some], Y_valid=Y_valid[some], **settings)
         assert difference(model.select([i]), single) < 1e-11
         assert (alone.n_steps.tolist(), alone.stopped) == ([int(together.n_steps[i])], [together.stopped[i]])

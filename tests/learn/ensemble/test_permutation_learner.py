@@ -110,7 +110,7 @@ UNIT = (TASK.X_train, TASK.Y_train)
         ({"predictor": "oracle"}, *UNIT, "choose one of kernel, ensemble, closed_form"),
         ({"threshold": "half"}, *UNIT, "choose one of zero, midpoint"),
         ({"regime": "lazy"}, *UNIT, "choose one of ntk, last_layer"),
-        ({**SMALL, "learning_rate": 9.0}, *UNIT, r"learning_rate=9.0: .* between 0 and 2k / D = 6.7"),
+        ({**SMALL, "learning_rate": 9.0}, *UNIT, r"learning_rate=9.0: .* between 0 and 2k / D = 6.682"),
         ({**SMALL, "n_models": 0}, *UNIT, "n_models must be a whole number >= 1 or None"),
     ],
 )

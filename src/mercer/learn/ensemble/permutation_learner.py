@@ -122,7 +122,8 @@ class PermutationLearner(Saved, BaseEstimator):
         self.tie_ = _TIE
         if self.predictor == "kernel":
             points = torch.eye(law.k, dtype=torch.float64)
-            self.dual_coef_ = EnsembleLaw(self._kernel, points, self._targets()).coefficients.numpy()
+            solved = EnsembleLaw(self._kernel, points, self._targets()).coefficients
+            self.dual_coef_ = np.ascontiguousarray(solved.numpy())
         elif self.predictor == "ensemble":
             self._train(law)
         return self
