@@ -97,7 +97,7 @@ class BatchedMLP(BatchedModule):
             nn.Parameter(torch.empty(n_models, out, **empty))  # type: ignore[arg-type]
             for out in widths[1:] * self.bias
         )
-        self.register_buffer("seeds", _seeds(random_state, n_models))
+        self.register_buffer("seeds", _seeds(random_state, n_models).to(device))
         self.reset_parameters()
 
     @torch.no_grad()

@@ -43,15 +43,21 @@ def fewest(log_probability: Callable[[int], float], delta: float) -> int:
     Raises:
         ValueError: it stays above ``delta``.
     """
-    high, wanted = 1, math.log(delta)
-    while log_probability(high) > wanted:
-        high *= 2
+    low, high, wanted = 0, 1, math.log(delta)
+    below, above = math.inf, log_probability(high)
+    while above > wanted:
+        low, below, high = high, above, 2 * high
         if high > 2**_MOST_DOUBLINGS:
             raise ValueError("no number of networks suffices: an average lies on its threshold, or beyond it.")
-    low = high // 2
+        above = log_probability(high)
+    is_straight = False
     while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if log_probability(middle) > wanted else (low, middle)
+        # The logarithm is nearly a straight line in n, so every other step goes where that line crosses.
+        is_straight = not is_straight and math.isfinite(below) and math.isfinite(above) and below > above
+        share = (below - wanted) / (below - above) if is_straight else 0.5
+        middle = min(max(low + round(share * (high - low)), low + 1), high - 1)
+        value = log_probability(middle)
+        low, below, high, above = (middle, value, high, above) if value > wanted else (low, below, middle, value)
     return high
 
 

@@ -109,8 +109,14 @@ class PermutationLaw:
         >>> [round(float(PermutationLaw(10).accuracy(2, n)), 2) for n in (10, 100, 1000)]
         [0.03, 0.39, 1.0]
         """
+        return -np.expm1(self.log_failure(m, n_models, threshold=threshold))
+
+    def log_failure(self, m: Any, n_models: int, *, threshold: str = "zero") -> Array:
+        """log of 1 - :meth:`accuracy`, which keeps its digits where the accuracy is 1 to round-off."""
         check_whole("n_models", n_models)
-        return -np.expm1(self._log_failure(self._ones(m), int(n_models), threshold))
+        ones = self._ones(m)
+        counts = np.stack([ones, self.k - ones], axis=-1)
+        return log_failure(self._gaps(ones, threshold) * math.sqrt(n_models), counts)
 
     def ensemble_size(
         self,
@@ -145,7 +151,7 @@ class PermutationLaw:
             return max(1, math.ceil(needed))
 
         def failure(n: int) -> float:
-            each = self._log_failure(ones, n, threshold)
+            each = self.log_failure(ones, n, threshold=threshold)
             return float(logsumexp(each + inputs) if simultaneous else each.max())
 
         return fewest(failure, delta)
@@ -157,10 +163,6 @@ class PermutationLaw:
         gaps = np.stack([on - level, np.where(ones < self.k, level - off, np.inf)], axis=-1)
         # Training points are interpolated: their variance is 0, and with it their distance from any threshold infinite.
         return np.where(std[..., None] > 0.0, gaps / np.where(std > 0.0, std, 1.0)[..., None], np.inf)
-
-    def _log_failure(self, ones: Array, n_models: int, threshold: str) -> Array:
-        counts = np.stack([ones, self.k - ones], axis=-1)
-        return log_failure(self._gaps(ones, threshold) * math.sqrt(n_models), counts)
 
     def _ones(self, m: Any) -> Array:
         ones = np.asarray(m, dtype=np.float64)

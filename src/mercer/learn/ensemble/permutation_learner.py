@@ -27,6 +27,7 @@ __all__ = ["PermutationLearner"]
 
 PREDICTORS = ("kernel", "ensemble", "closed_form")
 _DELTA = 0.05  # of a mistake at one input, for the default number of networks
+_NUMBERS = 2**26  # of hidden units at a time, over networks and rows
 _TIE = 1e-10  # means closer to a threshold than this are on it: for one 1 the theory has 0 there, exactly
 
 
@@ -104,7 +105,8 @@ class PermutationLearner(Saved, BaseEstimator):
         """Learn from the unit vectors; what other rows there are must agree with the permutation.
 
         Args:
-            X: ``(n, k)`` of 0 and 1; every unit vector, in any order. None is the unit vectors in theirs.
+            X: ``(n, k)`` of 0 and 1; every unit vector, in any order. None is the unit vectors in theirs. An ensemble is
+                trained on the device of a tensor.
             Y: ``(n, k)`` of 0 and 1.
         """
         for name, value, known in (("predictor", self.predictor, PREDICTORS), ("threshold", self.threshold, THRESHOLDS)):
@@ -125,7 +127,7 @@ class PermutationLearner(Saved, BaseEstimator):
             solved = EnsembleLaw(self._kernel, points, self._targets()).coefficients
             self.dual_coef_ = np.ascontiguousarray(solved.numpy())
         elif self.predictor == "ensemble":
-            self._train(law)
+            self._train(law, X.device if isinstance(X, Tensor) else torch.device("cpu"))
         return self
 
     def decision_function(self, X: Any) -> Any:
@@ -180,10 +182,13 @@ class PermutationLearner(Saved, BaseEstimator):
         if self.predictor == "kernel":
             across = self._kernel(points, torch.eye(self.n_features_in_, dtype=torch.float64)).to_dense()
             return across @ torch.from_numpy(self.dual_coef_)
+        rows = max(1, _NUMBERS // (self.n_models_ * int(self.width)))
+        device = self.networks_.seeds.device
         with torch.no_grad():
-            return self.networks_(points.float()).double().mean(0)
+            means = [self.networks_(part).double().mean(0).cpu() for part in points.float().to(device).split(rows)]
+        return torch.cat(means)
 
-    def _train(self, law: PermutationLaw) -> None:
+    def _train(self, law: PermutationLaw, device: torch.device) -> None:
         for name in ("width", "max_iter"):
             check_whole(name, getattr(self, name))
         check_whole("n_models", self.n_models, or_none=True)
@@ -200,9 +205,9 @@ class PermutationLearner(Saved, BaseEstimator):
             instead="Take fewer (threshold='midpoint' needs few) or narrower ones, or predictor='kernel'.",
         )
         widths = (k, int(self.width), k)
-        networks = BatchedMLP(int(n_models), widths, sigma_b=0.0, random_state=self.random_state)
+        networks = BatchedMLP(int(n_models), widths, sigma_b=0.0, random_state=self.random_state, device=device)
         networks.weights[0].requires_grad_(self.regime == "ntk")
-        points, targets = torch.eye(k), self._targets().float()
+        points, targets = torch.eye(k, device=device), self._targets().float().to(device)
         history = train_batched(
             networks,
             points,
