@@ -109,7 +109,9 @@ def test_it_is_saved_by_its_state(tmp_path):
 
 
 def test_single_precision_rounds_the_same_draws():
-    torch.testing.assert_close(networks(dtype=torch.float32).weights[0].double(), networks().weights[0], rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        networks(dtype=torch.float32).weights[0].double(), networks().weights[0], rtol=1e-6, atol=0
+    )
 
 
 def test_gradients_agree_with_finite_differences():

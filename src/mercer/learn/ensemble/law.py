@@ -59,8 +59,8 @@ class EnsembleLaw:
         # Of a singular matrix round-off may leave a factor, with a pivot that has no digits.
         if int(info) or bool(self._factor.diagonal().square().min() <= 1e-12 * gram.diagonal().max()):
             raise ValueError(
-                f"EnsembleLaw: the matrix of {self.tangent!r} on these {len(gram)} rows is singular. Two rows are equal "
-                f"for the kernel, or it has fewer features than there are rows: leave some out."
+                f"EnsembleLaw: the matrix of {self.tangent!r} on these {len(gram)} rows is singular. Two rows are "
+                f"equal for the kernel, or it has fewer features than there are rows: leave some out."
             )
         self.coefficients = torch.cholesky_solve(Y, self._factor)
 
@@ -86,8 +86,9 @@ def kernel_pair(kernel: Any) -> tuple[Kernel, Kernel]:
     Raises:
         TypeError: neither a kernel, nor a pair of them, nor an infinite network.
 
-    >>> kernel_pair(NTK(depth=2, sigma_b=0.0))
-    (NTK(depth=2, activation='relu', sigma_w=1.0, sigma_b=0.0), NNGP(depth=2, activation='relu', sigma_w=1.0, sigma_b=0.0))
+    >>> tangent, prior = kernel_pair(NTK(depth=2))
+    >>> prior
+    NNGP(depth=2, activation='relu', sigma_w=1.0, sigma_b=0.1)
     """
     if isinstance(kernel, InfiniteNetwork):
         return kernel.ntk, kernel.nngp

@@ -70,11 +70,11 @@ class PermutationLaw:
     @property
     def n_inputs(self) -> int:
         """All inputs but the one without a single 1: 2^k - 1."""
-        return 2**self.k - 1
+        return (1 << self.k) - 1
 
     @property
     def largest_learning_rate(self) -> float:
-        """Where full-batch gradient descent on half the sum of squares ceases to be stable at infinite width: 2k / D."""
+        """Up to where gradient descent on half the sum of squares is stable at infinite width: 2k / D."""
         return 2.0 * self.k / self._D
 
     def levels(self, m: Any) -> tuple[Array, Array]:
@@ -147,7 +147,7 @@ class PermutationLaw:
         if method == "bound":
             log_inputs = 0.0 if not simultaneous else self.k * math.log(2.0) if m is None else logsumexp(inputs)
             least = self._gaps(ones, threshold).min(axis=-1)
-            needed = 2.0 / np.square(least).min() * (log_inputs + math.log(2.0 * self.k / delta))
+            needed = 2.0 / float(np.square(least).min()) * (float(log_inputs) + math.log(2.0 * self.k / delta))
             return max(1, math.ceil(needed))
 
         def failure(n: int) -> float:

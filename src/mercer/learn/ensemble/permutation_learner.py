@@ -109,7 +109,10 @@ class PermutationLearner(Saved, BaseEstimator):
                 trained on the device of a tensor.
             Y: ``(n, k)`` of 0 and 1.
         """
-        for name, value, known in (("predictor", self.predictor, PREDICTORS), ("threshold", self.threshold, THRESHOLDS)):
+        for name, value, known in (
+            ("predictor", self.predictor, PREDICTORS),
+            ("threshold", self.threshold, THRESHOLDS),
+        ):
             if value not in known:
                 raise ValueError(f"{name}={value!r}: choose one of {', '.join(known)}.")
         outputs = _bits(Y, "Y")

@@ -114,7 +114,9 @@ def train_batched(
     steps = [*range(0, n_steps, check_every), n_steps]
     losses = torch.full((len(steps), model.n_models), torch.nan, dtype=torch.float64)
     valid_losses = None if valid is None else losses.clone()
-    history = BatchedHistory(torch.tensor(steps), losses, valid_losses, torch.zeros(model.n_models, dtype=torch.int64), [])
+    history = BatchedHistory(
+        torch.tensor(steps), losses, valid_losses, torch.zeros(model.n_models, dtype=torch.int64), []
+    )
     history.stopped = [""] * model.n_models
     size = _block_size(model) if block_size is None else block_size
     blocks = torch.arange(model.n_models).split(size)
