@@ -37,5 +37,5 @@ def test_drawn_inputs_have_a_bit_and_depend_on_the_seed():
 def test_what_does_not_fit_is_named():
     with pytest.raises(ValueError, match="k is >= 2 and m is from 1 to k"):
         permutation_task(4, 5)
-    with pytest.raises(ValueError, match="33554431 inputs to test on. Give n_samples"):
+    with pytest.raises(ValueError, match=r"33554431 inputs to test on\. Give n_samples"):
         permutation_task(25)

@@ -90,13 +90,11 @@ class BatchedMLP(BatchedModule):
         self.activation, self.parametrization = as_unit(activation), parametrization
         self.sigma_w, self.sigma_b = float(sigma_w), float(sigma_b)
         self.bias = bias and (parametrization == "standard" or sigma_b > 0.0)
-        empty = {"device": device, "dtype": dtype}
+        empty: dict[str, Any] = {"device": device, "dtype": dtype}
         pairs = list(zip(widths[1:], widths[:-1], strict=True))
-        self.weights = nn.ParameterList(nn.Parameter(torch.empty(n_models, *pair, **empty)) for pair in pairs)  # type: ignore[arg-type]
-        self.biases = nn.ParameterList(
-            nn.Parameter(torch.empty(n_models, out, **empty))  # type: ignore[arg-type]
-            for out in widths[1:] * self.bias
-        )
+        self.weights = nn.ParameterList(nn.Parameter(torch.empty(n_models, *pair, **empty)) for pair in pairs)
+        outs = widths[1:] if self.bias else ()
+        self.biases = nn.ParameterList(nn.Parameter(torch.empty(n_models, out, **empty)) for out in outs)
         self.register_buffer("seeds", _seeds(random_state, n_models).to(device))
         self.reset_parameters()
 

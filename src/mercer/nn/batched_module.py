@@ -32,7 +32,7 @@ class BatchedModule(nn.Module):
         memo: dict[int, Tensor] = {id(b): b[rows.to(b.device)] for b in self.buffers()}
         for p in self.parameters():
             memo[id(p)] = nn.Parameter(p.detach()[rows.to(p.device)], requires_grad=p.requires_grad)
-        made = copy.deepcopy(self, memo)  # type: ignore[arg-type]
+        made = copy.deepcopy(self, memo)
         made.n_models = len(rows)
         return made
 

@@ -23,12 +23,12 @@ ensembles. The logged ensembles of the official code are those of networks whose
 its initialisation does at width 50 000; the neural tangent kernel would need six times as many.
 
 **What is sharper than the paper.** All inputs at once need fewer networks than order k^2: few inputs have the number of
-ones for which an average is hard to round. Counted by their ones, it is order k^(3/2) log k. And the gaps are as small as
-1/k only because the threshold is 0: half-way between the two levels, which are known, a single network is right on most
-inputs, and order log k networks on any.
+ones for which an average is hard to round. Counted by their ones, it is order k^(3/2) log k. And the gaps are as small
+as 1/k only because the threshold is 0: half-way between the two levels, which are known, a single network is right on
+most inputs, and order log k networks on any.
 
-**What is not shown.** Training by gradient descent is measured at k = 10 (and at 5 and 8) here; the proof needs infinite
-width, and at width 512 the mean of the on bits is 0.01 too high.
+**What is not shown.** Training by gradient descent is measured at k = 10 (and at 5 and 8) here; the proof needs
+infinite width, and at width 512 the mean of the on bits is 0.01 too high.
 """
 
 import math
@@ -50,8 +50,10 @@ paper = Paper.from_catalog(21, see=[("Official code", "https://github.com/opalla
 Array = np.ndarray[Any, Any]
 
 # Networks until 90 % of 1000 inputs with two ones are right, k = 4 to 30: lines of the released results.csv.
-LOGGED = (10, 43, 34, 29, 40, 37, 69, 70, 62, 72, 56, 103, 89, 105, 105, 106, 117, 131, 128, 124, 150, 157, 157, 162)
-LOGGED += (165, 174, 175)
+LOGGED = (
+    *(10, 43, 34, 29, 40, 37, 69, 70, 62, 72, 56, 103, 89, 105, 105, 106, 117, 131, 128, 124, 150, 157, 157, 162),
+    *(165, 174, 175),
+)
 LOGGED_999 = {10: 129, 20: 254, 30: 318}
 SIZES = (50, 100, 200, 400, 800, 1600)
 DELTA = 0.05
@@ -342,8 +344,8 @@ def counted(run: Run) -> None:
     ),
     quick=Effort(seeds=1, seconds=5),
     notes="""
-        k = 4 to 30; nothing is random. The script draws weights with the standard deviation 1 / sqrt(fan in) and trains them as they are,
-        at width 50 000: the last layer then learns 50 000 / k times faster than the first. Its logs stop at the first
+        k = 4 to 30; nothing is random. The script draws weights with the standard deviation 1 / sqrt(fan in) and trains
+        them as they are, at width 50 000: the last layer then learns 50 000 / k times faster than the first. Its logs stop at the first
         number of networks that is enough by luck, so they lie below an average; at small k they are few and scatter.
     """,
 )
@@ -405,7 +407,7 @@ def rerun(run: Run) -> None:
 
 @paper.claim(
     "midpoint",
-    says="Rounded half-way between its two known levels, the average of two networks is right where 0 needs 200 (ours).",
+    says="Rounded half-way between its known levels, the average of two networks is right where 0 needs 200 (ours).",
     measures=(
         Quantity("midpoint", "networks from which on all inputs are right, threshold half-way", at_most=2),
         Quantity("zero", "the same with the threshold 0", at_least=200),

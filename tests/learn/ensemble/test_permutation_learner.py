@@ -130,7 +130,7 @@ def test_shapes_budgets_and_short_trainings_are_named():
         learner.predict(np.ones((1, 5)))
     with pytest.raises(ValueError, match="row 1 has no bit set"):
         learner.predict(np.array([[1.0, 0, 0, 0, 0, 0], [0.0] * 6]))
-    with pytest.raises(NotConverged, match="30 of 30 networks have not reached tol=0.0001 in 3 steps"):
+    with pytest.raises(NotConverged, match=r"30 of 30 networks have not reached tol=0\.0001 in 3 steps"):
         PermutationLearner(**SMALL, max_iter=3).fit(*UNIT)
     set_memory_budget("1MB")
     with pytest.raises(MemoryBudgetError, match="Training 1000 networks of width 64 on 6 bits"):

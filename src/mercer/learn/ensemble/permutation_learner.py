@@ -61,8 +61,8 @@ class PermutationLearner(Saved, BaseEstimator):
         tie_: averages up to this above a threshold count as on it: what training has left of the residual.
 
     Raises:
-        ValueError: in ``fit`` and ``predict``, entries other than 0 and 1, a row without a 1, a missing unit vector, rows
-            that no permutation explains; a learning rate that is not stable.
+        ValueError: in ``fit`` and ``predict``, entries other than 0 and 1, a row without a 1, a missing unit vector,
+            rows that no permutation explains; a learning rate that is not stable.
         NotConverged: in ``fit``, ``tol`` is not reached.
         MemoryBudgetError: in ``fit``, the networks do not fit.
 
@@ -105,16 +105,13 @@ class PermutationLearner(Saved, BaseEstimator):
         """Learn from the unit vectors; what other rows there are must agree with the permutation.
 
         Args:
-            X: ``(n, k)`` of 0 and 1; every unit vector, in any order. None is the unit vectors in theirs. An ensemble is
-                trained on the device of a tensor.
+            X: ``(n, k)`` of 0 and 1; every unit vector, in any order. None is the unit vectors in theirs. An
+                ensemble is trained on the device of a tensor.
             Y: ``(n, k)`` of 0 and 1.
         """
-        for name, value, known in (
-            ("predictor", self.predictor, PREDICTORS),
-            ("threshold", self.threshold, THRESHOLDS),
-        ):
-            if value not in known:
-                raise ValueError(f"{name}={value!r}: choose one of {', '.join(known)}.")
+        for name, known in (("predictor", PREDICTORS), ("threshold", THRESHOLDS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(known)}.")
         outputs = _bits(Y, "Y")
         inputs = np.eye(outputs.shape[1], dtype=np.int64) if X is None else _bits(X, "X")
         if inputs.shape != outputs.shape or (self.k is not None and inputs.shape[1] != self.k):
@@ -199,7 +196,7 @@ class PermutationLearner(Saved, BaseEstimator):
         rate = 0.6 * limit if self.learning_rate is None else self.learning_rate
         if not 0.0 < rate < limit:
             raise ValueError(
-                f"learning_rate={rate!r}: gradient descent is stable between 0 and 2k / D = {limit:.4g} only, for k = {k}."
+                f"learning_rate={rate!r}: gradient descent is stable between 0 and 2k / D = {limit:.4g} only (k = {k})."
             )
         n_models = self.n_models or law.ensemble_size(delta=_DELTA, threshold=self.threshold)
         require_memory(
@@ -224,8 +221,8 @@ class PermutationLearner(Saved, BaseEstimator):
         short = history.stopped.count("done")
         if short:
             raise NotConverged(
-                f"PermutationLearner: {short} of {n_models} networks have not reached tol={self.tol:g} in {self.max_iter} "
-                f"steps. Give a larger max_iter or tol.",
+                f"PermutationLearner: {short} of {n_models} networks have not reached tol={self.tol:g} in "
+                f"{self.max_iter} steps. Give a larger max_iter or tol.",
                 networks,
             )
         self._take(networks)

@@ -81,15 +81,19 @@ def ensemble_size(
     worst, output = (int(i) for i in np.unravel_index(np.argmin(z), z.shape))
     if not z[worst, output] > 1e-12:
         raise ValueError(
-            f"ensemble_size: at row {worst} of X_test the mean of output {output} lies on its threshold, so no number of "
-            f"networks decides it. Leave the row out or give another threshold."
+            f"ensemble_size: at row {worst} of X_test the mean of output {output} lies on its threshold, so no number "
+            f"of networks decides it. Leave the row out or give another threshold."
         )
     if method == "bound":
         inputs = len(z) if simultaneous else 1
         needed = max(1, math.ceil(2.0 * math.log(2.0 * z.shape[1] * inputs / delta) / z[worst, output] ** 2))
     else:
-        join = logsumexp if simultaneous else np.max
-        needed = fewest(lambda n: float(join(log_failure(z * math.sqrt(n)))), delta)
+
+        def failure(n: int) -> float:
+            each = log_failure(z * math.sqrt(n))
+            return float(logsumexp(each) if simultaneous else each.max())
+
+        needed = fewest(failure, delta)
     return EnsembleSize(needed, float(gaps[worst, output]), float(std[worst]), worst)
 
 

@@ -121,7 +121,8 @@ def train_batched(
     size = _block_size(model) if block_size is None else block_size
     blocks = torch.arange(model.n_models).split(size)
     started = time.perf_counter()
-    with track(None, description=description, total=n_steps * len(blocks)) as progress, reproducible(random_state):
+    progress: Progress[int] = track(None, description=description, total=n_steps * len(blocks))
+    with progress, reproducible(random_state):
         for number, rows in enumerate(blocks, start=1):
             trainer = _Block(model, rows, data, valid, loss, optimizer or torch.optim.Adam, history)
             order = torch.Generator().manual_seed(random_state)
@@ -235,7 +236,7 @@ class _Block:
     def _keep_networks(self, which: Tensor) -> None:
         """Go on with some networks only; what the optimiser remembers of them goes along."""
         for parameter in self.parameters:
-            state = self.optimizer.state[parameter] if parameter in self.optimizer.state else {}
+            state = self.optimizer.state.get(parameter, {})
             for name, value in state.items():
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
                     state[name] = value[which.to(value.device)]
