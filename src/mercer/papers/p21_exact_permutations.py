@@ -344,9 +344,10 @@ def counted(run: Run) -> None:
     ),
     quick=Effort(seeds=1, seconds=5),
     notes="""
-        k = 4 to 30; nothing is random. The script draws weights with the standard deviation 1 / sqrt(fan in) and trains
-        them as they are, at width 50 000: the last layer then learns 50 000 / k times faster than the first. Its logs stop at the first
-        number of networks that is enough by luck, so they lie below an average; at small k they are few and scatter.
+        k = 4 to 30; nothing is random. The script draws weights with the standard deviation 1 / sqrt(fan in) and
+        trains them as they are, at width 50 000: the last layer then learns 50 000 / k times faster than the first.
+        Its logs stop at the first number of networks that is enough by luck, so they lie below an average; at small k
+        they are few and scatter.
     """,
 )
 def official(run: Run) -> None:
