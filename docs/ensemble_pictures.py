@@ -30,7 +30,9 @@ def draw_decisions() -> None:
     law = EnsembleLaw(kernel, X, y)
     mean, std = law.mean(grid)[:, 0].numpy(), law.std(grid).numpy()
     sizes = [ensemble_size(kernel, X, y, x[None], delta=0.01).n_models for x in grid]
-    figure, (top, bottom) = plt.subplots(2, 1, figsize=(8, 4.2), sharex=True, height_ratios=[3, 2], layout="constrained")
+    figure, (top, bottom) = plt.subplots(
+        2, 1, figsize=(8, 4.2), sharex=True, height_ratios=[3, 2], layout="constrained"
+    )
     for width, alpha in ((2.0, 0.15), (1.0, 0.25)):
         top.fill_between(grid[:, 0], mean - width * std, mean + width * std, color=BLUE, alpha=alpha, lw=0)
     top.plot(grid[:, 0], mean, color=BLUE)
@@ -58,7 +60,9 @@ def draw_permutations() -> None:
         (~on, on), law.levels(2)[::-1], (BLUE, ORANGE), ("bits that must be 0", "bits that must be 1"), strict=True
     ):
         left.hist(outputs[:, which].ravel(), bins=70, density=True, color=color, alpha=0.45, label=name)
-        left.plot(grid, np.exp(-0.5 * ((grid - level) / law.std(2)) ** 2) / law.std(2) / np.sqrt(2 * np.pi), "k", lw=0.8)
+        left.plot(
+            grid, np.exp(-0.5 * ((grid - level) / law.std(2)) ** 2) / law.std(2) / np.sqrt(2 * np.pi), "k", lw=0.8
+        )
     left.axvline(0.0, color=GREY, ls=":", lw=1)
     left.axvline(float(law.threshold(2, "midpoint")), color=GREY, ls="--", lw=1)
     left.set(xlabel="output of one network", yticks=[], ylim=(0, 6.6))
@@ -75,17 +79,21 @@ def draw_permutations() -> None:
         middle.semilogx(counts, [law.accuracy(2, int(n), threshold=rule) for n in counts], "-", color=color, lw=1)
     middle.set(xlabel="networks averaged", ylabel="inputs with all bits right")
     middle.set_title("Two ones: trained (dots), formula (lines)", loc="left", fontsize=9)
-    middle.legend(frameon=False, fontsize=8, loc=(0.5, 0.3))
+    middle.legend(frameon=False, fontsize=8, loc=(0.0, 0.62))
     bits = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
     bound = [PermutationLaw(k).ensemble_size(method="bound", simultaneous=True) for k in bits]
     right.loglog(bits, bound, "o-", ms=3, color=GREY, label="all inputs at once, paper's bound")
     for rule, color in (("zero", BLUE), ("midpoint", ORANGE)):
         right.loglog(
-            bits, [PermutationLaw(k).ensemble_size(simultaneous=True, threshold=rule) for k in bits], "s-", ms=3, color=color
+            bits,
+            [PermutationLaw(k).ensemble_size(simultaneous=True, threshold=rule) for k in bits],
+            "s-",
+            ms=3,
+            color=color,
         )
         right.loglog(bits, [PermutationLaw(k).ensemble_size(threshold=rule) for k in bits], "--", color=color, lw=1)
-    right.text(2100, 4e5, "threshold 0", color=BLUE, fontsize=8)
-    right.text(2100, 1.5e3, "half-way", color=ORANGE, fontsize=8)
+    right.text(1100, 8e3, "threshold 0", color=BLUE, fontsize=8)
+    right.text(1100, 3e2, "half-way", color=ORANGE, fontsize=8)
     right.set(xlabel="bits k", ylabel="networks")
     right.set_title("All inputs at once (solid), any one (dashed)", loc="left", fontsize=9)
     right.legend(frameon=False, fontsize=8)

@@ -49,7 +49,7 @@ def permutation_task(
 
     >>> task = permutation_task(5, m=2)
     >>> task.X_test.shape, task.X_test[0], task.Y_test[0], task.permutation
-    ((10, 5), array([1, 1, 0, 0, 0]), array([0, 0, 1, 0, 1]), array([4, 2, 3, 1, 0]))
+    ((10, 5), array([1, 1, 0, 0, 0]), array([0, 0, 1, 0, 1]), array([2, 4, 3, 0, 1]))
     """
     if k < 2 or (m is not None and not 1 <= m <= k):
         raise ValueError(f"permutation_task(k={k}, m={m}): k is >= 2 and m is from 1 to k.")

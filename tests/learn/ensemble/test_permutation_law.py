@@ -137,6 +137,8 @@ def test_the_fewest_are_found_by_halving():
     assert fewest(lambda n: asked.append(n) or -n / 100, math.exp(-12.345)) == 1235
     assert len(asked) < 30
     assert fewest(lambda n: -5.0, 0.5) == 1
+    for guess in (1, 1234, 1235, 1236, 10**6):
+        assert fewest(lambda n: -n / 100, math.exp(-12.345), guess=guess) == 1235
     with pytest.raises(ValueError, match="no number of networks suffices"):
         fewest(lambda n: 0.0, 0.5)
 

@@ -37,13 +37,13 @@ def log_failure(z: Array, counts: Any = 1.0) -> Array:
     return found
 
 
-def fewest(log_probability: Callable[[int], float], delta: float) -> int:
-    """The least n for which a probability that falls with n is at most ``delta``.
+def fewest(log_probability: Callable[[int], float], delta: float, *, guess: int = 1) -> int:
+    """The least n for which a probability that falls with n is at most ``delta``; a guess near it saves steps.
 
     Raises:
         ValueError: it stays above ``delta``.
     """
-    low, high, wanted = 0, 1, math.log(delta)
+    low, high, wanted = 0, guess, math.log(delta)
     below, above = math.inf, log_probability(high)
     while above > wanted:
         low, below, high = high, above, 2 * high

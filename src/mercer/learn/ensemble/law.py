@@ -44,7 +44,7 @@ class EnsembleLaw:
 
     >>> law = EnsembleLaw(NTK(depth=2), [[0.0], [1.0]], [0.0, 1.0])
     >>> law.mean([[0.5]]), law.std([[0.5], [1.0]])
-    (tensor([[0.4904]], dtype=torch.float64), tensor([0.0043, 0.0000], dtype=torch.float64))
+    (tensor([[0.4893]], dtype=torch.float64), tensor([0.0299, 0.0000], dtype=torch.float64))
     """
 
     def __init__(self, kernel: Any, X: Any, Y: Any) -> None:

@@ -44,7 +44,7 @@ class PermutationLaw:
 
     >>> law = PermutationLaw(10)
     >>> [round(float(value), 4) for value in (*law.levels(2), law.std(2))]
-    [0.5654, -0.0098, 0.0807]
+    [0.5654, -0.0099, 0.0807]
     >>> law.ensemble_size(2, delta=0.1), law.ensemble_size(2, delta=0.1, threshold="midpoint")
     (333, 1)
     """
@@ -144,17 +144,19 @@ class PermutationLaw:
         check_method(method)
         ones = np.atleast_1d(self._ones(np.arange(1, self.k + 1) if m is None else m))
         inputs = gammaln(self.k + 1) - gammaln(ones + 1) - gammaln(self.k - ones + 1)  # log of how many have m ones
+        gaps = self._gaps(ones, threshold)
+        rates = 2.0 / np.square(gaps.min(axis=-1))
         if method == "bound":
-            log_inputs = 0.0 if not simultaneous else self.k * math.log(2.0) if m is None else logsumexp(inputs)
-            least = self._gaps(ones, threshold).min(axis=-1)
-            needed = 2.0 / float(np.square(least).min()) * (float(log_inputs) + math.log(2.0 * self.k / delta))
-            return max(1, math.ceil(needed))
+            joined = 0.0 if not simultaneous else self.k * math.log(2.0) if m is None else float(logsumexp(inputs))
+            return max(1, math.ceil(float(rates.max()) * (joined + math.log(2.0 * self.k / delta))))
+        counts = np.stack([ones, self.k - ones], axis=-1)
 
         def failure(n: int) -> float:
-            each = self.log_failure(ones, n, threshold=threshold)
+            each = log_failure(gaps * math.sqrt(n), counts)
             return float(logsumexp(each + inputs) if simultaneous else each.max())
 
-        return fewest(failure, delta)
+        guess = (rates * ((inputs if simultaneous else 0.0) + math.log(self.k / delta))).max()
+        return fewest(failure, delta, guess=max(1, round(float(guess))))
 
     def _gaps(self, ones: Array, threshold: str) -> Array:
         """Distances of the two levels from the threshold in standard deviations, ``(..., 2)``: on, off."""

@@ -68,8 +68,9 @@ def ensemble_size(
 
     >>> from mercer.kernels import NTK
     >>> X, y = np.array([[-1.0], [1.0]]), np.array([-1.0, 1.0])
-    >>> ensemble_size(NTK(depth=3), X, y, np.linspace(0.01, 2.0, 40)[:, None], delta=1e-3)
-    EnsembleSize(n_models=1, gap=0.0, std=0.0, worst_input=0)
+    >>> size = ensemble_size(NTK(depth=3), X, y, np.linspace(0.01, 2.0, 40)[:, None], delta=1e-3)
+    >>> size.n_models, round(size.gap, 4), round(size.std, 4), size.worst_input
+    (2144, 0.0076, 0.1143, 0)
     """
     check_delta(delta)
     check_method(method)

@@ -97,10 +97,12 @@ def train_batched(
         NotConverged: the loss of some networks became NaN or infinite. The others are trained to their end first;
             ``.solution`` is the history, which says which.
 
+    >>> from functools import partial
     >>> from mercer.nn import BatchedMLP
     >>> networks = BatchedMLP(100, (1, 32, 1), random_state=0)
     >>> x = torch.linspace(-1.0, 1.0, 20)[:, None]
-    >>> history = train_batched(networks, x, x.abs(), n_steps=500, tolerance=1e-2)
+    >>> adam = partial(torch.optim.Adam, lr=0.02)
+    >>> history = train_batched(networks, x, x.abs(), n_steps=500, optimizer=adam, tolerance=1e-2)
     >>> history.stopped.count("tolerance"), bool((networks(x) - x.abs()).square().mean((1, 2)).max() <= 1e-2)
     (100, True)
     """
