@@ -249,7 +249,7 @@ def one_input(run: Run) -> None:
     where="figure, experiments beside the theory",
     measures=Quantity("accuracy", "share of inputs right where the formula says 0.5, mean over k", 0.7, 0.4),
     rivals=Quantity("formula", "what the formula says at those sizes"),
-    quick=Effort(seeds=2, seconds=15),
+    quick=Effort(seeds=2, seconds=30),
     full=Effort(seeds=2, seconds=7200),
     notes="""
         Threshold 0, all inputs with two ones; disjoint ensembles out of 600 networks of width 512 at k = 5 and 8, in
