@@ -75,20 +75,20 @@ def train_batched(
     A network that has stopped is taken out, so that it costs nothing more; parameters that need no gradient stay.
 
     Args:
-        model: :class:`mercer.nn.BatchedMLP` or another module of many networks.
+        model: :class:`mercer.nn.BatchedMLP` or another :class:`mercer.nn.BatchedModule`.
         X: ``(n, d)``, the same for all networks, or ``(n_models, n, d)``.
         Y: ``(n, t)`` or ``(n,)``, the same for all, or ``(n_models, n, t)``.
         n_steps: of the optimiser, at most.
         optimizer: makes one from parameters, such as ``partial(torch.optim.SGD, lr=0.1)``; None is Adam with 1e-3. It
             must treat every number by itself, as SGD and Adam do: one that mixes them would mix the networks.
         loss: of outputs and targets, ``(networks,)``.
-        batch_size: rows a step, in an order that all networks share; None takes all rows.
+        batch_size: rows of a step, drawn anew at every step, the same for all networks; None takes all rows.
         X_valid, Y_valid: for validation; a network ends with the weights of its least validation loss.
         patience: stop a network after so many checks without a lower validation loss.
         tolerance: stop a network whose training loss on all rows is at most this.
         check_every: steps between two looks at the losses.
         block_size: networks trained at a time; None takes on a CPU as many as stay in its cache.
-        random_state: of the order of the rows.
+        random_state: of the rows of the steps.
         description: of the progress line.
 
     Raises:
