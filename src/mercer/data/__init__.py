@@ -6,6 +6,7 @@ from mercer.data.flights import flights
 from mercer.data.label_noise import noisy_labels, noisy_split
 from mercer.data.multisphere import gaussian_field, multisphere
 from mercer.data.pde import PDE_BENCHMARKS, PDEProblem, pde_benchmark
+from mercer.data.permutations import PermutationTask, permutation_task
 from mercer.data.spiked import spiked_regression
 from mercer.data.toy import toy_sine
 
@@ -13,6 +14,7 @@ __all__ = [
     "PDE_BENCHMARKS",
     "Bunch",
     "PDEProblem",
+    "PermutationTask",
     "diamonds",
     "flights",
     "gaussian_field",
@@ -20,6 +22,7 @@ __all__ = [
     "noisy_labels",
     "noisy_split",
     "pde_benchmark",
+    "permutation_task",
     "spiked_regression",
     "toy_sine",
 ]

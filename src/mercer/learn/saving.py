@@ -118,9 +118,9 @@ def decode(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     match value:
         case {"estimator": kind, "values": values}:
             from mercer import learn
-            from mercer.learn import pde
+            from mercer.learn import ensemble, pde
 
-            module = pde if kind in pde.__all__ else learn
+            module = next((wing for wing in (pde, ensemble) if kind in wing.__all__), learn)
             made = object.__new__(_known_class(module, kind, Saved, "estimator"))
             vars(made).update({k: decode(v, tensors) for k, v in values.items()})
             made._restore()
