@@ -87,12 +87,17 @@ class DeepKernelModel(MinibatchModel, Saved, BaseEstimator):
         if isinstance(self.nu, str):
             nus, start = self._choose_nu(X, y, Z, n_latent, rng)
         state = self._start(Z, nus, n_latent, start)
-        self.objective_curve_ = self._train(state, X, y, rng, n=len(y), max_epochs=self.max_epochs)
+        self.objective_curve_ = self._climb(state, X, y, rng)
+        self.objective_, self.n_iter_ = self.objective_curve_[-1], len(self.objective_curve_)
+
+    def _climb(self, state: DeepState, X: Tensor, y: Tensor, rng: np.random.RandomState) -> list[float]:
+        """Train; the objective of each epoch."""
+        found = self._train(state, X, y, rng, n=len(y), max_epochs=self.max_epochs)
         if self._is_conjugate() and self._batch(len(y)) == len(y):
             with torch.no_grad():  # the best q of the last network, which Adam has moved since
                 state.improve(*state.whitened(X), y, len(y), 1.0)
             self._keep(state)
-        self.objective_, self.n_iter_ = self.objective_curve_[-1], len(self.objective_curve_)
+        return found
 
     def _choose_nu(
         self, X: Tensor, y: Tensor, Z: Tensor, n_latent: int, rng: np.random.RandomState
@@ -104,7 +109,7 @@ class DeepKernelModel(MinibatchModel, Saved, BaseEstimator):
         for nu in _PATH:
             before = found[-1][2] if found else None
             state = self._start(Z, [nu] * int(self.depth), n_latent, before)
-            self._train(state, X[rows], y[rows], rng, n=len(rows), max_epochs=self.max_epochs)
+            self._climb(state, X[rows], y[rows], rng)
             with torch.no_grad():
                 found.append((nu, float(self._log_density(state, X[out], y[out]).mean()), state))
         self.nu_path_ = [(nu, score) for nu, score, _ in found]

@@ -73,7 +73,7 @@ def gram_factor(K: Tensor, asking: str) -> Tensor:
         eigenvalues = torch.linalg.eigvalsh(values)
         raise IndefiniteGram(
             f"{kind} is not positive definite: its smallest eigenvalue is {float(eigenvalues[0]):.3g}, the largest "
-            f"{float(eigenvalues[-1]):.3g}. Do inducing points coincide? Give fewer of them, a larger jitter, or float64."
+            f"{float(eigenvalues[-1]):.3g}. Do inducing points coincide? Give fewer, a larger jitter, or float64."
         )
     result: Tensor = lower
     return result
