@@ -1,6 +1,7 @@
 """Real data sets, each as one :class:`Bunch`: the table, its target, source and licence. Nothing is downloaded."""
 
 from mercer.data.bunch import Bunch
+from mercer.data.concrete import concrete
 from mercer.data.diamonds import diamonds
 from mercer.data.flights import flights
 from mercer.data.label_noise import noisy_labels, noisy_split
@@ -8,11 +9,13 @@ from mercer.data.multisphere import gaussian_field, multisphere
 from mercer.data.pde import PDE_BENCHMARKS, PDEProblem, pde_benchmark
 from mercer.data.spiked import spiked_regression
 from mercer.data.toy import toy_sine
+from mercer.data.uci import uci_split
 
 __all__ = [
     "PDE_BENCHMARKS",
     "Bunch",
     "PDEProblem",
+    "concrete",
     "diamonds",
     "flights",
     "gaussian_field",
@@ -22,4 +25,5 @@ __all__ = [
     "pde_benchmark",
     "spiked_regression",
     "toy_sine",
+    "uci_split",
 ]
