@@ -81,7 +81,9 @@ class DeepKernelModel(MinibatchModel, Saved, BaseEstimator):
         X = self._standardised(points)
         how = self.inducing
         if not isinstance(how, str):
-            how = self._standardised(as_tensor(how, dtype=torch.float64, device=points.device))
+            how = as_tensor(how, dtype=torch.float64, device=points.device)
+            if how.dim() == 2 and how.shape[1] == points.shape[1]:  # others are refused below
+                how = self._standardised(how)
         Z = choose_inducing(RBF(), X, self.n_inducing, how, rng)
         nus, start = self._nus(), None
         if isinstance(self.nu, str):

@@ -25,7 +25,7 @@ class GramKernel(nn.Module):
             :func:`mercer.kernels.gram_kernel`. The lengthscale of "rbf" is ``weight ** -0.5``.
         height, weight: > 0; where they start. For kernels of which a multiple of G gives a multiple (relu,
             normalized_gaussian, linear) the weight stays, unless there is a bias.
-        bias: >= 0, added to every inner product; at 0 there is none, and none is learnt.
+        bias: >= 0, added to every inner product; at 0 there is none, and none is learnt. "rbf" does not notice it.
         learn: whether height, weight and bias are learnt (in their logarithms).
         jitter: added to the diagonal of ``ii`` and, alike, to ``t``, as a share of the mean diagonal of ``ii``; never
             to ``ti``. None is 1e-8 in float64 and 1e-5 in float32.
