@@ -38,7 +38,8 @@ def log_density(K: Tensor, Y: Tensor) -> Tensor:
     lower = gram_factor(K, "the covariance of y")
     half = torch.linalg.solve_triangular(lower, Y.expand(*K.shape[:-2], *Y.shape), upper=False)
     each = 2.0 * lower.diagonal(dim1=-2, dim2=-1).log().sum(-1) + len(Y) * math.log(2.0 * math.pi)
-    return -0.5 * (half.square().sum((-2, -1)) + Y.shape[1] * each)
+    result: Tensor = -0.5 * (half.square().sum((-2, -1)) + Y.shape[1] * each)
+    return result
 
 
 class DeepGramMachine(MultiOutputMixin, RegressorMixin, Saved, BaseEstimator):
@@ -238,7 +239,7 @@ class DeepGramMachine(MultiOutputMixin, RegressorMixin, Saved, BaseEstimator):
         moving = [p for p in (*network.parameters(), log_noise) if p.requires_grad]
         if not moving:
             return
-        none = network[0].inducing[:0]
+        none = _no_rows(network)
 
         def negative(values: Any) -> tuple[float, Any]:
             _set(moving, values)
@@ -248,7 +249,8 @@ class DeepGramMachine(MultiOutputMixin, RegressorMixin, Saved, BaseEstimator):
 
         start = torch.cat([p.detach().flatten() for p in moving]).cpu().numpy()
         options = {"maxiter": int(self.max_iter), "maxfun": 2 * int(self.max_iter), "ftol": 1e-14, "gtol": 1e-9}
-        found: Any = minimize(negative, start, jac=True, method="L-BFGS-B", options=options)
+        # The stubs know only some of the forms of ``options``.
+        found: Any = minimize(negative, start, jac=True, method="L-BFGS-B", options=options)  # type: ignore[call-overload]
         _set(moving, found.x)
         self.n_iter_ = int(found.nit)
         if found.status == 1:
@@ -260,11 +262,11 @@ class DeepGramMachine(MultiOutputMixin, RegressorMixin, Saved, BaseEstimator):
 
     def _solve(self, network: nn.Sequential, Y: Tensor, nus: list[float]) -> None:
         """The closed form, and the factors of the layers that belong to it."""
-        states = layers_of(network, network[0].inducing[:0].detach())
+        states = layers_of(network, _no_rows(network))
         below = states[1].ii.detach()
         n_targets = Y.shape[1]
         grams = deep_linear_gram_matrices(below, Y @ Y.mT / n_targets, [*nus, float(n_targets)])
-        for layer, kernel, G in zip(self._layers(network), network[3::2], grams, strict=True):
+        for layer, kernel, G in zip(self._layers(network), list(network)[3::2], grams, strict=True):
             C = gram_factor(below, layer.name)
             layer.factor.set(torch.linalg.solve_triangular(C, gram_factor(G, layer.name), upper=False))
             below = kernel(G).detach()
@@ -286,8 +288,16 @@ class DeepGramMachine(MultiOutputMixin, RegressorMixin, Saved, BaseEstimator):
         return network
 
 
+def _no_rows(network: nn.Sequential) -> Tensor:
+    """Points ``(0, d)``: the training rows are the inducing points, and nothing else is asked for."""
+    first: Any = network[0]
+    none: Tensor = first.inducing[:0].detach()
+    return none
+
+
 def _noisy(K: Tensor, noise: Any) -> Tensor:
-    return K + noise * torch.eye(len(K), dtype=K.dtype, device=K.device)
+    result: Tensor = K + noise * torch.eye(len(K), dtype=K.dtype, device=K.device)
+    return result
 
 
 @torch.no_grad()

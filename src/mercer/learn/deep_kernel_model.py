@@ -160,7 +160,8 @@ class DeepKernelModel(MinibatchModel, Saved, BaseEstimator):
 
     def _standardised(self, points: Tensor) -> Tensor:
         center, width = self._columns
-        return (points.to(center.device, torch.float64) - center) / width
+        result: Tensor = (points.to(center.device, torch.float64) - center) / width
+        return result
 
     @torch.no_grad()
     def _objective(self, given: Given, y: Tensor) -> float:

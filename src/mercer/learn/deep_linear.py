@@ -100,10 +100,12 @@ def _between(below: Tensor, above: Tensor, nu: float, nu_above: float) -> Tensor
     gap = nu_above - nu
     values = (-gap + (gap * gap + 4.0 * nu * nu_above * values.clamp(min=0.0)).sqrt()) / (2.0 * nu)
     sides = C @ vectors
-    return (sides * values) @ sides.mT
+    result: Tensor = (sides * values) @ sides.mT
+    return result
 
 
 def _whiten(C: Tensor, G: Tensor) -> Tensor:
     half = torch.linalg.solve_triangular(C, G, upper=False)
     whole = torch.linalg.solve_triangular(C, half.mT, upper=False)
-    return 0.5 * (whole + whole.mT)
+    result: Tensor = 0.5 * (whole + whole.mT)
+    return result

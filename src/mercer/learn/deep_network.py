@@ -102,10 +102,6 @@ class DeepState(InducingState):
 
     def start_adam(self, learning_rate: float) -> None:
         """Make an optimiser of all that can move."""
-        learnt = [p for p in self.network.parameters() if p.requires_grad]
+        learnt: list[Tensor] = [p for p in self.network.parameters() if p.requires_grad]
         learnt += [self.log_parameters] if self.log_parameters.requires_grad else []
         self.adam = torch.optim.Adam(learnt, lr=learning_rate) if learnt else None
-
-    def is_fixed(self) -> bool:
-        """Whether every layer is held at the kernel below."""
-        return all(math.isinf(module.nu) for module in self.network if isinstance(module, GramLayer))

@@ -37,7 +37,8 @@ def gram_divergence(G: Tensor, K: Tensor) -> Tensor:
     C, R = gram_factor(K, "gram_divergence"), gram_factor(G, "gram_divergence")
     U = torch.linalg.solve_triangular(C, R, upper=False)
     logarithm = R.diagonal().log().sum() - C.diagonal().log().sum()
-    return 0.5 * (U.square().sum() - 2.0 * logarithm - len(G))
+    result: Tensor = 0.5 * (U.square().sum() - 2.0 * logarithm - len(G))
+    return result
 
 
 class LowerFactor(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -61,7 +63,8 @@ def gram_penalty(model: nn.Module) -> Tensor:
     Raises:
         ValueError: there is no such layer.
     """
-    found = [module.penalty() for module in model.modules() if hasattr(module, "penalty")]
+    layers: list[Any] = [module for module in model.modules() if hasattr(module, "penalty")]
+    found = [layer.penalty() for layer in layers]
     if not found:
         raise ValueError("gram_penalty: the model has no GramLayer and no GramOutput.")
     return torch.stack(found).sum()
