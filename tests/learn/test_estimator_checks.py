@@ -55,9 +55,9 @@ PAIRS = [
     (SparseGaussianProcessRegressor("RBF()", optimizer=None, n_inducing=200), TwinProcess(optimizer=None)),
     (SparseGaussianProcessClassifier("RBF()", max_epochs=5, n_inducing=10), TwinClassifier(optimizer=None)),
     (MultiTaskGaussianProcess("RBF()", optimizer=None), TwinProcess(optimizer=None)),
-    (DeepKernelMachineRegressor(depth=1, max_epochs=10, n_inducing=30, learning_rate=0.1), TwinProcess(optimizer=None)),
+    (DeepKernelMachineRegressor(depth=1, max_epochs=3, n_inducing=20, learning_rate=0.1), TwinProcess(optimizer=None)),
     (
-        DeepKernelMachineClassifier(depth=1, max_epochs=5, n_inducing=10, learning_rate=0.1),
+        DeepKernelMachineClassifier(depth=1, max_epochs=3, n_inducing=10, learning_rate=0.1),
         TwinClassifier(optimizer=None),
     ),
     (DeepGramMachine(depth=1, nu=float("inf"), learn_hyperparameters=False), TwinProcess(optimizer=None)),

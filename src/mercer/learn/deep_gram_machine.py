@@ -18,28 +18,16 @@ from mercer.arrays import as_tensor, generator
 from mercer.learn.arguments import check_not_negative, check_whole
 from mercer.learn.deep_linear import deep_linear_gram_matrices
 from mercer.learn.deep_network import build_network, check_depth, each_nu, layers_of
+from mercer.learn.gram_density import add_noise, log_density
 from mercer.learn.gram_plots import draw_gram_matrices
 from mercer.learn.inputs import Given, as_given, as_targets, check_data
 from mercer.learn.saving import Saved
 from mercer.nn import GramKernel, GramLayer, gram_divergence, gram_penalty
 from mercer.nn.gram_state import gram_factor
 
-__all__ = ["DeepGramMachine", "log_density"]
+__all__ = ["DeepGramMachine"]
 
 _SPREAD = 0.3  # of the entries of a random start
-
-
-def log_density(K: Tensor, Y: Tensor) -> Tensor:
-    """``sum_c log N(y_c; 0, K)`` of targets ``(n, c)``, for each K of ``(*batch, n, n)``; differentiable.
-
-    Raises:
-        IndefiniteGram: K is not positive definite.
-    """
-    lower = gram_factor(K, "the covariance of y")
-    half = torch.linalg.solve_triangular(lower, Y.expand(*K.shape[:-2], *Y.shape), upper=False)
-    each = 2.0 * lower.diagonal(dim1=-2, dim2=-1).log().sum(-1) + len(Y) * math.log(2.0 * math.pi)
-    result: Tensor = -0.5 * (half.square().sum((-2, -1)) + Y.shape[1] * each)
-    return result
 
 
 class DeepGramMachine(MultiOutputMixin, RegressorMixin, Saved, BaseEstimator):
@@ -73,7 +61,7 @@ class DeepGramMachine(MultiOutputMixin, RegressorMixin, Saved, BaseEstimator):
         kernel_matrices_: K(G_0) to K(G_L).
         objective_: what was reached, of the scaled y.
         noise_: sigma^2, of the scaled y.
-        n_iter_: steps of L-BFGS.
+        n_iter_: steps of L-BFGS; 1 where nothing had to move.
 
     Cost: ``n^3`` a layer and a step.
     Source: Yang et al., A theory of representation learning gives a deep generalisation of kernel methods (ICML 2023).
@@ -137,7 +125,7 @@ class DeepGramMachine(MultiOutputMixin, RegressorMixin, Saved, BaseEstimator):
             for layer in self._layers(network):
                 V = torch.randn(len(Z), len(Z), generator=draw, dtype=torch.float64).to(Z.device) * _SPREAD
                 layer.factor.set(V.tril(-1) + torch.diag(V.diagonal().exp()))
-        self.n_iter_ = 0
+        self.n_iter_ = 1
         if self.closed_form:
             self._solve(network, Y, nus)
         else:
@@ -158,7 +146,7 @@ class DeepGramMachine(MultiOutputMixin, RegressorMixin, Saved, BaseEstimator):
         with torch.no_grad():
             network = self._restored()
             state = network(self._scaled(given.points.to(torch.float64), self._columns))
-            lower = gram_factor(_noisy(state.ii, self.noise_), "the covariance of y")
+            lower = gram_factor(add_noise(state.ii, self.noise_), "the covariance of y")
             W = torch.linalg.solve_triangular(lower, state.ti.mT, upper=False)
             mean = W.mT @ torch.linalg.solve_triangular(lower, as_tensor(self._Y), upper=False)
             variance = (state.t - W.square().sum(0)).clamp(min=0.0) + self.noise_
@@ -191,8 +179,8 @@ class DeepGramMachine(MultiOutputMixin, RegressorMixin, Saved, BaseEstimator):
                 # An infinite nu times the round-off of a difference that is 0 would be anything.
                 total = total - (nu * gram_divergence(matrix, K) if math.isfinite(nu) else 0.0)
                 K = kernel(matrix)
-                K = K + kernel.jitter * K.diagonal().mean() * torch.eye(len(K)).to(K)
-            return float(total + log_density(_noisy(K, self.noise_), as_tensor(self._Y)))
+                K = add_noise(K, kernel.jitter * K.diagonal().mean())
+            return float(total + log_density(add_noise(K, self.noise_), as_tensor(self._Y)))
 
     def plot_gram_matrices(self, y: Any = None, *, axes: Any = None) -> Any:
         """Draw how alike the training rows are in each layer; see :class:`DeepKernelMachineRegressor`."""
@@ -243,7 +231,7 @@ class DeepGramMachine(MultiOutputMixin, RegressorMixin, Saved, BaseEstimator):
 
         def negative(values: Any) -> tuple[float, Any]:
             _set(moving, values)
-            total = log_density(_noisy(network(none).ii, log_noise.exp()), Y) - gram_penalty(network)
+            total = log_density(add_noise(network(none).ii, log_noise.exp()), Y) - gram_penalty(network)
             gradients = torch.autograd.grad(total, moving)
             return -float(total.detach()), -torch.cat([g.flatten() for g in gradients]).cpu().numpy()
 
@@ -252,7 +240,7 @@ class DeepGramMachine(MultiOutputMixin, RegressorMixin, Saved, BaseEstimator):
         # The stubs know only some of the forms of ``options``.
         found: Any = minimize(negative, start, jac=True, method="L-BFGS-B", options=options)  # type: ignore[call-overload]
         _set(moving, found.x)
-        self.n_iter_ = int(found.nit)
+        self.n_iter_ = max(1, int(found.nit))
         if found.status == 1:
             warnings.warn(
                 f"L-BFGS stopped after max_iter={self.max_iter} steps; the Gram matrices may not be the best.",
@@ -278,7 +266,7 @@ class DeepGramMachine(MultiOutputMixin, RegressorMixin, Saved, BaseEstimator):
         with torch.no_grad():
             states = layers_of(network, self._network["0.inducing"][:0])
             matrices = [as_given(state.ii, self._is_torch) for state in states]
-            value = log_density(_noisy(states[-1].ii, self.noise_), Y) - gram_penalty(network)
+            value = log_density(add_noise(states[-1].ii, self.noise_), Y) - gram_penalty(network)
         self.objective_ = float(value)
         self.gram_matrices_, self.kernel_matrices_ = matrices[2::2], matrices[1::2]
 
@@ -293,11 +281,6 @@ def _no_rows(network: nn.Sequential) -> Tensor:
     first: Any = network[0]
     none: Tensor = first.inducing[:0].detach()
     return none
-
-
-def _noisy(K: Tensor, noise: Any) -> Tensor:
-    result: Tensor = K + noise * torch.eye(len(K), dtype=K.dtype, device=K.device)
-    return result
 
 
 @torch.no_grad()

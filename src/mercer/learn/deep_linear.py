@@ -47,8 +47,8 @@ def deep_linear_gram_matrices(bottom: Any, top: Any, nu: Sequence[float], *, rto
 
     >>> (middle,) = deep_linear_gram_matrices(torch.eye(2), 4.0 * torch.eye(2), [1.0, 1.0])
     >>> middle
-    tensor([[2.0000, 0.0000],
-            [0.0000, 2.0000]])
+    tensor([[2., 0.],
+            [0., 2.]])
     """
     low, high = as_tensor(bottom, dtype=torch.float64), as_tensor(top, dtype=torch.float64)
     for name, matrix in (("bottom", low), ("top", high)):

@@ -13,8 +13,8 @@ from mercer.arrays import as_tensor, check_finite, generator, like
 from mercer.errors import ShapeError
 from mercer.kernels.gram import KernelOfGram, kernel_of_gram, square
 from mercer.learn.arguments import check_whole
-from mercer.learn.deep_gram_machine import log_density
 from mercer.learn.deep_network import check_depth, each_nu
+from mercer.learn.gram_density import add_noise, log_density
 from mercer.nn.gram_state import gram_factor
 from mercer.progress import Progress, track
 
@@ -110,7 +110,7 @@ def sample_wide_dgp(
     widths = [max(1, round(value * width)) for value in nus]
     function = kernel_of_gram(kernel)
     K = square(function, points @ points.mT / points.shape[1])
-    lower = gram_factor(K + _JITTER * torch.eye(len(K)).to(K), "sample_wide_dgp: the kernel of X")
+    lower = gram_factor(add_noise(K, _JITTER), "sample_wide_dgp: the kernel of X")
     posterior = _Posterior(lower, Y, function, widths, int(width), float(noise))
     return _sample(posterior, int(n_chains), int(n_samples), int(n_warmup), generator(random_state), X)
 
@@ -137,15 +137,15 @@ class _Posterior:
 
     def forward(self, whitened: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
         """Features and Gram matrices of each layer, and the covariance of the outputs."""
-        eye, lower = torch.eye(len(self.Y)).to(self.Y), self.lower
+        lower = self.lower
         features: list[Tensor] = []
         grams: list[Tensor] = []
         for xi, width in zip(whitened.split(self.widths, -1), self.widths, strict=True):
             if grams:
-                lower = gram_factor(square(self.kernel, grams[-1]) + _JITTER * eye, "sample_wide_dgp")
+                lower = gram_factor(add_noise(square(self.kernel, grams[-1]), _JITTER), "sample_wide_dgp")
             features.append(lower @ xi)
             grams.append(features[-1] @ features[-1].mT / width)
-        return features, grams, square(self.kernel, grams[-1]) + self.noise * eye
+        return features, grams, add_noise(square(self.kernel, grams[-1]), self.noise)
 
     def slope(self, whitened: Tensor) -> tuple[Tensor, Tensor]:
         """The energy of each chain, minus its log posterior, and the gradient."""
