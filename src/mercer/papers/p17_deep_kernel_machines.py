@@ -21,11 +21,11 @@ True
 **What came out.** At width 128 the mean Gram matrix of layer 2 is within 1 % of the deep kernel machine's, and a third
 away from the fixed kernel's. Its features are standard normal once whitened. The linear machine's closed form and the
 optimiser agree to 1e-7 from any start; where ``nu`` differs between layers, sweeps of quadratic equations take its
-place. On the concrete table the learnt kernel has three quarters of the fixed one's error, and 0.7 of that of a sparse
-Gaussian process of one layer.
+place. On the concrete table the learnt kernel has three quarters of the fixed one's error, and 0.7 of that of a
+sparse Gaussian process of one layer.
 
-**What is not there yet.** The error of the Gram matrix at width 8 is small, 0.02 to 0.05, and so is hard to see: with 32
-chains of the sampler one measurement found its ratio 0.49, above the bound of 0.4, from the sampler's own noise; the
+**What is not there yet.** The error of the Gram matrix at width 8 is small, 0.02 to 0.05, and so is hard to see: with
+32 chains of the sampler one measurement found its ratio 0.49, above the bound of 0.4, from the sampler's own noise; the
 claim now takes more chains. A small ``nu`` is over-confident: on one split of the same table (seed 2) the error fell
 from 7.6 to 6.3 MPa while the test log density fell from -3.4 to -3.7, so nothing is claimed about densities. The nine
 UCI tables need files. The sampler and the flows for networks with a fixed nonlinearity (the paper's appendix) are
