@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mercer.arrays import as_tensor, generator
 from mercer.learn.arguments import check_not_negative, check_whole
 from mercer.learn.deep_linear import deep_linear_gram_matrices
-from mercer.learn.deep_network import build_network, check_depth, each_nu, layers_of
+from mercer.learn.deep_network import build_network, check_depth, column_scales, each_nu, layers_of
 from mercer.learn.gram_density import add_noise, log_density
 from mercer.learn.gram_plots import draw_gram_matrices
 from mercer.learn.inputs import Given, as_given, as_targets, check_data
@@ -116,7 +116,7 @@ class DeepGramMachine(MultiOutputMixin, RegressorMixin, Saved, BaseEstimator):
         targets, self._is_vector = as_targets(y, given.device)
         self._is_torch = isinstance(given.example, Tensor)
         points = given.points.to(torch.float64)
-        self._columns, self._targets = self._scales(points), self._scales(targets)
+        self._columns, self._targets = (column_scales(v, standardize=self.standardize) for v in (points, targets))
         Z, Y = self._scaled(points, self._columns), self._scaled(targets, self._targets)
         network = self._build(Z, nus, learn=self.learn_hyperparameters)
         log_noise = torch.tensor(math.log(self.noise) if self.noise else -math.inf, dtype=torch.float64)
@@ -204,12 +204,6 @@ class DeepGramMachine(MultiOutputMixin, RegressorMixin, Saved, BaseEstimator):
                 "otherwise there is no closed form. Leave it out: L-BFGS finds the matrices."
             )
         return nus
-
-    def _scales(self, values: Tensor) -> list[Tensor]:
-        center, width = values.mean(0), values.std(0, correction=0)
-        if not self.standardize:
-            return [torch.zeros_like(center), torch.ones_like(width)]
-        return [center, torch.where(width > 1e-12 * center.abs(), width, 1.0)]
 
     @staticmethod
     def _scaled(values: Tensor, scales: list[Tensor]) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from mercer.arrays import as_tensor
 from mercer.kernels import RBF
 from mercer.learn.arguments import check_not_negative
-from mercer.learn.deep_network import DeepState, build_network, check_depth, each_nu, layers_of
+from mercer.learn.deep_network import DeepState, build_network, check_depth, column_scales, each_nu, layers_of
 from mercer.learn.gram_plots import draw_gram_matrices
 from mercer.learn.inducing import choose_inducing
 from mercer.learn.inputs import Given, as_given, check_data
@@ -73,11 +73,7 @@ class DeepKernelModel(MinibatchModel, Saved, BaseEstimator):
         """Fit to checked rows."""
         points, rng = given.points.to(torch.float64), self._rng()
         self._is_torch = isinstance(given.example, Tensor)
-        center, width = points.mean(0), points.std(0, correction=0)
-        if self.standardize:
-            self._columns = [center, torch.where(width > 1e-12 * center.abs(), width, 1.0)]
-        else:
-            self._columns = [torch.zeros_like(center), torch.ones_like(width)]
+        self._columns = column_scales(points, standardize=self.standardize)
         X = self._standardised(points)
         how = self.inducing
         if not isinstance(how, str):

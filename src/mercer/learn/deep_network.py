@@ -15,7 +15,7 @@ from mercer.learn.sparse_training import InducingState
 from mercer.learn.variational import Expected, Variational
 from mercer.nn import FeaturesToGram, GramKernel, GramLayer, GramState, gram_penalty
 
-__all__ = ["DeepState", "build_network", "check_depth", "each_nu", "layers_of"]
+__all__ = ["DeepState", "build_network", "check_depth", "column_scales", "each_nu", "layers_of"]
 
 
 def check_depth(depth: Any, kernel: Any) -> None:
@@ -37,6 +37,14 @@ def each_nu(nu: Any, depth: int) -> list[float]:
         if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0.0:
             raise ValueError(f"nu must be positive (math.inf is the fixed kernel of a wide network), not {nu!r}.")
     return [float(value) for value in values]
+
+
+def column_scales(values: Tensor, *, standardize: bool) -> list[Tensor]:
+    """Center and width of each column ``(n, d)``; a constant one has the width 1, and not to standardise is (0, 1)."""
+    center, width = values.mean(0), values.std(0, correction=0)
+    if not standardize:
+        return [torch.zeros_like(center), torch.ones_like(width)]
+    return [center, torch.where(width > 1e-12 * center.abs(), width, 1.0)]
 
 
 def build_network(
