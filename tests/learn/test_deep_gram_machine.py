@@ -21,7 +21,7 @@ Y = np.sin(2.5 * X[:, 0])
 PLAIN = {"learn_hyperparameters": False, "standardize": False}
 LINEAR = {"depth": 3, "kernel": "linear", "noise": 0.0, "jitter": 0.0, **PLAIN}
 RNG = np.random.default_rng(0)
-X_WIDE, Y_WIDE = RNG.normal(size=(6, 9)), RNG.normal(size=(6, 8))
+X_WIDE, Y_WIDE = RNG.normal(size=(5, 9)), RNG.normal(size=(5, 8))
 
 
 def distance(G, reference):
@@ -58,7 +58,7 @@ def test_no_small_change_of_a_gram_matrix_is_better():
 def test_infinite_nu_is_the_gaussian_process_of_a_wide_network():
     model = DeepGramMachine(depth=1, kernel="relu", nu=math.inf, **PLAIN).fit(X_WIDE, Y_WIDE[:, 0])
     K = gram_kernel(gram_kernel(torch.from_numpy(X_WIDE @ X_WIDE.T / 9), "relu"), "relu").numpy()
-    expected = K @ np.linalg.solve(K + 0.1 * np.eye(6), Y_WIDE[:, 0])
+    expected = K @ np.linalg.solve(K + 0.1 * np.eye(5), Y_WIDE[:, 0])
     np.testing.assert_allclose(model.predict(X_WIDE), expected, rtol=1e-6)
     np.testing.assert_allclose(model.kernel_matrices_[-1], K, rtol=1e-6)
 
@@ -75,6 +75,7 @@ def test_forecasts_are_those_of_a_gaussian_process_with_the_last_kernel():
     np.testing.assert_allclose(found[1], np.sqrt(deviation**2 + 0.05), atol=1e-5)
 
 
+@pytest.mark.slow(reason="L-BFGS to 1e-5, twice")
 def test_the_linear_machine_has_a_closed_form_whatever_nu_is():
     for nu in (8.0, [3.0, 5.0, 2.0]):
         exact = DeepGramMachine(nu=nu, closed_form=True, **LINEAR).fit(X_WIDE, Y_WIDE)
@@ -137,6 +138,7 @@ def test_the_layers_can_be_looked_at():
         FREE.plot_gram_matrices(Y[:3])
 
 
+@pytest.mark.slow(reason="samples: 8 gradients a step")
 def test_wide_processes_come_near_the_machine():
     draws = sample_wide_dgp(X, Y, width=64, n_samples=30, n_chains=32, random_state=0)
     assert distance(draws.gram_matrices.mean(0)[1], FREE.gram_matrices_[1]) < 0.05
@@ -146,6 +148,7 @@ def test_wide_processes_come_near_the_machine():
     assert [f.shape[2] for f in again.features] == [64, 128]
 
 
+@pytest.mark.slow(reason="samples: 8 gradients a step")
 def test_without_data_the_features_are_the_priors():
     draws = sample_wide_dgp(X, Y, width=64, depth=1, noise=1e9, n_samples=40, n_chains=64, random_state=0)
     # 0.18 / sqrt(1536 / 8): half a period takes F to -F, so that neighbours have nearly one Gram matrix.

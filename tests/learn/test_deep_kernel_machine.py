@@ -82,12 +82,13 @@ def test_minibatches_counts_and_a_seed():
     assert np.corrcoef(rates.predict(X), np.exp(1.0 + F))[0, 1] > 0.8
 
 
+@pytest.mark.slow(reason="seven fits, twice")
 def test_nu_is_chosen_by_rows_left_out():
     model = DeepKernelMachineRegressor(nu="auto", **QUICK | {"max_epochs": 8}).fit(X, Y)
     assert [nu for nu, _ in model.nu_path_] == [math.inf, 100.0, 30.0, 10.0, 3.0, 1.0]
     assert model.nu_ == [max(model.nu_path_, key=lambda pair: pair[1])[0]] * 2
     assert model.nu_[0] < math.inf  # this function has two lengthscales
-    labels = DeepKernelMachineClassifier(nu="auto", depth=1, **QUICK | {"max_epochs": 3}).fit(X, F > 0.1)
+    labels = DeepKernelMachineClassifier(nu="auto", depth=1, **QUICK | {"max_epochs": 1}).fit(X, F > 0.1)
     assert len(labels.nu_path_) == 6
 
 
