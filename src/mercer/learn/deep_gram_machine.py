@@ -33,7 +33,7 @@ _SPREAD = 0.3  # of the entries of a random start
 class DeepGramMachine(MultiOutputMixin, RegressorMixin, Saved, BaseEstimator):
     r"""A deep kernel machine of some hundred rows, exactly as the theory has it.
 
-    .. math:: \max_{G_1 \dots G_L} \sum_c \log N(y_c; 0, K(G_L) + \sigma^2 I)
+    .. math:: \max_{G_1, \ldots, G_L} \sum_c \log N(y_c; 0, K(G_L) + \sigma^2 I)
         - \sum_l \nu_l\, \mathrm{KL}\bigl(N(0, G_l) \,\Vert\, N(0, K(G_{l-1}))\bigr), \quad G_0 = X X^\top / d
 
     This is what a deep Gaussian process becomes when its layers grow wide (``nu_l N`` features in layer l) and its

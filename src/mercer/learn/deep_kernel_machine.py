@@ -21,7 +21,7 @@ __all__ = ["DeepKernelMachineRegressor"]
 class DeepKernelMachineRegressor(SparseResponse, DeepKernelModel):
     r"""Regression by a kernel machine that learns its kernel, layer by layer, with a forecast's uncertainty.
 
-    .. math:: \max_{G_1 \dots G_L} \log P(y \mid G_L) - \sum_l \nu_l\,
+    .. math:: \max_{G_1, \ldots, G_L} \log P(y \mid G_L) - \sum_l \nu_l\,
         \mathrm{KL}\bigl(N(0, G_l) \,\Vert\, N(0, K(G_{l-1}))\bigr)
 
     Each layer replaces the kernel matrix below by a Gram matrix of its own and pays for the difference. With infinite
