@@ -16,6 +16,9 @@ from sklearn.neighbors import KernelDensity as TwinDensity
 from sklearn.utils.estimator_checks import check_estimator
 
 from mercer.learn import (
+    DeepGramMachine,
+    DeepKernelMachineClassifier,
+    DeepKernelMachineRegressor,
     GaussianProcessClassifier,
     GaussianProcessRegressor,
     HSICTest,
@@ -94,6 +97,12 @@ PAIRS = [
     (HSICTest(n_permutations=19), TwinRidge()),
     (SparseGaussianProcessClassifier("RBF()", max_epochs=5, n_inducing=10), TwinClassifier(optimizer=None)),
     (MultiTaskGaussianProcess("RBF()", optimizer=None), TwinProcess(optimizer=None)),
+    (DeepKernelMachineRegressor(depth=1, max_epochs=3, n_inducing=20, learning_rate=0.1), TwinProcess(optimizer=None)),
+    (
+        DeepKernelMachineClassifier(depth=1, max_epochs=3, n_inducing=10, learning_rate=0.1),
+        TwinClassifier(optimizer=None),
+    ),
+    (DeepGramMachine(depth=1, nu=float("inf"), learn_hyperparameters=False), TwinProcess(optimizer=None)),
     pytest.param(
         GaussianProcessRegressor(),
         TwinProcess(),

@@ -1,6 +1,7 @@
 """Real data sets, each as one :class:`Bunch`: the table, its target, source and licence. Nothing is downloaded."""
 
 from mercer.data.bunch import Bunch
+from mercer.data.concrete import concrete
 from mercer.data.diamonds import diamonds
 from mercer.data.flights import flights
 from mercer.data.label_noise import noisy_labels, noisy_split
@@ -9,12 +10,14 @@ from mercer.data.pde import PDE_BENCHMARKS, PDEProblem, pde_benchmark
 from mercer.data.permutations import PermutationTask, permutation_task
 from mercer.data.spiked import spiked_regression
 from mercer.data.toy import toy_sine
+from mercer.data.uci import uci_split
 
 __all__ = [
     "PDE_BENCHMARKS",
     "Bunch",
     "PDEProblem",
     "PermutationTask",
+    "concrete",
     "diamonds",
     "flights",
     "gaussian_field",
@@ -25,4 +28,5 @@ __all__ = [
     "permutation_task",
     "spiked_regression",
     "toy_sine",
+    "uci_split",
 ]

@@ -17,6 +17,7 @@ from mercer.kernels.gpytorch_bridge import to_gpytorch
 from mercer.kernels.gpytorch_kernels import GPyTorchKernel
 from mercer.kernels.gpytorch_translation import from_gpytorch
 from mercer.kernels.gradients import GradientKernel
+from mercer.kernels.gram import IndefiniteGram, check_gram, gram_kernel
 from mercer.kernels.grammar import parse, to_text
 from mercer.kernels.hamming import Hamming
 from mercer.kernels.hierarchical import HierarchicalConv
@@ -66,6 +67,7 @@ __all__ = [
     "Hamming",
     "HierarchicalConv",
     "Hyperparameter",
+    "IndefiniteGram",
     "InfiniteNetwork",
     "Intersection",
     "Jaccard",
@@ -98,12 +100,14 @@ __all__ = [
     "Translation",
     "Wendland",
     "White",
+    "check_gram",
     "encode",
     "features",
     "from_callable",
     "from_gpytorch",
     "from_name",
     "from_sklearn",
+    "gram_kernel",
     "gram_spectrum",
     "neural",
     "pack",

@@ -2,6 +2,10 @@
 
 from mercer.learn.bayesian_optimizer import BayesianOptimizer
 from mercer.learn.conformal import SplitConformal
+from mercer.learn.deep_gram_machine import DeepGramMachine
+from mercer.learn.deep_kernel_machine import DeepKernelMachineRegressor
+from mercer.learn.deep_kernel_machine_classifier import DeepKernelMachineClassifier
+from mercer.learn.deep_linear import deep_linear_gram_matrices
 from mercer.learn.distillation import SelfDistillation
 from mercer.learn.distillation_filters import distill_filter, distill_limit, joint_weights, optimal_weight
 from mercer.learn.distillation_path import DistillationPath
@@ -28,10 +32,14 @@ from mercer.learn.sparse_gaussian_process import SparseGaussianProcessRegressor
 from mercer.learn.sparse_gaussian_process_classifier import SparseGaussianProcessClassifier
 from mercer.learn.spectral_clustering import SpectralClustering
 from mercer.learn.target_scale import TargetScale, scale_of_target
+from mercer.learn.wide_dgp import WideDGP, sample_wide_dgp
 
 __all__ = [
     "BayesianOptimizer",
     "Categorical",
+    "DeepGramMachine",
+    "DeepKernelMachineClassifier",
+    "DeepKernelMachineRegressor",
     "DistillationPath",
     "GaussianProcessClassifier",
     "GaussianProcessRegressor",
@@ -59,10 +67,13 @@ __all__ = [
     "SpectralClustering",
     "SplitConformal",
     "TargetScale",
+    "WideDGP",
+    "deep_linear_gram_matrices",
     "distill_filter",
     "distill_limit",
     "joint_weights",
     "optimal_weight",
     "ridge_path",
     "scale_of_target",
+    "sample_wide_dgp",
 ]

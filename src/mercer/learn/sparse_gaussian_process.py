@@ -17,17 +17,16 @@ from mercer.learn.inducing import choose_inducing
 from mercer.learn.inputs import Given
 from mercer.learn.likelihoods import likelihood
 from mercer.learn.optimise import maximise
-from mercer.learn.response_model import ResponseModel
 from mercer.learn.sparse_model import SparseModel
+from mercer.learn.sparse_response import SparseResponse
 from mercer.learn.sparse_training import SparseState
-from mercer.learn.variational import Expected
 
 __all__ = ["SparseGaussianProcessRegressor"]
 
 _WIDE = 1e6  # bounds of inducing coordinates, in which none is meant
 
 
-class SparseGaussianProcessRegressor(ResponseModel, SparseModel):
+class SparseGaussianProcessRegressor(SparseResponse, SparseModel):
     r"""Gaussian process regression through ``n_inducing`` points, for many rows, with a response of several kinds.
 
     The posterior at the inducing points is a Gaussian that maximises a lower bound of the log marginal likelihood. With
@@ -72,8 +71,6 @@ class SparseGaussianProcessRegressor(ResponseModel, SparseModel):
     >>> bool(abs(model.predict([[1.5]])[0] - np.sin(1.5)) < 1e-2)
     True
     """
-
-    _allowed = ("gaussian", "student_t", "poisson", "negative_binomial")
 
     def __init__(
         self,
@@ -203,23 +200,3 @@ class SparseGaussianProcessRegressor(ResponseModel, SparseModel):
         q = bound.best(covariance.own, log_noise, Z)
         values = torch.from_numpy(covariance.theta.copy())
         self._keep(SparseState(covariance, values, log_noise.reshape(1), Z, q, self._expected))
-
-    def _is_conjugate(self) -> bool:
-        return self.likelihood == "gaussian"
-
-    def _scaled(self, targets: Tensor) -> Tensor:
-        return self._response_scale().targets(targets)[0]
-
-    def _expected(self, y: Tensor, log_parameters: Tensor) -> Expected:
-        made = type(self._likelihood())(log_parameters)
-        offset = self._scale[0] if made.is_count else 0.0
-
-        def expected(mean: Tensor, variance: Tensor) -> Tensor:
-            return made.expected_log_density(y, mean[:, 0] + offset, variance[:, 0])
-
-        return expected
-
-    def _latent(self, X: Any) -> tuple[Given, Tensor, Tensor]:
-        given = self._check_points(X)
-        mean, variance = self._moments(given.points)
-        return given, mean[:, 0], variance[:, 0]

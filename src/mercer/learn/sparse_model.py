@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from mercer.arrays import as_tensor
@@ -16,18 +15,15 @@ from mercer.learn.covariance import MercerCovariance
 from mercer.learn.inducing import choose_inducing
 from mercer.learn.inputs import as_given
 from mercer.learn.kernel_model import KernelModel
+from mercer.learn.minibatch_model import MinibatchModel
 from mercer.learn.optimise import warn_at_bounds
-from mercer.learn.random_states import as_random_state
-from mercer.learn.sparse_training import SparseState, train
-from mercer.learn.variational import Expected, Variational, whiten
+from mercer.learn.sparse_training import SparseState
+from mercer.learn.variational import Variational
 
 __all__ = ["SparseModel"]
 
-_BATCH = 1024
-_ROWS = 8192  # predicted together
 
-
-class SparseModel(KernelModel):
+class SparseModel(MinibatchModel, KernelModel):
     """Base of the sparse Gaussian processes; a subclass's ``__init__`` stores the arguments read here."""
 
     _not_saved = ("_adam",)
@@ -36,13 +32,6 @@ class SparseModel(KernelModel):
     inducing: Any
     learn_inducing: bool
     optimizer: Any
-    batch_size: int | None
-    max_epochs: int
-    learning_rate: float
-    natural_rate: float | None
-    tol: float
-    n_iter_no_change: int
-    random_state: Any
     kernel_: Any
     inducing_points_: Any
     n_samples_: int
@@ -50,29 +39,15 @@ class SparseModel(KernelModel):
     bound_: float
     n_iter_: int
 
-    def _expected(self, y: Tensor, log_parameters: Tensor) -> Expected:
-        """The expected log density of targets, a function of moments ``(b, c)``."""
-        raise NotImplementedError
-
-    def _is_conjugate(self) -> bool:
-        return False
-
     def _sparse_covariance(self) -> MercerCovariance:
         return self._noiseless_covariance(
             "inducing points cannot carry it. The noise of y is a parameter of the likelihood."
         )
 
-    def _rng(self) -> np.random.RandomState:
-        return as_random_state(self.random_state)
-
     def _check_training_options(self) -> None:
         if self.optimizer not in ("auto", None):
             raise ValueError(f"optimizer must be 'auto' or None, not {self.optimizer!r}.")
-        check_whole("batch_size", self.batch_size, or_none=True)
-        check_whole("max_epochs", self.max_epochs)
-        check_whole("n_iter_no_change", self.n_iter_no_change)
-        if self.natural_rate is not None and not 0.0 < self.natural_rate <= 1.0:
-            raise ValueError(f"natural_rate must be above 0 and at most 1, not {self.natural_rate!r}.")
+        self._check_minibatches()
 
     def _start(self, X: Tensor, covariance: MercerCovariance, n_latent: int, rng: np.random.RandomState) -> SparseState:
         """Before the first step."""
@@ -112,27 +87,6 @@ class SparseModel(KernelModel):
         self.bounds_ = [*self.bounds_, *self._train(state, X, y, rng, n=self.n_samples_, max_epochs=1)]
         self.bound_, self.n_iter_ = self.bounds_[-1], len(self.bounds_)
 
-    def _train(
-        self, state: SparseState, X: Tensor, y: Tensor, rng: np.random.RandomState, *, n: int, max_epochs: int
-    ) -> list[float]:
-        size = min(len(y), _BATCH if self.batch_size is None else int(self.batch_size))
-        # A step of 1 on all rows is the optimum where the likelihood is Gaussian, and may go too far elsewhere.
-        rate = self.natural_rate or (0.1 if size < n else 1.0 if self._is_conjugate() else 0.5)
-        found = train(
-            state,
-            X,
-            y,
-            n=n,
-            batch_size=size,
-            max_epochs=int(max_epochs),
-            rate=rate,
-            tol=self.tol,
-            patience=self.n_iter_no_change,
-            rng=rng,
-        )
-        self._keep(state)
-        return found
-
     def _keep(self, state: SparseState) -> None:
         """Fitted attributes from a state."""
         self._adam = copy.deepcopy(state.adam.state_dict()) if state.adam is not None else None
@@ -162,12 +116,3 @@ class SparseModel(KernelModel):
         if state.adam is not None and getattr(self, "_adam", None) is not None:
             state.adam.load_state_dict(dict(self._adam or {}))
         return state
-
-    @torch.no_grad()
-    def _moments(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Means and variances of the latent functions, ``(m, c)``."""
-        check_is_fitted(self)
-        q, kernel, Z = Variational(*self._q), self._mercer_covariance().own, as_tensor(self.inducing_points_)
-        points = points.to(Z.device, torch.float64)
-        found = [q.moments(*whiten(kernel, Z, points[i : i + _ROWS])) for i in range(0, len(points), _ROWS)]
-        return torch.cat([mean for mean, _ in found]), torch.cat([variance for _, variance in found])

@@ -1,4 +1,4 @@
-"""The training loop of a sparse Gaussian process: natural gradients for q, Adam for everything else, in minibatches."""
+"""The training loop of models with inducing points: natural gradients for q, Adam for the rest, in minibatches."""
 
 from __future__ import annotations
 
@@ -15,11 +15,69 @@ from mercer.learn.covariance import MercerCovariance, with_log_prior
 from mercer.learn.variational import Expected, Variational, whiten
 from mercer.progress import Progress, track
 
-__all__ = ["SparseState", "train"]
+__all__ = ["InducingState", "SparseState", "train"]
+
+
+class InducingState:
+    """Base of what :func:`train` trains: q over whitened inducing values, and what Adam moves.
+
+    Attributes:
+        log_parameters: of the likelihood.
+        q: over inducing values.
+        expected: makes the expected log density of given rows from the likelihood's logarithms.
+        adam: None where only q is learnt.
+    """
+
+    log_parameters: Tensor
+    q: Variational
+    expected: Callable[[Tensor, Tensor], Expected]
+    adam: torch.optim.Adam | None
+
+    def whitened(self, X: Tensor) -> tuple[Tensor, Tensor]:
+        """``(M, b)`` and ``(b,)`` as :func:`whiten` gives them, at the current values, with their graph."""
+        raise NotImplementedError
+
+    def penalty(self) -> Tensor | float:
+        """What is taken from the bound beside the divergence of q."""
+        return 0.0
+
+    def with_prior(self, value: Tensor) -> Tensor:
+        """The bound plus the log prior of hyperparameters, which steers Adam and is not reported."""
+        return value
+
+    def stay_within_bounds(self) -> None:
+        """Called after each step of Adam."""
+
+    def bound(self, X: Tensor, y: Tensor, n: int) -> Tensor:
+        """The lower bound of the evidence for n rows, estimated from these; differentiable."""
+        return self._value(*self.whitened(X), self.expected(y, self.log_parameters), n)
+
+    def improve(self, A: Tensor, left: Tensor, y: Tensor, n: int, rate: float) -> None:
+        """A natural-gradient step of q."""
+        expected = self.expected(y, self.log_parameters.detach())
+        with torch.no_grad():
+            self.q = self.q.step(A, left, expected, weight=n / len(y), rate=rate)
+
+    def step(self, X: Tensor, y: Tensor, n: int, rate: float) -> float:
+        """One minibatch; the estimate of the bound."""
+        A, left = self.whitened(X)
+        self.improve(A, left, y, n, rate)
+        value = self._value(A, left, self.expected(y, self.log_parameters), n)
+        if self.adam is not None:
+            loss = -self.with_prior(value) / n
+            self.adam.zero_grad()
+            loss.backward()
+            self.adam.step()
+            self.stay_within_bounds()
+        return float(value.detach())
+
+    def _value(self, A: Tensor, left: Tensor, expected: Expected, n: int) -> Tensor:
+        density = expected(*self.q.moments(A, left))
+        return n / len(density) * density.sum() - self.q.divergence() - self.penalty()
 
 
 @dataclass
-class SparseState:
+class SparseState(InducingState):
     """All that a sparse Gaussian process has learnt, and where its optimiser stands.
 
     Attributes:
@@ -46,34 +104,23 @@ class SparseState:
         """At the current values, with their graph."""
         return self.covariance.with_tensor(self.log_values) if len(self.log_values) else self.covariance.own
 
-    def bound(self, X: Tensor, y: Tensor, n: int) -> Tensor:
-        """The evidence lower bound for n rows, estimated from these; differentiable."""
-        A, left = whiten(self.kernel(), self.Z, X)
-        mean, variance = self.q.moments(A, left)
-        return n / len(y) * self.expected(y, self.log_parameters)(mean, variance).sum() - self.q.divergence()
+    def whitened(self, X: Tensor) -> tuple[Tensor, Tensor]:
+        """By the kernel at the current values."""
+        return whiten(self.kernel(), self.Z, X)
 
-    def step(self, X: Tensor, y: Tensor, n: int, rate: float) -> float:
-        """One minibatch; the estimate of the bound."""
-        kernel = self.kernel()
-        A, left = whiten(kernel, self.Z, X)
-        expected = self.expected(y, self.log_parameters)
+    def with_prior(self, value: Tensor) -> Tensor:
+        """Of the kernel's hyperparameters."""
+        return with_log_prior(value, self.kernel())
+
+    def stay_within_bounds(self) -> None:
+        """Of the kernel's hyperparameters."""
+        low, high = self.bounds
         with torch.no_grad():
-            self.q = self.q.step(A, left, self.expected(y, self.log_parameters.detach()), weight=n / len(y), rate=rate)
-        mean, variance = self.q.moments(A, left)
-        value = n / len(y) * expected(mean, variance).sum() - self.q.divergence()
-        if self.adam is not None:
-            loss = -with_log_prior(value, kernel) / n
-            self.adam.zero_grad()
-            loss.backward()
-            self.adam.step()
-            low, high = self.bounds
-            with torch.no_grad():
-                self.log_values.clamp_(low, high)
-        return float(value.detach())
+            self.log_values.clamp_(low, high)
 
 
 def train(
-    state: SparseState,
+    state: InducingState,
     X: Tensor,
     y: Tensor,
     *,
@@ -84,6 +131,7 @@ def train(
     tol: float,
     patience: int,
     rng: np.random.RandomState,
+    description: str = "sparse GP",
 ) -> list[float]:
     """Passes over the rows in random order, until the bound of an epoch has not grown for ``patience`` of them.
 
@@ -91,6 +139,7 @@ def train(
         state: changed in place.
         n: rows that the data stand for.
         tol: the growth that counts, per row.
+        description: of the progress line.
 
     Returns:
         The mean estimate of the bound of each epoch.
@@ -98,7 +147,7 @@ def train(
     bounds: list[float] = []
     best, waited = -np.inf, 0
     steps = max_epochs * -(-len(y) // batch_size)
-    progress: Progress[int] = track(steps, description="sparse GP")
+    progress: Progress[int] = track(steps, description=description)
     with progress:
         for _ in range(max_epochs):
             values = []

@@ -5,6 +5,26 @@ from mercer.nn.batched_mlp import BatchedMLP
 from mercer.nn.batched_module import BatchedModule
 from mercer.nn.distilled_round import DistilledRound
 from mercer.nn.distilled_rounds import DistilledRounds
+from mercer.nn.gram_features import FeaturesToGram
+from mercer.nn.gram_kernel import GramKernel
+from mercer.nn.gram_layer import GramLayer, GramResidual, gram_divergence
+from mercer.nn.gram_output import GramOutput, gram_objective, gram_penalty
+from mercer.nn.gram_state import GramState
 from mercer.nn.self_distillation import self_distill
 
 __all__ = ["BatchedMLP", "BatchedModule", "DistilledRound", "DistilledRounds", "self_distill", "training"]
+__all__ = [
+    "DistilledRound",
+    "DistilledRounds",
+    "FeaturesToGram",
+    "GramKernel",
+    "GramLayer",
+    "GramOutput",
+    "GramResidual",
+    "GramState",
+    "gram_divergence",
+    "gram_objective",
+    "gram_penalty",
+    "self_distill",
+    "training",
+]

@@ -1,0 +1,226 @@
+"""What the estimators of deep kernel machines share: their network, its training, and a look inside."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from mercer.arrays import as_tensor
+from mercer.kernels import RBF
+from mercer.learn.arguments import check_not_negative
+from mercer.learn.deep_network import DeepState, build_network, check_depth, column_scales, each_nu, layers_of
+from mercer.learn.gram_plots import draw_gram_matrices
+from mercer.learn.inducing import choose_inducing
+from mercer.learn.inputs import Given, as_given, check_data
+from mercer.learn.minibatch_model import MinibatchModel
+from mercer.learn.saving import Saved
+from mercer.learn.variational import Variational
+
+__all__ = ["DeepKernelModel"]
+
+_AT_ONCE = 4096  # rows up to which all of them are one batch
+_PATH = (math.inf, 100.0, 30.0, 10.0, 3.0, 1.0)  # of nu="auto"
+_HELD_OUT = 0.2  # of the rows, to choose nu by
+
+
+class DeepKernelModel(MinibatchModel, Saved, BaseEstimator):
+    """Base of the deep kernel machines; a subclass's ``__init__`` stores the arguments read here."""
+
+    _description = "deep kernel machine"
+
+    depth: int
+    kernel: str
+    nu: Any
+    n_inducing: int
+    inducing: Any
+    learn_inducing: bool
+    learn_hyperparameters: bool
+    standardize: bool
+    _log_parameters: list[float]
+
+    def _check_training(self, X: Any, y: Any, *, reset: bool = True, y_numeric: bool = True) -> tuple[Given, Any]:
+        checked: tuple[Given, Any] = check_data(self, X, y, reset=reset, y_numeric=y_numeric)
+        return checked
+
+    def _check_points(self, X: Any) -> Given:
+        given: Given = check_data(self, X, reset=False)
+        return given
+
+    def _check_options(self) -> None:
+        check_depth(self.depth, self.kernel)
+        self._nus()
+        check_not_negative("learning_rate", self.learning_rate)
+        self._check_minibatches()
+
+    def _nus(self) -> list[float]:
+        """Of the layers; the first of the path where nu is to be chosen."""
+        return each_nu(_PATH[0] if isinstance(self.nu, str) and self.nu == "auto" else self.nu, int(self.depth))
+
+    def _batch(self, n: int) -> int:
+        return n if self.batch_size is None and n <= _AT_ONCE else super()._batch(n)
+
+    def _log_density(self, state: DeepState, X: Tensor, y: Tensor) -> Tensor:
+        """``log p(y | x)`` of held-out rows, ``(m,)``."""
+        raise NotImplementedError
+
+    def _learn(self, given: Given, y: Tensor, n_latent: int) -> None:
+        """Fit to checked rows."""
+        points, rng = given.points.to(torch.float64), self._rng()
+        self._is_torch = isinstance(given.example, Tensor)
+        self._columns = column_scales(points, standardize=self.standardize)
+        X = self._standardised(points)
+        how = self.inducing
+        if not isinstance(how, str):
+            how = as_tensor(how, dtype=torch.float64, device=points.device)
+            if how.dim() == 2 and how.shape[1] == points.shape[1]:  # others are refused below
+                how = self._standardised(how)
+        Z = choose_inducing(RBF(), X, self.n_inducing, how, rng)
+        nus, start = self._nus(), None
+        if isinstance(self.nu, str):
+            nus, start = self._choose_nu(X, y, Z, n_latent, rng)
+        state = self._start(Z, nus, n_latent, start)
+        self.objective_curve_ = self._climb(state, X, y, rng)
+        self.objective_, self.n_iter_ = self.objective_curve_[-1], len(self.objective_curve_)
+
+    def _climb(self, state: DeepState, X: Tensor, y: Tensor, rng: np.random.RandomState) -> list[float]:
+        """Train; the objective of each epoch."""
+        found = self._train(state, X, y, rng, n=len(y), max_epochs=self.max_epochs)
+        if self._is_conjugate() and self._batch(len(y)) == len(y):
+            with torch.no_grad():  # the best q of the last network, which Adam has moved since
+                state.improve(*state.whitened(X), y, len(y), 1.0)
+            self._keep(state)
+        return found
+
+    def _choose_nu(
+        self, X: Tensor, y: Tensor, Z: Tensor, n_latent: int, rng: np.random.RandomState
+    ) -> tuple[list[float], DeepState]:
+        """From the fixed kernel to the free one, each model from the one before; the best on rows left out."""
+        order = torch.from_numpy(rng.permutation(len(y))).to(X.device)
+        out, rows = order.tensor_split([max(1, int(_HELD_OUT * len(y)))])
+        found: list[tuple[float, float, DeepState]] = []
+        for nu in _PATH:
+            before = found[-1][2] if found else None
+            state = self._start(Z, [nu] * int(self.depth), n_latent, before)
+            self._climb(state, X[rows], y[rows], rng)
+            with torch.no_grad():
+                found.append((nu, float(self._log_density(state, X[out], y[out]).mean()), state))
+        self.nu_path_ = [(nu, score) for nu, score, _ in found]
+        nu, _, state = max(found, key=lambda one: one[1])
+        return [nu] * int(self.depth), state
+
+    def _start(self, Z: Tensor, nus: list[float], n_latent: int, before: DeepState | None) -> DeepState:
+        """Before the first step: the fixed kernel, or where another model has ended."""
+        network = build_network(
+            Z, kernel=self.kernel, nu=nus, learn=self.learn_hyperparameters, learn_inducing=self.learn_inducing
+        )
+        log_parameters = torch.tensor(self._log_parameters, dtype=torch.float64)
+        q = Variational.prior(len(Z), n_latent, Z)
+        if before is not None:
+            network.load_state_dict(before.network.state_dict())
+            log_parameters, q = before.log_parameters.detach().clone(), before.q
+        log_parameters.requires_grad_(self.learn_hyperparameters and bool(log_parameters.numel()))
+        state = DeepState(network, log_parameters, q, self._expected)
+        state.start_adam(self.learning_rate)
+        self.nu_ = nus
+        return state
+
+    def _keep(self, state: DeepState) -> None:
+        """Fitted attributes from a state."""
+        self._network = {name: value.detach().clone() for name, value in state.network.state_dict().items()}
+        self._log_parameters = state.log_parameters.detach().tolist()
+        self._q = state.q.parts()
+        center, width = self._columns
+        Z = self._network["0.inducing"]
+        self.inducing_points_ = as_given(Z * width + center, self._is_torch)
+        with torch.no_grad():
+            matrices = [as_given(state.ii, self._is_torch) for state in layers_of(state.network, Z[:0])]
+        self.gram_matrices_, self.kernel_matrices_ = matrices[2::2], matrices[1::2]
+
+    def _state(self) -> DeepState:
+        network = build_network(
+            self._network["0.inducing"], kernel=self.kernel, nu=self.nu_, learn=False, learn_inducing=False
+        )
+        network.load_state_dict(self._network)
+        log_parameters = torch.tensor(self._log_parameters, dtype=torch.float64)
+        return DeepState(network, log_parameters, Variational(*self._q), self._expected)
+
+    def _moments(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        check_is_fitted(self)
+        return super()._moments(self._standardised(points))
+
+    def _standardised(self, points: Tensor) -> Tensor:
+        center, width = self._columns
+        result: Tensor = (points.to(center.device, torch.float64) - center) / width
+        return result
+
+    @torch.no_grad()
+    def _objective(self, given: Given, y: Tensor) -> float:
+        return float(self._state().bound(self._standardised(given.points), y, len(y)))
+
+    @torch.no_grad()
+    def features(self, X: Any, *, layer: int = -1) -> Any:
+        """Coordinates in which the inner products of rows are those of a layer's Gram matrix, ``(m, P)``.
+
+        They are exact between a row and an inducing point, and between two rows what the inducing points know of them.
+        Use them wherever columns are wanted: clustering, a picture, another model.
+
+        Args:
+            X: ``(m, d)``.
+            layer: 1 to ``depth``, or counted from the last, -1.
+
+        Raises:
+            ValueError: there is no such layer.
+        """
+        given, state = self._layer(X, layer)
+        _, W, _ = state.whitened(f"layer {layer}")
+        return given.answer(W)
+
+    @torch.no_grad()
+    def gram_matrix(self, X: Any, *, layer: int = -1) -> Any:
+        """Inner products of rows in a layer, ``(m, m)``; layer 0 is the inputs.
+
+        The diagonal is exact, the rest as in :meth:`features`.
+
+        Raises:
+            ValueError: there is no such layer.
+        """
+        if layer == 0:
+            check_is_fitted(self)
+            given = self._check_points(X)
+            points = self._standardised(given.points) * self._network["0.log_scale"].exp()
+            return given.answer(points @ points.mT / points.shape[1])
+        given, state = self._layer(X, layer)
+        _, W, left = state.whitened(f"layer {layer}")
+        return given.answer(W @ W.mT + torch.diag(left))
+
+    def plot_gram_matrices(self, X: Any, y: Any = None, *, axes: Any = None) -> Any:
+        """Draw how alike rows are in each layer, from the inputs to the last: cosines, -1 to 1.
+
+        Args:
+            X: ``(m, d)``; some hundred rows.
+            y: ``(m,)``; rows are sorted by it, so that what belongs together stands together.
+            axes: ``depth + 1`` matplotlib axes; None makes a figure.
+
+        Returns:
+            The axes.
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
+        """
+        matrices = [np.asarray(self.gram_matrix(X, layer=layer)) for layer in range(int(self.depth) + 1)]
+        return draw_gram_matrices(matrices, y, axes)
+
+    def _layer(self, X: Any, layer: int) -> tuple[Given, Any]:
+        check_is_fitted(self)
+        depth = int(self.depth)
+        if isinstance(layer, bool) or not isinstance(layer, int) or layer == 0 or not -depth <= layer <= depth:
+            raise ValueError(f"layer must be 1 to {depth}, or -1 for the last, not {layer!r}.")
+        given = self._check_points(X)
+        number = layer if layer > 0 else depth + 1 + layer
+        return given, layers_of(self._state().network, self._standardised(given.points))[2 * number]

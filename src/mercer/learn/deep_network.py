@@ -1,0 +1,114 @@
+"""The network inside of the estimators of deep kernel machines, and its training state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mercer.kernels.gram import kernel_of_gram
+from mercer.learn.arguments import check_whole
+from mercer.learn.sparse_training import InducingState
+from mercer.learn.variational import Expected, Variational
+from mercer.nn import FeaturesToGram, GramKernel, GramLayer, GramState, gram_penalty
+
+__all__ = ["DeepState", "build_network", "check_depth", "column_scales", "each_nu", "layers_of"]
+
+
+def check_depth(depth: Any, kernel: Any) -> None:
+    """Raise ValueError for a depth or a kernel that no network has."""
+    check_whole("depth", depth)
+    kernel_of_gram(kernel)
+
+
+def each_nu(nu: Any, depth: int) -> list[float]:
+    """One ``nu`` for each Gram layer.
+
+    Raises:
+        ValueError: one that is not positive, or another number of them than layers.
+    """
+    values = list(nu) if isinstance(nu, Sequence) and not isinstance(nu, str) else [nu] * depth
+    if len(values) != depth:
+        raise ValueError(f"nu must be one number, or one for each of the {depth} layers, not {nu!r}.")
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0.0:
+            raise ValueError(f"nu must be positive (math.inf is the fixed kernel of a wide network), not {nu!r}.")
+    return [float(value) for value in values]
+
+
+def column_scales(values: Tensor, *, standardize: bool) -> list[Tensor]:
+    """Center and width of each column ``(n, d)``; a constant one has the width 1, and not to standardise is (0, 1)."""
+    center, width = values.mean(0), values.std(0, correction=0)
+    if not standardize:
+        return [torch.zeros_like(center), torch.ones_like(width)]
+    return [center, torch.where(width > 1e-12 * center.abs(), width, 1.0)]
+
+
+def build_network(
+    inducing: Tensor, *, kernel: str, nu: list[float], learn: bool, learn_inducing: bool, jitter: float | None = None
+) -> nn.Sequential:
+    """Inputs to the last kernel: a kernel, then for each layer a Gram layer and a kernel.
+
+    Args:
+        inducing: ``(P, d)``; the network is on its device and in its type.
+        kernel: of each layer.
+        nu: of each Gram layer.
+        learn: whether scales, heights and weights are learnt.
+        learn_inducing: whether the points move.
+        jitter: of the kernels.
+    """
+    options: dict[str, Any] = {"learn": learn, "jitter": jitter, "dtype": inducing.dtype}
+    made: list[nn.Module] = [FeaturesToGram(inducing, learn=learn, learn_inducing=learn_inducing)]
+    made.append(GramKernel(kernel, **options))
+    for number, value in enumerate(nu, start=1):
+        layer = GramLayer(len(inducing), value, dtype=inducing.dtype)
+        layer.name = f"layer {number} of {len(nu)}"
+        made += [layer, GramKernel(kernel, **options)]
+    return nn.Sequential(*made).to(inducing.device)
+
+
+def layers_of(network: nn.Sequential, X: Tensor) -> list[GramState]:
+    """The state after each module, for rows ``(n, d)``: G_0, K(G_0), G_1, K(G_1), ..., K(G_L)."""
+    found: list[Any] = []
+    state: Any = X
+    for module in network:
+        state = module(state)
+        found.append(state)
+    return found
+
+
+@dataclass
+class DeepState(InducingState):
+    """A deep kernel machine in training: q over whitened values at the inducing points of the last kernel.
+
+    Attributes:
+        network: of :func:`build_network`.
+        log_parameters: of the likelihood.
+        q: over inducing values.
+        expected: makes the expected log density of given rows from the likelihood's logarithms.
+        adam: None where nothing but q moves.
+    """
+
+    network: nn.Sequential
+    log_parameters: Tensor
+    q: Variational
+    expected: Callable[[Tensor, Tensor], Expected]
+    adam: torch.optim.Adam | None = None
+
+    def whitened(self, X: Tensor) -> tuple[Tensor, Tensor]:
+        """By the last kernel."""
+        _, W, left = self.network(X).whitened("the last kernel")
+        return W.mT, left
+
+    def penalty(self) -> Tensor:
+        """``nu`` times the divergence of each layer."""
+        return gram_penalty(self.network)
+
+    def start_adam(self, learning_rate: float) -> None:
+        """Make an optimiser of all that can move."""
+        learnt: list[Tensor] = [p for p in self.network.parameters() if p.requires_grad]
+        learnt += [self.log_parameters] if self.log_parameters.requires_grad else []
+        self.adam = torch.optim.Adam(learnt, lr=learning_rate) if learnt else None

@@ -1,0 +1,178 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import load_digits, make_moons
+
+from mercer.errors import ShapeError
+from mercer.learn import DeepGramMachine, DeepKernelMachineClassifier, DeepKernelMachineRegressor
+
+RNG = np.random.default_rng(0)
+N = 80
+X = RNG.uniform(-2.0, 2.0, size=(N, 2))
+F = np.where(X[:, 0] > 0.0, np.sin(6.0 * X[:, 0]), 0.0)
+Y = 5.0 + 3.0 * F + 0.1 * RNG.normal(size=N)
+QUICK = {"n_inducing": 20, "max_epochs": 40, "learning_rate": 0.05, "random_state": 0}
+PLAIN = {"learn_hyperparameters": False, "standardize": False, "learn_inducing": False}
+MODEL = DeepKernelMachineRegressor(**QUICK).fit(X, Y)
+
+
+def test_infinite_nu_is_titsias_bound_of_the_stacked_kernel():
+    Z = np.stack(np.meshgrid([-1.5, 0.0, 1.5], [-1.5, 0.0, 1.5]), -1).reshape(9, 2)
+    model = DeepKernelMachineRegressor(depth=1, nu=math.inf, inducing=Z, likelihood_params={"noise": 0.2}, **PLAIN)
+    model.set_params(max_epochs=1).fit(X, F)
+
+    def kernel(A, B):
+        first = np.exp(-0.25 * ((A[:, None] - B[None]) ** 2).sum(2))  # G_0 is X X' / 2
+        return np.exp(first - 1.0)
+
+    small = 1e-8 * np.eye(9)
+    cross = kernel(X, Z)
+    Q = cross @ np.linalg.solve(kernel(Z, Z) + small, cross.T)
+    S = Q + 0.2 * np.eye(N)
+    bound = -0.5 * (F @ np.linalg.solve(S, F) + np.linalg.slogdet(S)[1] + N * np.log(2 * np.pi))
+    bound -= 0.5 * np.trace(kernel(X, X) - Q) / 0.2
+    # What is left is jitter on 80 variances over the noise, 80 * 2e-8 / 0.4, and in the first layer.
+    assert model.objective(X, F) == pytest.approx(bound, abs=1e-5)
+    mean = kernel(X, Z) @ np.linalg.solve(0.2 * (kernel(Z, Z) + small) + cross.T @ cross, cross.T @ F)
+    np.testing.assert_allclose(model.predict(X), mean, atol=1e-5)
+
+
+def test_with_every_row_inducing_the_objective_is_the_full_machines():
+    rows, y = X[:30], F[:30]
+    model = DeepKernelMachineRegressor(nu=3.0, inducing=rows, likelihood_params={"noise": 0.1}, **PLAIN)
+    model.set_params(max_epochs=15).fit(rows, y)
+    full = DeepGramMachine(nu=3.0, noise=0.1, learn_hyperparameters=False, standardize=False).fit(rows, y)
+    assert model.objective(rows, y) == pytest.approx(full.objective(model.gram_matrices_), rel=1e-6)
+    assert full.objective_ > model.objective(rows, y)
+
+
+def test_learning_the_kernel_is_better_than_the_fixed_one():
+    fixed = DeepKernelMachineRegressor(nu=math.inf, **QUICK).fit(X, Y)
+    assert MODEL.objective_ > fixed.objective_ + 10.0
+    test = np.random.default_rng(1).uniform(-2.0, 2.0, size=(200, 2))
+    truth = 5.0 + 3.0 * np.where(test[:, 0] > 0.0, np.sin(6.0 * test[:, 0]), 0.0)
+    errors = [np.sqrt(np.mean((model.predict(test) - truth) ** 2)) for model in (MODEL, fixed)]
+    assert errors[0] < 0.9 * errors[1]
+
+
+def test_forecasts_have_errors_of_the_right_size():
+    mean, lower, upper = MODEL.predict(X, interval=0.9)
+    assert ((lower < Y) & (upper > Y)).mean() > 0.85
+    assert (np.abs(mean - Y) < 3.0 * MODEL.predict(X, return_std=True)[1]).mean() > 0.95
+    assert np.isfinite(MODEL.log_predictive_density(X, Y)).all()
+
+
+def test_rows_do_not_depend_on_units():
+    other = DeepKernelMachineRegressor(**QUICK).fit(1e4 + 1e3 * X, 1e6 * Y)
+    # 1e-4: round-off of the shifted columns, 1e-16 * 1e4 / 1e3, grows along the 40 steps.
+    np.testing.assert_allclose(other.predict(1e4 + 1e3 * X), 1e6 * MODEL.predict(X), rtol=1e-4)
+
+
+def test_minibatches_counts_and_a_seed():
+    options = QUICK | {"batch_size": 40, "max_epochs": 8}
+    model = DeepKernelMachineRegressor(depth=1, **options).fit(X, Y)
+    assert model.objective_curve_[-1] > model.objective_curve_[0]
+    again = DeepKernelMachineRegressor(depth=1, **options).fit(X, Y)
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    counts = np.random.default_rng(0).poisson(np.exp(1.0 + F))
+    rates = DeepKernelMachineRegressor(depth=1, likelihood="poisson", **QUICK).fit(X, counts)
+    assert np.corrcoef(rates.predict(X), np.exp(1.0 + F))[0, 1] > 0.8
+
+
+@pytest.mark.slow(reason="seven fits, twice")
+def test_nu_is_chosen_by_rows_left_out():
+    model = DeepKernelMachineRegressor(nu="auto", **QUICK | {"max_epochs": 8}).fit(X, Y)
+    assert [nu for nu, _ in model.nu_path_] == [math.inf, 100.0, 30.0, 10.0, 3.0, 1.0]
+    assert model.nu_ == [max(model.nu_path_, key=lambda pair: pair[1])[0]] * 2
+    assert model.nu_[0] < math.inf  # this function has two lengthscales
+    labels = DeepKernelMachineClassifier(nu="auto", depth=1, **QUICK | {"max_epochs": 1}).fit(X, F > 0.1)
+    assert len(labels.nu_path_) == 6
+
+
+def test_two_classes_by_text():
+    points, codes = make_moons(120, noise=0.1, random_state=0)
+    names = np.array(["left", "right"])[codes]
+    model = DeepKernelMachineClassifier(**QUICK).fit(points, names)
+    assert model.score(points, names) > 0.97
+    proba = model.predict_proba(points)
+    np.testing.assert_allclose(proba.sum(1), 1.0)
+    assert model.objective(points, names) < 0.0
+    with pytest.raises(ValueError, match="y has the class 'up'"):
+        model.objective(points, np.full(120, "up"))
+
+
+def test_images_of_three_digits():
+    data = load_digits(n_class=3)
+    order = np.random.default_rng(0).permutation(537)  # of the same writers
+    train, test = order[:350], order[350:]
+    options = {"n_inducing": 30, "max_epochs": 10, "learning_rate": 0.05, "random_state": 0, "batch_size": 100}
+    model = DeepKernelMachineClassifier(depth=1, natural_rate=0.3, **options)
+    model.fit(data.images[train].reshape(350, -1), data.target[train])
+    assert model.score(data.data[test], data.target[test]) > 0.95
+
+
+def test_the_learnt_gram_matrices_are_there_to_see():
+    shapes = {G.shape for G in (*MODEL.gram_matrices_, *MODEL.kernel_matrices_)}
+    assert shapes == {(20, 20)}
+    assert (len(MODEL.gram_matrices_), len(MODEL.kernel_matrices_)) == (2, 3)
+    assert MODEL.inducing_points_.shape == (20, 2)
+    # At the inducing points a layer's Gram matrix of rows is the attribute, but for the jitter.
+    for layer in (1, 2):
+        found = MODEL.gram_matrix(MODEL.inducing_points_, layer=layer)
+        np.testing.assert_allclose(found, MODEL.gram_matrices_[layer - 1], atol=2e-6)
+    columns = MODEL.features(X[:9])
+    assert columns.shape == (9, 20)
+    off = ~np.eye(9, dtype=bool)
+    np.testing.assert_allclose((columns @ columns.T)[off], MODEL.gram_matrix(X[:9])[off], atol=1e-9)
+    assert MODEL.gram_matrix(X[:9], layer=0).shape == (9, 9)
+    axes = MODEL.plot_gram_matrices(X[:9], Y[:9])
+    assert len(axes) == 3
+    for layer in (0, 3, -3, 1.0, True):
+        with pytest.raises(ValueError, match="layer must be 1 to 2, or -1 for the last"):
+            MODEL.features(X, layer=layer)
+
+
+@pytest.mark.parametrize("kernel", ["relu", "normalized_gaussian", "erf", "gelu", "linear"])
+def test_every_kernel_trains(kernel):
+    model = DeepKernelMachineRegressor(kernel=kernel, nu=[5.0, 20.0], **QUICK | {"max_epochs": 5}).fit(X, Y)
+    assert model.objective_curve_[-1] > model.objective_curve_[0]
+
+
+@pytest.mark.parametrize("model", [MODEL, DeepKernelMachineClassifier(depth=1, **QUICK | {"max_epochs": 3})], ids=repr)
+def test_a_saved_machine_is_the_same(model, tmp_path):
+    y = Y if model is MODEL else np.digitize(Y, [3.0, 6.0])
+    model = clone(model).set_params(max_epochs=3).fit(X, y)
+    model.save(tmp_path / "model.safetensors")
+    loaded = type(model).load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    np.testing.assert_array_equal(loaded.gram_matrices_[0], model.gram_matrices_[0])
+    assert loaded.objective(X, y) == model.objective(X, y)
+
+
+def test_tensors_in_tensors_out():
+    single = DeepKernelMachineRegressor(**QUICK | {"max_epochs": 3}).fit(
+        torch.from_numpy(X).float(), torch.from_numpy(Y)
+    )
+    found = single.predict(torch.from_numpy(X).float())
+    assert found.dtype == torch.float32
+    assert isinstance(single.gram_matrices_[0], torch.Tensor)
+
+
+def test_mistakes_are_named():
+    with pytest.raises(ValueError, match="nu must be positive"):
+        DeepKernelMachineRegressor(nu=-1.0).fit(X, Y)
+    with pytest.raises(ValueError, match="nu must be positive"):
+        DeepKernelMachineRegressor(nu="automatic").fit(X, Y)
+    with pytest.raises(ValueError, match="one for each of the 2 layers"):
+        DeepKernelMachineRegressor(nu=(1.0, 2.0, 3.0)).fit(X, Y)
+    with pytest.raises(ValueError, match="batch_size must be a whole number"):
+        DeepKernelMachineRegressor(batch_size=0).fit(X, Y)
+    with pytest.raises(ValueError, match="learning_rate must be a finite number >= 0"):
+        DeepKernelMachineClassifier(learning_rate=-1.0).fit(X, F > 0)
+    with pytest.raises(ShapeError, match=r"inducing must be \(M, 2\) points"):
+        DeepKernelMachineRegressor(inducing=X[:5, :1]).fit(X, Y)
+    with pytest.raises(ValueError, match="at least two classes"):
+        DeepKernelMachineClassifier().fit(X, np.zeros(N))

@@ -1,0 +1,198 @@
+"""Layers of deep kernel machines against their definitions with explicit inverses, in float64."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from mercer.errors import ShapeError
+from mercer.kernels import IndefiniteGram, gram_kernel
+from mercer.nn import (
+    FeaturesToGram,
+    GramKernel,
+    GramLayer,
+    GramOutput,
+    GramResidual,
+    GramState,
+    gram_divergence,
+    gram_objective,
+    gram_penalty,
+)
+
+P, N, D = 6, 9, 3
+DOUBLE = {"dtype": torch.float64}
+
+
+def draw(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=torch.float64)
+
+
+def moved(layer):
+    with torch.no_grad():
+        layer.factor.below.copy_(0.2 * draw(P, P))
+        layer.factor.log_diagonal.copy_(0.2 * draw(P))
+    return layer
+
+
+def kernel_state():
+    return nn.Sequential(FeaturesToGram(draw(P, D)), GramKernel(**DOUBLE))(draw(N, D))
+
+
+def test_inner_products_of_scaled_columns():
+    layer = FeaturesToGram(draw(P, D))
+    with torch.no_grad():
+        layer.log_scale.copy_(draw(D))
+    X, Z = (points * layer.log_scale.exp() for points in (draw(N, D), draw(P, D)))
+    state = layer(draw(N, D))
+    torch.testing.assert_close(state.ii, Z @ Z.mT / D)
+    torch.testing.assert_close(state.ti, X @ Z.mT / D)
+    torch.testing.assert_close(state.t, (X @ X.mT / D).diagonal())
+
+
+def test_a_kernel_of_a_state_is_that_of_all_points_with_jitter_on_both_diagonals_only():
+    points = torch.cat([draw(P, D), draw(N, D)])
+    layer = GramKernel("relu", height=2.0, weight=0.5, bias=0.3, jitter=1e-3, **DOUBLE)
+    K = 2.0 * gram_kernel(0.5 * points @ points.mT / D + 0.3, "relu")
+    state = layer(FeaturesToGram(draw(P, D))(draw(N, D)))
+    small = 1e-3 * K.diagonal()[:P].mean()
+    torch.testing.assert_close(state.ii, K[:P, :P] + small * torch.eye(P).double())
+    torch.testing.assert_close(state.ti, K[P:, :P])
+    torch.testing.assert_close(state.t, K.diagonal()[P:] + small)
+    torch.testing.assert_close(layer(points @ points.mT / D), K)
+
+
+def test_a_layer_starts_at_the_kernel_below():
+    below = kernel_state()
+    above = GramLayer(P, **DOUBLE)(below)
+    torch.testing.assert_close(above.ii, below.ii)
+    torch.testing.assert_close(above.ti, below.ti)
+    torch.testing.assert_close(above.t, below.t)
+
+
+def test_a_layer_conditions_on_its_inducing_points_as_the_official_code_does():
+    # The equations of convdkm (github.com/edwardmilsom/convdkmpaper), which inverts the kernel matrix.
+    below, layer = kernel_state(), moved(GramLayer(P, **DOUBLE))
+    above = layer(below)
+    B = below.ti @ below.ii.inverse()
+    torch.testing.assert_close(above.ti, B @ above.ii, rtol=1e-8, atol=1e-10)
+    t = below.t - (B * below.ti).sum(1) + ((B @ above.ii) * B).sum(1)
+    torch.testing.assert_close(above.t, t, rtol=1e-8, atol=1e-10)
+
+
+def test_the_divergence_needs_no_kernel():
+    below, layer = kernel_state(), moved(GramLayer(P, nu=3.0, **DOUBLE))
+    above = layer(below)
+    expected = torch.distributions.kl_divergence(
+        torch.distributions.MultivariateNormal(torch.zeros(P).double(), above.ii),
+        torch.distributions.MultivariateNormal(torch.zeros(P).double(), below.ii),
+    )
+    torch.testing.assert_close(layer.kl(), expected)
+    torch.testing.assert_close(gram_divergence(above.ii.detach(), below.ii.detach()), expected.detach())
+    torch.testing.assert_close(layer.penalty(), 3.0 * expected)
+
+
+def test_infinite_nu_is_the_fixed_kernel():
+    layer = GramLayer(P, nu=math.inf, **DOUBLE)
+    assert not any(p.requires_grad for p in layer.parameters())
+    assert float(layer.penalty()) == 0.0
+
+
+def test_outputs_are_those_of_a_sparse_gaussian_process():
+    below, output = kernel_state(), moved(GramOutput(P, 2, **DOUBLE))
+    with torch.no_grad():
+        output.mean.copy_(draw(2, P))
+    mean, variance = output(below)
+    C, V, B = torch.linalg.cholesky(below.ii), output.factor(), below.ti @ below.ii.inverse()
+    mu, A = C @ output.mean.mT, C @ V @ V.mT @ C.mT
+    torch.testing.assert_close(mean, B @ mu, rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(variance, below.t - (B * below.ti).sum(1) + ((B @ A) * B).sum(1), rtol=1e-8, atol=1e-10)
+    divergence = sum(
+        torch.distributions.kl_divergence(
+            torch.distributions.MultivariateNormal(mu[:, c], A),
+            torch.distributions.MultivariateNormal(torch.zeros(P).double(), below.ii),
+        )
+        for c in range(2)
+    )
+    torch.testing.assert_close(output.penalty(), divergence, rtol=1e-7, atol=1e-8)
+    model = nn.Sequential(moved(GramLayer(P, nu=2.0, **DOUBLE)), output)
+    density = draw(N)
+    expected = 50 * density.mean() - 2.0 * model[0].kl() - divergence
+    torch.testing.assert_close(gram_objective(model, density, n_data=50), expected, rtol=1e-7, atol=1e-8)
+
+
+def test_a_residual_is_a_weighted_sum():
+    below, branch = kernel_state(), moved(GramLayer(P, **DOUBLE))
+    residual = GramResidual([nn.Identity(), branch], **DOUBLE)
+    with torch.no_grad():
+        residual.logits.copy_(torch.tensor([0.0, math.log(3.0)]))
+    above, found = branch(below), residual(below)
+    for name in ("ii", "ti", "t"):
+        expected = 0.25 * getattr(below, name) + 0.75 * getattr(above, name)
+        torch.testing.assert_close(getattr(found, name), expected)
+    torch.testing.assert_close(gram_penalty(residual), branch.penalty())
+
+
+def test_single_precision_and_rows_with_places():
+    model = nn.Sequential(FeaturesToGram(draw(P, D).float()), GramKernel("relu"), GramLayer(P), GramKernel("relu"))
+    state = model(draw(N, D))
+    assert {state.ii.dtype, state.ti.dtype, state.t.dtype} == {torch.float32}
+    below = kernel_state()
+    images = GramState(below.ii, below.ti.reshape(3, 3, P), below.t.reshape(3, 3))
+    layer = moved(GramLayer(P, **DOUBLE))
+    torch.testing.assert_close(layer(images).ti.reshape(N, P), layer(below).ti)
+
+
+def test_parameters_that_cannot_move_do_not():
+    assert not GramKernel("relu").log_weight.requires_grad  # its height says the same
+    assert GramKernel("relu", bias=1.0).log_weight.requires_grad
+    assert not any(p.requires_grad for p in FeaturesToGram(draw(P, D), learn=False, learn_inducing=False).parameters())
+
+
+def test_every_parameter_has_a_gradient():
+    output = moved(GramOutput(P, 1, **DOUBLE))
+    with torch.no_grad():
+        output.mean.copy_(draw(1, P))
+    first, last = GramKernel("relu", bias=0.5, **DOUBLE), GramKernel(**DOUBLE)
+    model = nn.Sequential(FeaturesToGram(draw(P, D)), first, moved(GramLayer(P, **DOUBLE)), last, output)
+    mean, variance = model(draw(N, D))
+    gram_objective(model, -(mean[:, 0] - 1.0).square() - variance, n_data=N).backward()
+    assert [name for name, p in model.named_parameters() if p.requires_grad and not bool(p.grad.any())] == []
+
+
+def test_mistakes_are_named():
+    state = kernel_state()
+    with pytest.raises(ShapeError, match="GramLayer has 4 inducing points, but what it is given has 6"):
+        GramLayer(4, **DOUBLE)(state)
+    with pytest.raises(ShapeError, match="GramOutput has 4 inducing points"):
+        GramOutput(4, 1, **DOUBLE)(state)
+    with pytest.raises(ShapeError, match=r"ii must be square \(P, P\), not of shape \(2, 3\)"):
+        GramState(torch.ones(2, 3), torch.ones(1, 3), torch.ones(1))
+    with pytest.raises(ShapeError, match=r"ti must be \(\*rows, 2\) and t \(\*rows,\), not \(5, 2\) and \(4,\)"):
+        GramState(torch.eye(2), torch.ones(5, 2), torch.ones(4))
+    with pytest.raises(IndefiniteGram, match=r"GramLayer: the 2 x 2 .* smallest eigenvalue is -1, the largest 3"):
+        GramLayer(2)(GramState(torch.tensor([[1.0, 2.0], [2.0, 1.0]]), torch.ones(1, 2), torch.ones(1)))
+    with pytest.raises(IndefiniteGram, match="holds NaN or infinity"):
+        GramLayer(2)(GramState(torch.full((2, 2), math.nan), torch.ones(1, 2), torch.ones(1)))
+    with pytest.raises(ShapeError, match=r"X must be \(n, 3\) like its inducing points, not \(5, 2\)"):
+        FeaturesToGram(draw(P, D))(draw(5, 2))
+    with pytest.raises(ShapeError, match=r"inducing must be \(P, d\) points"):
+        FeaturesToGram(draw(P))
+    with pytest.raises(ValueError, match=r"nu must be positive, or math\.inf for the kernel below, not 0"):
+        GramLayer(P, nu=0)
+    with pytest.raises(ValueError, match="height must be positive and finite, not -1"):
+        GramKernel(height=-1)
+    with pytest.raises(ValueError, match="bias must be >= 0 and finite, not -1"):
+        GramKernel(bias=-1)
+    with pytest.raises(ShapeError, match="a Gram matrix or a GramState, not list"):
+        GramKernel()([1.0])
+    with pytest.raises(IndefiniteGram, match="no Gram matrix"):
+        GramKernel()(torch.tensor([[1.0, 2.0], [2.0, 1.0]]))
+    with pytest.raises(ValueError, match="at least one branch"):
+        GramResidual([])
+    with pytest.raises(ValueError, match="no GramLayer and no GramOutput"):
+        gram_penalty(nn.Linear(1, 1))
+    with pytest.raises(ShapeError, match="has no row"):
+        gram_objective(GramLayer(2), torch.ones(0), n_data=1)
+    with pytest.raises(ShapeError, match="they must be alike"):
+        gram_divergence(torch.eye(2), torch.eye(3))
