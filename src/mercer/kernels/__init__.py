@@ -8,6 +8,7 @@ from mercer.kernels.base import Kernel
 from mercer.kernels.change_point import ChangePoint
 from mercer.kernels.constant import Constant
 from mercer.kernels.cosine import Cosine
+from mercer.kernels.degrees import hermite_degree_shares
 from mercer.kernels.derivative import Derivative
 from mercer.kernels.embedding import MeanEmbedding
 from mercer.kernels.exponential import Exponential
@@ -19,6 +20,7 @@ from mercer.kernels.gpytorch_translation import from_gpytorch
 from mercer.kernels.gradients import GradientKernel
 from mercer.kernels.grammar import parse, to_text
 from mercer.kernels.hamming import Hamming
+from mercer.kernels.hermite import HermitePolynomial
 from mercer.kernels.hierarchical import HierarchicalConv, LocalPatches
 from mercer.kernels.hierarchical_spectrum import gram_spectrum, torus_spectrum
 from mercer.kernels.intersection import Intersection
@@ -63,6 +65,7 @@ __all__ = [
     "Gibbs",
     "GradientKernel",
     "Hamming",
+    "HermitePolynomial",
     "HierarchicalConv",
     "Hyperparameter",
     "InfiniteNetwork",
@@ -104,6 +107,7 @@ __all__ = [
     "from_name",
     "from_sklearn",
     "gram_spectrum",
+    "hermite_degree_shares",
     "neural",
     "pack",
     "parse",

@@ -2,11 +2,13 @@
 
 from mercer.learn.bayesian_optimizer import BayesianOptimizer
 from mercer.learn.conformal import SplitConformal
+from mercer.learn.degree_variance import DegreeVariance, degree_variance
 from mercer.learn.distillation import SelfDistillation
 from mercer.learn.distillation_filters import distill_filter, distill_limit, joint_weights, optimal_weight
 from mercer.learn.distillation_path import DistillationPath
 from mercer.learn.gaussian_process import GaussianProcessRegressor
 from mercer.learn.gaussian_process_classifier import GaussianProcessClassifier
+from mercer.learn.hierarchical_regressor import HierarchicalRegressor
 from mercer.learn.hsic_test import HSICTest
 from mercer.learn.kernel_density import KernelDensity
 from mercer.learn.kernel_kmeans import KernelKMeans
@@ -30,10 +32,12 @@ from mercer.learn.spectral_clustering import SpectralClustering
 __all__ = [
     "BayesianOptimizer",
     "Categorical",
+    "DegreeVariance",
     "DistillationPath",
     "GaussianProcessClassifier",
     "GaussianProcessRegressor",
     "HSICTest",
+    "HierarchicalRegressor",
     "Integer",
     "KernelDensity",
     "KernelKMeans",
@@ -55,6 +59,7 @@ __all__ = [
     "SparseGaussianProcessRegressor",
     "SpectralClustering",
     "SplitConformal",
+    "degree_variance",
     "distill_filter",
     "distill_limit",
     "joint_weights",

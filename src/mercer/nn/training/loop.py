@@ -94,7 +94,7 @@ def train(
 
     >>> x = torch.linspace(0.0, 1.0, 64)[:, None]
     >>> model = torch.nn.Linear(1, 1)
-    >>> history = training.train(model, [(x, 3.0 * x)], loss=lambda m, b: (m(b[0]) - b[1]).square().mean(), n_steps=5)
+    >>> history = train(model, [(x, 3.0 * x)], loss=lambda m, b: (m(b[0]) - b[1]).square().mean(), n_steps=5)
     >>> history.n_epochs, history.losses[-1] < history.losses[0]
     (5, True)
     """
