@@ -15,6 +15,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from mercer.learn import (
     GaussianProcessClassifier,
     GaussianProcessRegressor,
+    HierarchicalRegressor,
     KernelDensity,
     KernelKMeans,
     KernelRidge,
@@ -40,6 +41,7 @@ PAIRS = [
     (KernelRidgeCV(), RidgeCV()),
     (KernelRidgeClassifier(), RidgeClassifier()),
     (SplitConformal(KernelRidge()), TwinRidge()),
+    (HierarchicalRegressor(link="hermite", alpha=1.0, alpha_link=1.0), TwinRidge()),
     # The twins' weights are no repeated rows either: an iterate is chosen by rows left out, and a copy gives one away.
     (RecursiveFeatureMachine(max_iter=1), RandomForestRegressor(2)),
     (RecursiveFeatureMachineClassifier(max_iter=1), RandomForestClassifier(2)),

@@ -85,13 +85,13 @@ def hermite_products(X: Tensor, degree: int) -> Tensor:
     All products up to a total degree in the order of :func:`hermite_exponents`: an orthonormal basis of the polynomials
     of that degree for independent standard normal columns.
     """
-    width = X.shape[-1]
-    table = hermite_values(X, degree).flatten(-2)  # column i, degree j at i (degree + 1) + j
-    chosen = _places(width, degree).to(X.device)  # (count, degree)
-    product = table[..., chosen[:, 0]]
+    # One row of memory a product: gathering rows is four times as fast as gathering columns.
+    table = hermite_values(X.mT, degree).movedim(-1, -2).flatten(-3, -2)  # column i, degree j at i (degree + 1) + j
+    chosen = _places(X.shape[-1], degree).to(X.device)  # (count, degree)
+    product = table[..., chosen[:, 0], :]
     for k in range(1, degree):
-        product = product * table[..., chosen[:, k]]
-    return product
+        product = product * table[..., chosen[:, k], :]
+    return product.mT
 
 
 def _places(width: int, degree: int) -> Tensor:

@@ -17,7 +17,7 @@ from mercer.learn.arguments import check_whole
 
 __all__ = ["DegreeVariance", "degree_variance"]
 
-_BLOCK_PAIRS = 1 << 22
+_BLOCK_PAIRS = 1 << 17  # of float64 at a time: what stays in the cache
 
 
 @dataclass(frozen=True)

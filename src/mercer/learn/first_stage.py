@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -65,7 +66,7 @@ class FirstStage:
             dual = found.coefficients
             errors = leave_one_out(self.similarity, self.points, Y, dual, alpha=alpha, weights=weights)
             return Solution(dual, alpha, errors)
-        return best_of(path_over_features(self._rows(), Y, weights, self.n_steps), alpha, weights)
+        return best_of(path_over_features(self._rows, Y, weights, self.n_steps), alpha, weights)
 
     def __call__(self, coefficients: Tensor, points: Tensor) -> Tensor:
         """The functions of these coefficients at points ``(m, d)``, ``(m, t)``; differentiable in the points."""
@@ -75,6 +76,7 @@ class FirstStage:
         blocks = row_blocks(len(points), self.features.count)
         return torch.cat([self.features(points[block]) @ coefficients for block in blocks])
 
+    @cached_property
     def _rows(self) -> FeatureRows:
         assert self.features is not None
         rows = feature_rows(self.features, self.points)

@@ -6,6 +6,7 @@ import copy
 import warnings
 from typing import Any, Self
 
+import numpy as np
 import torch
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted
@@ -62,7 +63,7 @@ class HierarchicalRegressor(RegressorMixin, HierarchicalModel):
         uses_link_: whether the prediction is that of stage 2.
         link_: the link, a function of :meth:`transform`'s values in the units of y.
         degree_: k; None for a kernel of one's own.
-        degree_scores_: left-out R^2 by degree.
+        degree_scores_: left-out R^2 of every degree that was tried, from 1 on; of the one that was given.
         feature_polynomial_: ``(count, n_features)`` coefficients of the features in products of normalised Hermite
             polynomials, with ``feature_exponents_`` ``(count, d)``; where stage 1 is made of polynomials.
         alpha_, alpha_link_: the ridges of both stages.
@@ -140,7 +141,7 @@ class HierarchicalRegressor(RegressorMixin, HierarchicalModel):
             problem = self._problem(points, target, inside, outside, degree)
             found[degree] = learn_hierarchy(problem, n_features=int(self.n_features), n_refinements=int(self.refine))
         best = min(found, key=lambda k: found[k].loss)
-        self.degree_scores_ = {k: 1.0 - found[k].loss for k in found if k is not None}
+        self.degree_scores_ = np.array([1.0 - tried.loss for tried in found.values()])
         self._keep(points[inside], found[best], best, target if outside is None else target[outside])
         if not self.uses_link_:
             warnings.warn(

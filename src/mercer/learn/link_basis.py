@@ -44,7 +44,7 @@ class Basis:
         if self.similarity is not None:
             K = self.similarity.dense(t, self.arrays[0])
             found: Tensor = torch.linalg.solve_triangular(self.arrays[1], K.mT, upper=False).mT
-            return torch.cat([torch.ones_like(t[:, :1]), found], 1)
+            return torch.cat([torch.ones_like(t[:, :1]), t, found], 1)
         return _COMPUTE[self.kind](t, *self.arrays)
 
 
@@ -129,9 +129,14 @@ def _units(t: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, T
 
 
 def _centers(t: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Points ``(count, p)`` that lie as the features do; none twice, so that their kernel matrix is not singular."""
+    """Points ``(count, p)``, none twice, so that their kernel matrix is not singular.
+
+    Of one feature half of them lie as its values do, and half evenly from the smallest to the largest: its tails are
+    where a link is steepest.
+    """
     if t.shape[1] == 1:
-        levels = (torch.arange(count, dtype=t.dtype, device=t.device) + 0.5) / count
-        return torch.quantile(t[:, 0], levels).unique()[:, None]
+        levels = torch.linspace(0.0, 1.0, (count + 1) // 2, dtype=t.dtype, device=t.device)
+        low, high = t.min(), t.max()
+        return torch.cat([torch.quantile(t[:, 0], levels), low + levels * (high - low)]).unique()[:, None]
     return torch.unique(t[torch.randperm(len(t), generator=generator)[:count].to(t.device)], dim=0)
 

@@ -16,6 +16,8 @@ from mercer.nn.training.loop import History, train
 
 __all__ = ["LayerwiseHistory", "train_layerwise"]
 
+_STEPS_OF_AN_EPOCH = 50  # what the history has one loss for; an epoch costs as much as several small steps
+
 
 @dataclass(frozen=True)
 class LayerwiseHistory:
@@ -120,4 +122,5 @@ def _descend(
         return penalised
 
     optimizer = partial(torch.optim.SGD, lr=learning_rate)
-    return train(net, [(F, y)], loss=loss, n_steps=steps, optimizer=optimizer, description=f"layer {name}")
+    batches = [(F, y)] * min(steps, _STEPS_OF_AN_EPOCH)
+    return train(net, batches, loss=loss, n_steps=steps, optimizer=optimizer, description=f"layer {name}")
