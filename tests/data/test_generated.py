@@ -73,7 +73,7 @@ def test_the_link_is_in_normalised_hermite_polynomials_and_the_seed_decides():
     X, y, p = hierarchical_polynomial(4, 50, link=(1.0, 0.0, 2.0), random_state=7)
     np.testing.assert_allclose(y, 1.0 + 2.0 * (p**2 - 1.0) / 2.0**0.5)
     np.testing.assert_array_equal(X, hierarchical_polynomial(4, 50, random_state=7)[0])
-    assert (X != hierarchical_polynomial(4, 50, random_state=8)[0]).any()
+    assert (hierarchical_polynomial(4, 50, random_state=8)[0] != X).any()
 
 
 @pytest.mark.parametrize(

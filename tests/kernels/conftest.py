@@ -116,7 +116,10 @@ def hermite(X: Array, Y: Array, degree: int) -> Array:
     """Products of normalised Hermite polynomials of all columns, one by one."""
 
     def products(Z: Array) -> Array:
-        values = [np.polynomial.hermite_e.hermeval(Z, np.eye(degree + 1)[j] / gamma_function(j + 1) ** 0.5) for j in range(degree + 1)]
+        values = [
+            np.polynomial.hermite_e.hermeval(Z, np.eye(degree + 1)[j] / gamma_function(j + 1) ** 0.5)
+            for j in range(degree + 1)
+        ]
         chosen = [a for a in itertools.product(range(degree + 1), repeat=Z.shape[1]) if sum(a) <= degree]
         return np.stack([np.prod([values[j][:, i] for i, j in enumerate(a)], axis=0) for a in chosen], 1)
 

@@ -1,4 +1,4 @@
-"""The hierarchical regressor: each stage against its definition, what it finds, and what it says when there is nothing."""
+"""The hierarchical regressor: each stage against its definition, what it finds, and what it says otherwise."""
 
 import warnings
 

@@ -19,9 +19,8 @@ def test_all_claims_of_the_card_are_there():
 
 
 def test_the_rival_is_the_best_of_all_scales_and_ridges():
-    from mercer.papers.p24_hierarchical_polynomials import RIDGES, ROOT_SCALES, _best_ridge, _data, _rows
-
     from mercer.learn import KernelRidge
+    from mercer.papers.p24_hierarchical_polynomials import RIDGES, ROOT_SCALES, _best_ridge, _data, _rows
 
     fit, test = (_rows(part, 0, 150) for part in _data(4, 200, 0))
     y = fit[1] - fit[1].mean()

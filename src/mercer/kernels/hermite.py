@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, TypeVar
 
 import torch
@@ -34,7 +35,9 @@ def of_each_degree(s: Number, q: Number, width: int, degree: int) -> list[Number
     """
     parts = [s]
     gap = float(width) - q
-    for j in range(1, degree):  # (j + 1) k_{j+1} = s (k_j + k_{j-2}) + (d - q + 2 (j - 1)) k_{j-1} - (d + j - 3) k_{j-3}
+    for j in range(
+        1, degree
+    ):  # (j + 1) k_{j+1} = s (k_j + k_{j-2}) + (d - q + 2 (j - 1)) k_{j-1} - (d + j - 3) k_{j-3}
         total = s * parts[j - 1]
         if j == 1:
             total = total + gap
@@ -67,7 +70,7 @@ def hermite_values(x: Tensor, degree: int) -> Tensor:
 
 
 def hermite_exponents(width: int, degree: int) -> Tensor:
-    """The degrees in each of ``width`` columns of all products up to a total degree, ``(count, width)``, constant first.
+    """The degrees of all products up to a total degree in each of the columns, ``(count, width)``, the constant first.
 
     >>> hermite_exponents(2, 2).tolist()
     [[0, 0], [1, 0], [0, 1], [2, 0], [1, 1], [0, 2]]
@@ -94,6 +97,7 @@ def hermite_products(X: Tensor, degree: int) -> Tensor:
     return product.mT
 
 
+@lru_cache(maxsize=16)
 def _places(width: int, degree: int) -> Tensor:
     """For each product the places of its factors in the table of all values; unused factors are h_0 = 1."""
     rows = []

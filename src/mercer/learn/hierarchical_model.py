@@ -188,7 +188,11 @@ class HierarchicalModel(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self.gain_ = float(before.square().mean() - errors.square().mean())
         self.uses_link_ = self.gain_ > 0.0
         self._errors = (errors if self.uses_link_ else before) * self._scale
-        self._basis_kind, self._basis_arrays, self._link_weights = link.basis.kind, list(link.basis.arrays), link.weights
+        self._basis_kind, self._basis_arrays, self._link_weights = (
+            link.basis.kind,
+            list(link.basis.arrays),
+            link.weights,
+        )
         self._seen, self._truth = t, y * self._scale + self._shift
 
     @property

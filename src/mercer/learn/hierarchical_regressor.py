@@ -26,13 +26,13 @@ __all__ = ["HierarchicalRegressor"]
 class HierarchicalRegressor(RegressorMixin, HierarchicalModel):
     r"""Regression ``y = g(p(x))`` on a hidden feature p of all columns: three layers, trained one after the other.
 
-    Stage 1 is ridge regression of y on polynomials of degree k (or with any kernel). What it finds is kernel regression's
-    answer, and for :math:`y = g(p(x))` with a polynomial p of degree k that is nearly a multiple of p: the low degrees of g(p) are
-    proportional to p. Stage 2 fits a function of one variable, the link g, to y over that feature, each row's feature
-    being learnt without the row. So a target of degree k q is learnt from about d^k rows, where a kernel needs d^{kq}.
+    Stage 1 is ridge regression of y on polynomials of degree k (or with any kernel): the answer of a kernel method. For
+    a polynomial p of degree k that is nearly a multiple of p, since the low degrees of g(p) are proportional to it.
+    Stage 2 fits a function of one variable, the link g, to y over that feature, each row's feature being learnt without
+    the row. So a target of degree k q is learnt from about d^k rows, where a kernel needs d^(kq).
 
     Columns should have mean 0 and standard deviation 1, or give ``whiten``. ``gain_`` says whether the second stage
-    helps on the data at hand; on most tables it does not, and the first stage is the model.
+    helps on the data at hand; where it does not, the first stage is the model.
 
     Args:
         degree: k, of the hidden polynomial; None takes the one of 1 to 4 with the least left-out error, as far as there
@@ -50,8 +50,8 @@ class HierarchicalRegressor(RegressorMixin, HierarchicalModel):
         alpha: ridge of stage 1, >= 0; None chooses by left-out rows.
         alpha_link: the same of stage 2.
         n_features: hidden features; further ones are looked for in y times functions of the first.
-        refine: steps of Gauss and Newton on the feature, each kept only if the left-out error falls. It is not part of
-            the paper, and often matters more than all else.
+        refine: steps of Gauss and Newton on the feature, each kept only if the left-out error falls; not part of the
+            paper.
         crossfit: how stage 2 gets features that have not seen their y: "loo" leaves each row out in closed form;
             "split" learns the feature from one half of the rows and the link from the other (the paper); None takes the
             fitted values.

@@ -23,7 +23,7 @@ _LEAST_SLOPE = 1e-4  # of the root mean square; rows where the link is flat say 
 
 @dataclass(frozen=True)
 class Feature:
-    """Features ``t = offset + first_stage(coefficients)``, of mean 0, variance 1 and uncorrelated over the rows outside.
+    """Features ``t = offset + first_stage(coefficients)``; once standardised, white over the rows outside.
 
     Attributes:
         coefficients: ``(r, p)``.
@@ -165,9 +165,7 @@ def learn_hierarchy(problem: Problem, *, n_features: int, n_refinements: int) ->
 
 def _with(problem: Problem, old: Hierarchy, feature: Feature) -> Hierarchy:
     link, alpha_link, errors = problem.fit_link(feature)
-    return Hierarchy(
-        old.first, feature, link, old.alpha, alpha_link, old.first_errors, errors, old.n_refinements + 1
-    )
+    return Hierarchy(old.first, feature, link, old.alpha, alpha_link, old.first_errors, errors, old.n_refinements + 1)
 
 
 def _refined(problem: Problem, feature: Feature) -> list[Feature]:
@@ -192,9 +190,7 @@ def _refined(problem: Problem, feature: Feature) -> list[Feature]:
         moved.append(Feature(part.coefficients, part.offset + centre, part.inside + centre, part.outside + centre))
         residual = residual - slope * (moved[j].inside[:, 0] - t)
     whole = _joined(moved)
-    half = Feature(
-        *((a + b) / 2.0 for a, b in zip(vars(whole).values(), vars(feature).values(), strict=True))
-    )
+    half = Feature(*((a + b) / 2.0 for a, b in zip(vars(whole).values(), vars(feature).values(), strict=True)))
     return [whole.standardised(), half.standardised()]
 
 

@@ -139,4 +139,3 @@ def _centers(t: Tensor, count: int, generator: torch.Generator) -> Tensor:
         low, high = t.min(), t.max()
         return torch.cat([torch.quantile(t[:, 0], levels), low + levels * (high - low)]).unique()[:, None]
     return torch.unique(t[torch.randperm(len(t), generator=generator)[:count].to(t.device)], dim=0)
-

@@ -38,7 +38,8 @@ class Whitening:
         mean = X.mean(0)
         values, vectors = torch.linalg.eigh((X - mean).mT @ (X - mean) / len(X))
         kept = values > max(_RANK_TOLERANCE * float(values.max()), 1e-300)
-        return cls(mean, vectors[:, kept] * values[kept].rsqrt(), knots, scores)
+        root = (vectors[:, kept] * values[kept].rsqrt()).contiguous()  # as a file gives it back, to the last digit
+        return cls(mean, root, knots, scores)
 
     def __call__(self, X: Tensor) -> Tensor:
         """``(m, d) -> (m, r)``; differentiable."""

@@ -23,10 +23,10 @@ class BottleneckResidualMLP(nn.Module):
     .. math:: f(x) = g(x) + \sum_i c_i \, \sigma_1(a_i t - b_i), \quad t = \frac{g(x) - \mu}{s}, \quad
         g(x) = \sum_j u_j \, \sigma_2(\langle v_j, x \rangle + s_j) / \sqrt{m}
 
-    V (rows uniform on the unit sphere), its biases, a (signs) and b are random and frozen; u and c start at 0 and are what
-    :func:`mercer.nn.training.train_layerwise` learns. t is g standardised, which the paper leaves out: ridge shrinks g,
-    and all knots b would lie beyond its values. Training sets mean, scale and knots; until then they are 0, 1 and normal
-    draws.
+    V (rows uniform on the unit sphere), its biases, a (signs) and b are random and frozen; u and c start at 0 and are
+    what :func:`mercer.nn.training.train_layerwise` learns. t is g standardised, which the paper leaves out: ridge
+    shrinks g, and all knots b would lie beyond its values. Training sets mean, scale and knots; until then they are 0,
+    1 and normal draws.
 
     Args:
         in_features: d.

@@ -57,7 +57,7 @@ quadratic_layers = partial(HierarchicalRegressor, degree=2)
         Quantity("wider", "its rise from d = 10 to d = 30 at 16 d² rows", at_least=0.0, over_seeds="median"),
     ),
     rivals=Quantity("first", "R² of stage 1 alone at d = 20 from 16 d² rows", over_seeds="median"),
-    quick=Effort(seeds=5, seconds=20),
+    quick=Effort(seeds=5, seconds=40),
     full=Effort(seeds=5, seconds=14400),
     notes="""
         p = Σ ±h₂(x_i) / √d, g = (h₁ + h₃) / √2: k = 2, q = 3, degree 6. No refinement. The largest d of full is 100.
@@ -102,7 +102,7 @@ def learns(run: Run) -> None:
         Quantity("plateau", "the variance share of degrees 1 and 2", over_seeds="median"),
         Quantity("refined", "R² of the three layers with refine=2", over_seeds="median"),
     ),
-    quick=Effort(seeds=1, seconds=20),
+    quick=Effort(seeds=1, seconds=30),
     full=Effort(seeds=5, seconds=14400),
     notes="""
         Three length scales and five ridges, the best on the test rows: an advantage that the three layers do not have.
@@ -131,9 +131,11 @@ def kernel(run: Run) -> None:
     measures=(
         Quantity("narrow", "|corr(t, p)| at d = 20 from 16 d² rows", at_least=0.94, over_seeds="median"),
         Quantity("wide", "the same at d = 30", at_least=0.94, over_seeds="median"),
-        Quantity("falls", "1 - |corr| at d = 20 from 4 d² rows over that from 32 d²", at_least=3.0, over_seeds="median"),
+        Quantity(
+            "falls", "1 - |corr| at d = 20 from 4 d² rows over that from 32 d²", at_least=3.0, over_seeds="median"
+        ),
     ),
-    quick=Effort(seeds=5, seconds=15),
+    quick=Effort(seeds=5, seconds=25),
     full=Effort(seeds=5, seconds=14400),
     notes="In full d = 100 in place of 30.",
 )
@@ -159,9 +161,9 @@ def feature(run: Run) -> None:
         Quantity("at20", "R² at d = 20", over_seeds="median"),
         Quantity("dense", "R² at d = 20 for x'Ax with a random A of all ranks", over_seeds="median"),
     ),
-    quick=Effort(seeds=3, seconds=10),
+    quick=Effort(seeds=3, seconds=15),
     full=Effort(seeds=5, seconds=14400),
-    notes="Three seeds in quick, for time. From d = 10 to d = 30 the rows over d⁴ fall by a factor of 9. In full up to d = 60.",
+    notes="Three seeds in quick, for time. From d = 10 to 30 rows over d⁴ fall by a factor of 9. In full up to d = 60.",
 )
 def quadratic(run: Run) -> None:
     """The same multiple of d^2 at four d."""
@@ -185,7 +187,7 @@ def quadratic(run: Run) -> None:
         Quantity("wide", "the same at d = 30", at_least=0.95, over_seeds="median"),
         Quantity("corr", "|corr(t, p)|, the lower of both", at_least=0.995, over_seeds="median"),
     ),
-    quick=Effort(seeds=3, seconds=20),
+    quick=Effort(seeds=3, seconds=25),
     full=Effort(seeds=5, seconds=14400),
     notes="In full d = 100 in place of 30.",
 )
@@ -213,7 +215,7 @@ def refine(run: Run) -> None:
         Quantity("first", "R² of stage 1", over_seeds="median"),
         Quantity("plain", "R² of the three layers", over_seeds="median"),
     ),
-    quick=Effort(seeds=3, seconds=25),
+    quick=Effort(seeds=3, seconds=40),
     full=Effort(seeds=5, seconds=14400),
     notes="""
         p is a sum of 2 d signed products of three columns, g = (h₁ + h₂) / √2, d = 14, 16 rows for each product of

@@ -45,9 +45,9 @@ def train_layerwise(
 ) -> LayerwiseHistory:
     r"""Train the bottleneck as if it were the output, then, with it frozen, the link: the paper's algorithm.
 
-    Full-batch gradient descent on :math:`\frac1n \sum (g(x_i) - y_i)^2 + \xi_1 |u|^2` from one half of the rows, then on
-    :math:`\frac1n \sum (f(x_i) - y_i)^2 + \xi_2 |c|^2` from the other. Between the stages the mean and the scale of the
-    bottleneck are those of its values on the second half, and the knots b are put at quantiles of them.
+    Full-batch gradient descent on :math:`\frac1n \sum (g(x_i) - y_i)^2 + \xi_1 |u|^2` from one half of the rows, then
+    on :math:`\frac1n \sum (f(x_i) - y_i)^2 + \xi_2 |c|^2` from the other. Between the stages the mean and the scale
+    of the bottleneck are those of its values on the second half, and the knots b are put at quantiles of them.
 
     Args:
         net: trained in place, on the device and in the type that it has.
@@ -76,7 +76,9 @@ def train_layerwise(
     points, target = (as_tensor(v, dtype=example.dtype, device=example.device) for v in (X, y))
     n = len(points)
     if target.shape != (n,) or n < 2:
-        raise ShapeError(f"train_layerwise: X has {n} rows, so y must be ({n},) with n >= 2, not {tuple(target.shape)}.")
+        raise ShapeError(
+            f"train_layerwise: X has {n} rows, so y must be ({n},) with n >= 2, not {tuple(target.shape)}."
+        )
     decays = weight_decay if isinstance(weight_decay, tuple) else (weight_decay, weight_decay)
     order = torch.randperm(n, generator=generator(random_state)).to(points.device)
     first, second = order.tensor_split(2) if split else (order, order)
@@ -87,9 +89,7 @@ def train_layerwise(
         g = net.bottleneck(points[second])
         _place(net, g)
         units = net.units(g)
-    return LayerwiseHistory(
-        history, _descend(net, "c", units, target[second] - g, decays[1], steps, learning_rate)
-    )
+    return LayerwiseHistory(history, _descend(net, "c", units, target[second] - g, decays[1], steps, learning_rate))
 
 
 def _place(net: BottleneckResidualMLP, g: Tensor) -> None:
