@@ -115,18 +115,11 @@ def linear_basis(t: Tensor) -> Basis:
 
 
 def _units(t: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Directions ``(p, count)`` and knots ``(count,)`` at quantiles of the features along them.
-
-    Of one feature a quarter of the knots are spread evenly over its range instead: in its tails, beyond the last
-    quantile, a polynomial link is steepest.
-    """
+    """Directions ``(p, count)`` and knots ``(count,)`` at quantiles of the features along them."""
     p = t.shape[1]
-    n_even = count // 4 if p == 1 else 0
-    levels = (torch.arange(count - n_even, dtype=t.dtype, device=t.device) + 0.5) / (count - n_even)
+    levels = (torch.arange(count, dtype=t.dtype, device=t.device) + 0.5) / count
     if p == 1:
-        even = (torch.arange(n_even, dtype=t.dtype, device=t.device) + 0.5) / max(n_even, 1)
-        knots = torch.cat([torch.quantile(t[:, 0], levels), t.min() + even * (t.max() - t.min())])
-        return t.new_ones(1, count), knots.sort().values
+        return t.new_ones(1, count), torch.quantile(t[:, 0], levels)
     drawn = torch.randn(p, count, generator=generator, dtype=torch.float64).to(t)
     directions = drawn / drawn.square().sum(0).sqrt()
     projected = (t @ directions).sort(0).values
