@@ -27,7 +27,7 @@ class HierarchicalRegressor(RegressorMixin, HierarchicalModel):
     r"""Regression ``y = g(p(x))`` on a hidden feature p of all columns: three layers, trained one after the other.
 
     Stage 1 is ridge regression of y on polynomials of degree k (or with any kernel): the answer of a kernel method. For
-    a polynomial p of degree k that is nearly a multiple of p, since the low degrees of g(p) are proportional to it.
+    a polynomial p of degree k that answer is nearly a multiple of p: the low degrees of g(p) are proportional to it.
     Stage 2 fits a function of one variable, the link g, to y over that feature, each row's feature being learnt without
     the row. So a target of degree k q is learnt from about d^k rows, where a kernel needs d^(kq).
 
