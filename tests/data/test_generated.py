@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mercer.data import noisy_labels, noisy_split, spiked_regression, toy_sine
+from mercer.data import hierarchical_polynomial, noisy_labels, noisy_split, spiked_regression, toy_sine
 
 
 def test_the_toy_points_are_a_noisy_sine():
@@ -54,3 +54,37 @@ def test_spiked_columns_have_the_variances_asked_for():
     assert (frame["y"] - frame["mean"]).std() == pytest.approx(1.5, rel=0.03)
     with pytest.raises(ValueError, match="1 spikes and 2 weights for 60 columns; give a weight for each spike"):
         spiked_regression(10, spikes=[1.0], weights=[1.0, 2.0])
+
+
+@pytest.mark.parametrize(("feature", "k"), [("diagonal", 1), ("diagonal", 2), ("parity", 3), ("quadratic", 2)])
+def test_a_hidden_polynomial_is_standardised_and_of_one_degree(feature, k):
+    X, y, p = hierarchical_polynomial(12, 20_000, k=k, feature=feature, random_state=3)
+    assert X.shape == (20_000, 12)
+    # Sums of products have heavy tails: the mean of 20 000 squares is off by a few hundredths.
+    assert np.mean(p) == pytest.approx(0.0, abs=0.03)
+    assert np.var(p) == pytest.approx(1.0, abs=0.06)
+    lower = np.column_stack([np.ones(len(X)), X, X**2 - 1.0])[:, : 1 + 12 * (k > 1) + 12 * (k > 2)]
+    coefficients = np.linalg.lstsq(lower, p, rcond=None)[0]
+    assert abs(coefficients).max() < 0.06
+    np.testing.assert_allclose(y, (p + (p**3 - 3.0 * p) / 6.0**0.5) / 2.0**0.5)
+
+
+def test_the_link_is_in_normalised_hermite_polynomials_and_the_seed_decides():
+    X, y, p = hierarchical_polynomial(4, 50, link=(1.0, 0.0, 2.0), random_state=7)
+    np.testing.assert_allclose(y, 1.0 + 2.0 * (p**2 - 1.0) / 2.0**0.5)
+    np.testing.assert_array_equal(X, hierarchical_polynomial(4, 50, random_state=7)[0])
+    assert (hierarchical_polynomial(4, 50, random_state=8)[0] != X).any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"d": 0, "n": 5}, "each is a whole number >= 1"),
+        ({"d": 5, "n": 5, "feature": "cubic"}, "one of diagonal, parity, quadratic"),
+        ({"d": 3, "n": 5, "k": 3, "feature": "parity"}, "3 columns have 1 sets of 3"),
+        ({"d": 5, "n": 5, "k": 3, "feature": "quadratic"}, "has degree 2"),
+    ],
+)
+def test_impossible_polynomials_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        hierarchical_polynomial(**arguments)

@@ -29,6 +29,7 @@ from mercer.kernels import (
     Exponential,
     Gibbs,
     Hamming,
+    HermitePolynomial,
     Intersection,
     Jaccard,
     Kernel,
@@ -109,6 +110,20 @@ def min_function(X: torch.Tensor, Y: torch.Tensor) -> torch.Tensor:
 
 def periodic(X: Array, Y: Array, lengthscale: Any, period: Any) -> Array:
     return np.exp(-2.0 * ((np.sin(np.pi * (X[:, None] - Y[None]) / period) / lengthscale) ** 2).sum(-1))
+
+
+def hermite(X: Array, Y: Array, degree: int) -> Array:
+    """Products of normalised Hermite polynomials of all columns, one by one."""
+
+    def products(Z: Array) -> Array:
+        values = [
+            np.polynomial.hermite_e.hermeval(Z, np.eye(degree + 1)[j] / gamma_function(j + 1) ** 0.5)
+            for j in range(degree + 1)
+        ]
+        chosen = [a for a in itertools.product(range(degree + 1), repeat=Z.shape[1]) if sum(a) <= degree]
+        return np.stack([np.prod([values[j][:, i] for i, j in enumerate(a)], axis=0) for a in chosen], 1)
+
+    return products(X) @ products(Y).T
 
 
 def wendland(r: Array, d: int, smoothness: int) -> Array:
@@ -352,6 +367,20 @@ CASES = [
         "polynomial_ard",
         lambda d: Polynomial(2, 0.3, ard(d)),
         lambda X, Y: ((X / ard(X.shape[1]) ** 2) @ Y.T + 0.3) ** 2,
+        centred=False,
+        degree=4,
+    ),
+    Case(
+        "hermite_polynomial",
+        lambda d: HermitePolynomial(3, 1.3),
+        lambda X, Y: hermite(X / 1.3, Y / 1.3, 3),
+        centred=False,
+        degree=6,
+    ),
+    Case(
+        "hermite_polynomial_ard",
+        lambda d: HermitePolynomial(2, ard(d)),
+        lambda X, Y: hermite(X / ard(X.shape[1]), Y / ard(X.shape[1]), 2),
         centred=False,
         degree=4,
     ),

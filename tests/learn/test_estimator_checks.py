@@ -22,6 +22,7 @@ from mercer.learn import (
     GaussianProcessClassifier,
     GaussianProcessRegressor,
     HSICTest,
+    HierarchicalRegressor,
     KernelDensity,
     KernelKMeans,
     KernelPCA,
@@ -72,6 +73,7 @@ PAIRS = [
     (KernelRidgeClassifier(), RidgeClassifier()),
     (SplitConformal(KernelRidge()), TwinRidge()),
     (LearningCurve(KernelRidge(), n_repeats=1), TwinRidge()),
+    (HierarchicalRegressor(link="hermite", alpha=1.0, alpha_link=1.0), TwinRidge()),
     # The twins' weights are no repeated rows either: an iterate is chosen by rows left out, and a copy gives one away.
     (RecursiveFeatureMachine(max_iter=1), RandomForestRegressor(2)),
     (RecursiveFeatureMachineClassifier(max_iter=1), RandomForestClassifier(2)),

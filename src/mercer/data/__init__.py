@@ -4,6 +4,7 @@ from mercer.data.bunch import Bunch
 from mercer.data.concrete import concrete
 from mercer.data.diamonds import diamonds
 from mercer.data.flights import flights
+from mercer.data.hierarchical import hierarchical_polynomial
 from mercer.data.label_noise import noisy_labels, noisy_split
 from mercer.data.multisphere import gaussian_field, multisphere
 from mercer.data.pde import PDE_BENCHMARKS, PDEProblem, pde_benchmark
@@ -21,6 +22,7 @@ __all__ = [
     "diamonds",
     "flights",
     "gaussian_field",
+    "hierarchical_polynomial",
     "multisphere",
     "noisy_labels",
     "noisy_split",

@@ -8,6 +8,7 @@ from mercer.kernels.base import Kernel
 from mercer.kernels.change_point import ChangePoint
 from mercer.kernels.constant import Constant
 from mercer.kernels.cosine import Cosine
+from mercer.kernels.degrees import hermite_degree_shares
 from mercer.kernels.derivative import Derivative
 from mercer.kernels.embedding import MeanEmbedding
 from mercer.kernels.exponential import Exponential
@@ -21,6 +22,8 @@ from mercer.kernels.gram import IndefiniteGram, check_gram, gram_kernel
 from mercer.kernels.grammar import parse, to_text
 from mercer.kernels.hamming import Hamming
 from mercer.kernels.hierarchical import HierarchicalConv
+from mercer.kernels.hermite import HermitePolynomial
+from mercer.kernels.hierarchical import HierarchicalConv, LocalPatches
 from mercer.kernels.hierarchical_spectrum import gram_spectrum, torus_spectrum
 from mercer.kernels.intersection import Intersection
 from mercer.kernels.jaccard import Jaccard, Tanimoto
@@ -65,6 +68,7 @@ __all__ = [
     "Gibbs",
     "GradientKernel",
     "Hamming",
+    "HermitePolynomial",
     "HierarchicalConv",
     "Hyperparameter",
     "IndefiniteGram",
@@ -109,6 +113,7 @@ __all__ = [
     "from_sklearn",
     "gram_kernel",
     "gram_spectrum",
+    "hermite_degree_shares",
     "neural",
     "pack",
     "parse",

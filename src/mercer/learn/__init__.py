@@ -6,11 +6,13 @@ from mercer.learn.deep_gram_machine import DeepGramMachine
 from mercer.learn.deep_kernel_machine import DeepKernelMachineRegressor
 from mercer.learn.deep_kernel_machine_classifier import DeepKernelMachineClassifier
 from mercer.learn.deep_linear import deep_linear_gram_matrices
+from mercer.learn.degree_variance import DegreeVariance, degree_variance
 from mercer.learn.distillation import SelfDistillation
 from mercer.learn.distillation_filters import distill_filter, distill_limit, joint_weights, optimal_weight
 from mercer.learn.distillation_path import DistillationPath
 from mercer.learn.gaussian_process import GaussianProcessRegressor
 from mercer.learn.gaussian_process_classifier import GaussianProcessClassifier
+from mercer.learn.hierarchical_regressor import HierarchicalRegressor
 from mercer.learn.hsic_test import HSICTest
 from mercer.learn.kernel_density import KernelDensity
 from mercer.learn.kernel_kmeans import KernelKMeans
@@ -40,10 +42,12 @@ __all__ = [
     "DeepGramMachine",
     "DeepKernelMachineClassifier",
     "DeepKernelMachineRegressor",
+    "DegreeVariance",
     "DistillationPath",
     "GaussianProcessClassifier",
     "GaussianProcessRegressor",
     "HSICTest",
+    "HierarchicalRegressor",
     "Integer",
     "KernelDensity",
     "KernelKMeans",
@@ -69,6 +73,7 @@ __all__ = [
     "TargetScale",
     "WideDGP",
     "deep_linear_gram_matrices",
+    "degree_variance",
     "distill_filter",
     "distill_limit",
     "joint_weights",

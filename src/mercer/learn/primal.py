@@ -128,16 +128,17 @@ class PrimalPath:
     def leave_one_out(self, alphas: Sequence[float]) -> Tensor:
         """For every row, y minus the prediction of a model made without it, ``(alphas, n, t)``; a second pass."""
         inverses = torch.stack([self._inverse(a) for a in alphas], 1)  # (r, a)
+        columns = (inverses[:, :, None] * self.rotated[:, None]).flatten(1)  # (r, a t)
         errors = self.Y.new_empty(len(alphas), *self.Y.shape)
-        for block in row_blocks(self.rows.n, self.rows.width):
+        for block in row_blocks(self.rows.n, self.rows.width + columns.shape[1]):
             Z = self.rows.block(block) @ self.vectors
             leverage = Z.square() @ inverses  # (rows, a)
             if self.weights is not None:
                 leverage *= self.weights[block, None]
-            for a in range(len(alphas)):
-                fitted = Z @ (inverses[:, a, None] * self.rotated)
-                # A leverage of 1 is a row with a feature of its own: without it nothing is known there.
-                errors[a, block] = (self.Y[block] - fitted) / (1.0 - leverage[:, a, None]).clamp(min=1e-15)
+            fitted = (Z @ columns).unflatten(1, (len(alphas), -1))  # (rows, a, t)
+            # A leverage of 1 is a row with a feature of its own: without it nothing is known there.
+            left_out = (self.Y[block, None] - fitted) / (1.0 - leverage[:, :, None]).clamp(min=1e-15)
+            errors[:, block] = left_out.transpose(0, 1)
         return errors
 
     def _inverse(self, alpha: float) -> Tensor:

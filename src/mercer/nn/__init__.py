@@ -3,6 +3,7 @@
 from mercer.nn import training
 from mercer.nn.batched_mlp import BatchedMLP
 from mercer.nn.batched_module import BatchedModule
+from mercer.nn.bottleneck import BottleneckResidualMLP
 from mercer.nn.distilled_round import DistilledRound
 from mercer.nn.distilled_rounds import DistilledRounds
 from mercer.nn.gram_features import FeaturesToGram
@@ -28,3 +29,4 @@ __all__ = [
     "self_distill",
     "training",
 ]
+__all__ = ["BottleneckResidualMLP", "DistilledRound", "DistilledRounds", "self_distill", "training"]

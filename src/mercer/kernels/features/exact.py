@@ -14,6 +14,7 @@ from mercer.kernels.algebra import On, Power, Product, Scaled, Sum
 from mercer.kernels.base import Kernel
 from mercer.kernels.constant import Constant
 from mercer.kernels.features.base import Features, require_count
+from mercer.kernels.hermite import HermitePolynomial, hermite_products
 from mercer.kernels.linear import Linear
 from mercer.kernels.polynomial import Polynomial
 
@@ -31,7 +32,8 @@ class ExactFeatures(Features):
     Sums put features side by side; products and powers take all products of features.
 
     Args:
-        kernel: Constant, Linear, Polynomial, their sums, multiples, products, powers, and kernels of some columns.
+        kernel: Constant, Linear, Polynomial, HermitePolynomial, their sums, multiples, products, powers, and kernels of
+            some columns.
         d: columns of the points.
         limit: the most features allowed; :class:`TensorSketch` approximates where there are more.
 
@@ -107,6 +109,8 @@ def _features(kernel: Kernel, width: int, limit: int) -> FeatureMap | None:
         case Polynomial():
             base = _affine(kernel.hyperparameter("lengthscale"), kernel.hyperparameter("offset"), width)
             return _power(base, kernel.degree, limit)
+        case HermitePolynomial():
+            return _hermite(kernel.hyperparameter("lengthscale"), kernel.degree, width, limit)
         case Scaled():
             return _scaled(_features(kernel.kernel, width, limit), kernel.hyperparameter("scale"))
         case On():
@@ -153,6 +157,14 @@ def _affine(lengthscale: Tensor, bias: Tensor, width: int) -> FeatureMap:
         return torch.cat([scaled, _column(bias, X)], -1) if has_bias else scaled
 
     return FeatureMap(width + has_bias, compute)
+
+
+def _hermite(lengthscale: Tensor, degree: int, width: int, limit: int) -> FeatureMap | None:
+    """All products of Hermite polynomials up to a degree."""
+    count = math.comb(width + degree, degree)
+    if count > limit:
+        return None
+    return FeatureMap(count, lambda X: hermite_products(X / lengthscale.to(X), degree))
 
 
 def _power(base: FeatureMap, degree: int, limit: int) -> FeatureMap | None:

@@ -198,6 +198,21 @@ class Hermite(Unit):
         return Poly(self.coefficients).function(z)
 
 
+def hermite_sum(degree: int) -> Poly:
+    """h_1 + ... + h_degree, normalised Hermite polynomials: an activation that sees each degree up to that one.
+
+    Raises:
+        ValueError: a degree that is no whole number from 1 to 12.
+    """
+    total = [0.0] * (degree + 1 if isinstance(degree, int) else 1)
+    for k in range(1, len(total)):
+        for j, c in enumerate(Hermite(k).coefficients):
+            total[j] += c
+    if len(total) < 2:
+        raise ValueError(f"hermite_sum({degree!r}): the degree is a whole number from 1 to 12.")
+    return Poly(total)
+
+
 @dataclass(frozen=True)
 class Activation(Unit):
     """Any elementwise function, by its Hermite coefficients; tiles instead of a map, and no text can hold it.

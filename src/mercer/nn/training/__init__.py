@@ -1,11 +1,13 @@
-"""Training: one loop for any network, and one for many small networks at once."""
+"""Training: one loop for any network, one for many small networks at once, and schemes for networks of their own."""
 
 from mercer.nn.training.batched import BatchedHistory, half_squares, mean_squares, train_batched
+from mercer.nn.training.layerwise import LayerwiseHistory, train_layerwise
 from mercer.nn.training.loop import History, Loss, evaluate, move, reproducible, train
 
 __all__ = [
     "BatchedHistory",
     "History",
+    "LayerwiseHistory",
     "Loss",
     "evaluate",
     "half_squares",
@@ -14,4 +16,5 @@ __all__ = [
     "reproducible",
     "train",
     "train_batched",
+    "train_layerwise",
 ]
