@@ -10,6 +10,7 @@ from mercer.kernels.constant import Constant
 from mercer.kernels.cosine import Cosine
 from mercer.kernels.derivative import Derivative
 from mercer.kernels.embedding import MeanEmbedding
+from mercer.kernels.empirical_ntk import EmpiricalNTK
 from mercer.kernels.exponential import Exponential
 from mercer.kernels.functions import FunctionKernel, from_callable
 from mercer.kernels.gibbs import Gibbs
@@ -26,6 +27,7 @@ from mercer.kernels.jaccard import Jaccard, Tanimoto
 from mercer.kernels.laplacian import Laplacian
 from mercer.kernels.linear import Linear
 from mercer.kernels.matern import Matern
+from mercer.kernels.monte_carlo_ntk import MonteCarloNTK, monte_carlo_ntk
 from mercer.kernels.named import Pairwise, from_name
 from mercer.kernels.neural import NNGP, NTK, InfiniteNetwork, NetworkKernel
 from mercer.kernels.parameters import Gamma, Hyperparameter, LogNormal, Parameter
@@ -56,6 +58,7 @@ __all__ = [
     "Constant",
     "Cosine",
     "Derivative",
+    "EmpiricalNTK",
     "Exponential",
     "FunctionKernel",
     "GPyTorchKernel",
@@ -75,6 +78,7 @@ __all__ = [
     "LogNormal",
     "Matern",
     "MeanEmbedding",
+    "MonteCarloNTK",
     "NetworkKernel",
     "On",
     "Pairwise",
@@ -104,6 +108,7 @@ __all__ = [
     "from_name",
     "from_sklearn",
     "gram_spectrum",
+    "monte_carlo_ntk",
     "neural",
     "pack",
     "parse",

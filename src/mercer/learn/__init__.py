@@ -17,6 +17,8 @@ from mercer.learn.kernel_ridge_cv import KernelRidgeCV
 from mercer.learn.laplace_gaussian_process import LaplaceGaussianProcess
 from mercer.learn.mmd_test import MMDTest
 from mercer.learn.multi_task_gaussian_process import MultiTaskGaussianProcess
+from mercer.learn.ntk_classifier import NTKClassifier
+from mercer.learn.ntk_regressor import NTKRegressor
 from mercer.learn.nystroem import Nystroem
 from mercer.learn.random_fourier import RandomFourier
 from mercer.learn.recursive_feature_machine import RecursiveFeatureMachine
@@ -44,6 +46,8 @@ __all__ = [
     "LaplaceGaussianProcess",
     "MMDTest",
     "MultiTaskGaussianProcess",
+    "NTKClassifier",
+    "NTKRegressor",
     "Nystroem",
     "RandomFourier",
     "Real",
