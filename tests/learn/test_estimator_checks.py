@@ -22,6 +22,8 @@ from mercer.learn import (
     KernelRidgeCV,
     LaplaceGaussianProcess,
     MultiTaskGaussianProcess,
+    NTKClassifier,
+    NTKRegressor,
     Nystroem,
     RecursiveFeatureMachine,
     RecursiveFeatureMachineClassifier,
@@ -40,6 +42,9 @@ PAIRS = [
     (KernelRidgeCV(), RidgeCV()),
     (KernelRidgeClassifier(), RidgeClassifier()),
     (SplitConformal(KernelRidge()), TwinRidge()),
+    # Without a ridge the checks' data, in which rows repeat, are refused; the twin has one too.
+    (NTKRegressor("NTK(depth=2)", alpha=1e-3), TwinRidge(kernel="rbf")),
+    (NTKClassifier("NTK(depth=2)", alpha=1e-3), RidgeClassifier()),
     # The twins' weights are no repeated rows either: an iterate is chosen by rows left out, and a copy gives one away.
     (RecursiveFeatureMachine(max_iter=1), RandomForestRegressor(2)),
     (RecursiveFeatureMachineClassifier(max_iter=1), RandomForestClassifier(2)),

@@ -119,6 +119,11 @@ class _Seen:
     n_numbers: int
     uses: list[tuple[str, Tensor | None, tuple[int, ...]]]  # path, input, shape of the output without the rows
 
+    @property
+    def paths(self) -> set[str]:
+        """Of the modules used."""
+        return {path for path, _, _ in self.uses}
+
     @classmethod
     def of(cls, module: nn.Module, X: Tensor, state: Mapping[str, Tensor]) -> _Seen:
         uses: list[tuple[str, Tensor | None, tuple[int, ...]]] = []
@@ -162,7 +167,8 @@ def _chosen(trained: list[str], layers: Layers, seen: _Seen) -> list[str]:
         if layers != "last":
             layers = (layers,)
         else:
-            own = [[name for name in trained if name.rpartition(".")[0] == path] for path, _, _ in seen.uses]
+            ends = [path for path, _, _ in seen.uses if not any(p != path and _is_inside(p, path) for p in seen.paths)]
+            own = [[name for name in trained if name.rpartition(".")[0] == path] for path in ends]
             return next((names for names in reversed(own) if names), [])
     prefixes = tuple(layers)
     unknown = [p for p in prefixes if not any(name == p or name.startswith(f"{p}.") for name in trained)]
@@ -172,6 +178,10 @@ def _chosen(trained: list[str], layers: Layers, seen: _Seen) -> list[str]:
             f"'last', names such as {trained[0] if trained else 'none'!r} or of layers, or a function of the name."
         )
     return [name for name in trained if any(name == p or name.startswith(f"{p}.") for p in prefixes)]
+
+
+def _is_inside(path: str, other: str) -> bool:
+    return other == "" or path.startswith(f"{other}.")
 
 
 def _require_evaluation(module: nn.Module) -> None:

@@ -13,6 +13,8 @@ from torch import Tensor
 from mercer.kernels.tangent.contract import block, is_flat, pairs
 from mercer.kernels.tangent.gradients import factors, jacobian, pull, push
 from mercer.kernels.tangent.network import Network
+from mercer.kernels.tangent.norms import written_out
+from mercer.operators.functions import tracks_gradient
 from mercer.operators.matrices import Operator, is_whole, require_dense_memory
 
 __all__ = ["TangentOperator"]
@@ -115,6 +117,10 @@ class TangentOperator(Operator):
         return self._get_indices(index, index)
 
     def _pairs(self, i: Tensor, j: Tensor) -> Tensor:
+        with written_out(tracks_gradient(*self._args)):
+            return self._entries(i, j)
+
+    def _entries(self, i: Tensor, j: Tensor) -> Tensor:
         left, right = self._rows(self.left, i), self._rows(self.right, j)
         is_same = self.symmetric and bool((i == j).all())
         total = self.tensors[0].new_zeros(len(i))
@@ -122,7 +128,7 @@ class TangentOperator(Operator):
             a = factors(self.network, self.state, *left)
             b = a if is_same else factors(self.network, self.state, *right)
             total = total + sum(pairs(x, y) for x, y in zip(a, b, strict=True))
-        for names in self._groups():
+        for names in self.network.groups:
             J = jacobian(self.network, self.state, names, *left)
             H = J if is_same else jacobian(self.network, self.state, names, *right)
             total = total + (J * H).sum((0, 2))
@@ -140,10 +146,6 @@ class TangentOperator(Operator):
         eye = torch.eye(width, dtype=like.dtype, device=like.device)
         return points[rows], eye[:, None].expand(width, len(rows), width)
 
-    def _groups(self) -> tuple[tuple[str, ...], ...]:
-        """Parameters whose Jacobians give entries."""
-        return self.network.groups
-
     # the whole
 
     def to_dense(self) -> Tensor:
@@ -151,7 +153,7 @@ class TangentOperator(Operator):
         require_dense_memory(self, "to_dense() of an empirical NTK")
         n, m = self.shape
         if self.method == "product":
-            return self._product(torch.eye(m, dtype=self.dtype, device=self.device))
+            return torch.as_tensor(self._matmul(torch.eye(m, dtype=self.dtype, device=self.device)))
         if not n or not m:
             return self.tensors[0].new_zeros(n, m)
         if not self.symmetric:
@@ -167,6 +169,10 @@ class TangentOperator(Operator):
         return torch.cat([self._block(part, other) for other in self._parts(self.shape[1])], 1)
 
     def _block(self, i: slice, j: slice) -> Tensor:
+        with written_out(tracks_gradient(*self._args)):
+            return self._products(i, j)
+
+    def _products(self, i: slice, j: slice) -> Tensor:
         left, right = self._rows(self.left, i), self._rows(self.right, j)
         is_same = self.symmetric and i == j
         total: Tensor | None = None
@@ -176,7 +182,7 @@ class TangentOperator(Operator):
             for x, y in zip(a, b, strict=True):
                 part = block(x, y)
                 total = part if total is None else total + part
-        for names in self._groups():
+        for names in self.network.groups:
             J = jacobian(self.network, self.state, names, *left).movedim(0, 1).flatten(1)
             H = J if is_same else jacobian(self.network, self.state, names, *right).movedim(0, 1).flatten(1)
             total = J @ H.mT if total is None else total + J @ H.mT
@@ -206,7 +212,8 @@ class TangentOperator(Operator):
         elif self._takes_blocks(v.shape[1]):
             out = torch.cat([self._block_row(part) @ v for part in self._parts(self.shape[0])])
         else:
-            out = self._product(v)
+            with written_out(tracks_gradient(v, *self._args)):
+                out = self._product(v)
         out = out.reshape(-1, *batch, t).movedim(0, -2)
         return out.squeeze(-1) if rhs.dim() == 1 else out
 
