@@ -105,11 +105,8 @@ def jacobian(module, X, chosen=lambda name: True):
         out = module(x[None]).flatten()
         for value in out:
             gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
-            rows.append(
-                torch.cat(
-                    [torch.zeros(p.numel()).to(p) if g is None else g.flatten() for g, p in zip(gradients, parameters)]
-                )
-            )
+            pairs = zip(gradients, parameters, strict=True)
+            rows.append(torch.cat([torch.zeros(p.numel()).to(p) if g is None else g.flatten() for g, p in pairs]))
     return torch.stack(rows).view(len(X), len(out), -1)
 
 
@@ -280,7 +277,9 @@ def test_one_sketch_is_the_same_for_all_points_and_its_matrix_is_low_rank():
 
 def test_an_empirical_kernel_of_architectures_without_a_closed_form():
     def factory(seed):
-        return nn.Sequential(nn.Linear(3, 64), nn.Unflatten(1, (1, 64)), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(32, 1))
+        return nn.Sequential(
+            nn.Linear(3, 64), nn.Unflatten(1, (1, 64)), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(32, 1)
+        )
 
     X = randn(4, 3).float()
     torch.manual_seed(5)

@@ -28,9 +28,7 @@ def by_steps(module, steps, rate, alpha=0.0):
     start = {name: p.detach() for name, p in module.named_parameters()}
 
     def linear(shift, points):
-        value, change = torch.func.jvp(
-            lambda p: torch.func.functional_call(module, p, (points,)), (start,), (shift,)
-        )
+        value, change = torch.func.jvp(lambda p: torch.func.functional_call(module, p, (points,)), (start,), (shift,))
         return value + change
 
     shift = {name: torch.zeros_like(p) for name, p in start.items()}

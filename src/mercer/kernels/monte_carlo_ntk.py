@@ -37,8 +37,8 @@ def monte_carlo_ntk(
     widths show the second.
 
     Args:
-        module_factory: ``module_factory(seed)`` gives a network. torch's global generator is seeded with the same number
-            for it (and put back), so plain ``nn`` layers need not look at the seed.
+        module_factory: ``module_factory(seed)`` gives a network. torch's global generator is seeded with the same
+            number for it (and put back), so plain ``nn`` layers need not look at the seed.
         X, Y: as for :class:`EmpiricalNTK`.
         n_samples: how many networks, >= 2.
         random_state: int, generator or None.

@@ -16,14 +16,14 @@ from mercer.learn.ntk_model import NTKModel
 
 __all__ = ["NTKClassifier"]
 
-_RANGE, _STEP = 8.0, 0.25  # of the trapezoidal rule over a standard normal variable: exact to 1e-13 for smooth integrands
+_RANGE, _STEP = 8.0, 0.5  # of the trapezoidal rule over a standard normal variable, exact to round-off
 
 
 class NTKClassifier(ClassifierMixin, NTKModel):
     """A network of infinite width with an output for each class, trained by gradient descent on one-hot targets.
 
     The targets are ``1 - 1 / classes`` for the class of a row and ``-1 / classes`` for the others; the largest output
-    wins. Probabilities are shares of an ensemble: of the networks that are drawn and trained, how many choose each class.
+    wins. Probabilities are shares of an ensemble: how many of the drawn and trained networks choose each class.
 
     Args:
         network, time, learning_rate, kind, alpha, discrete: as in :class:`NTKRegressor`.
@@ -75,7 +75,7 @@ class NTKClassifier(ClassifierMixin, NTKModel):
         return self
 
     def decision_function(self, X: Any) -> Any:
-        """The mean outputs: ``(m, classes)``; for two classes their difference ``(m,)``, positive for ``classes_[1]``."""
+        """The mean outputs ``(m, classes)``; of two classes the difference ``(m,)``, positive for ``classes_[1]``."""
         given = self._checked(X)
         values = self._values(given, as_targets(self.dual_coef_)[0])
         return given.answer(values[:, 1] - values[:, 0] if values.shape[1] == 2 else values)
@@ -107,10 +107,11 @@ def _shares(mean: Tensor, std: Tensor) -> Tensor:
     scale = std.clamp(min=1e-12)[:, None]
     total = torch.zeros_like(mean)
     steps = round(_RANGE / _STEP)
-    for z in (_STEP * i for i in range(-steps, steps + 1)):
-        weight = _STEP * math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
-        for c in range(mean.shape[1]):
-            others = torch.special.log_ndtr(z + (mean[:, c : c + 1] - mean) / scale).clamp(min=-1e4)
-            others[:, c] = 0.0
-            total[:, c] += weight * others.sum(1).exp()
+    z = _STEP * torch.arange(-steps, steps + 1, dtype=mean.dtype, device=mean.device)
+    weights = _STEP / math.sqrt(2.0 * math.pi) * torch.exp(-0.5 * z.square())
+    for c in range(mean.shape[1]):
+        others = torch.cat([mean[:, :c], mean[:, c + 1 :]], 1)
+        ahead = (mean[:, c : c + 1] - others) / scale
+        for shift, weight in zip(z, weights, strict=True):
+            total[:, c] += weight * torch.special.ndtr(shift + ahead).prod(1)
     return total / total.sum(1, keepdim=True)

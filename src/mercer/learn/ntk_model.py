@@ -50,9 +50,7 @@ class NTKModel(Saved, BaseEstimator):
             raise ValueError(f"kind={self.kind!r}: it is one of ntk, nngp.")
         points = given.points.to(torch.float64)
         K = self._kernels()[self.kind](points)
-        flow = GradientFlow.of(
-            K, learning_rate=self.learning_rate, alpha=self.alpha, discrete=bool(self.discrete)
-        )
+        flow = GradientFlow.of(K, learning_rate=self.learning_rate, alpha=self.alpha, discrete=bool(self.discrete))
         self.time_ = self._chosen_time(flow, points, Y)
         self.X_fit_ = given.keep()
         self.eigenvalues_ = given.coefficients(flow.values)
@@ -91,7 +89,7 @@ class NTKModel(Saved, BaseEstimator):
 
     def _flat(self, X: Any, *, reset: bool) -> Any:
         """Images ``(n, c, h, w)`` as rows; remembers their shape."""
-        images = np.ndim(X) > 2 if not isinstance(X, Tensor) else X.dim() > 2
+        images = len(getattr(X, "shape", ())) > 2
         shape = tuple(int(s) for s in X.shape[1:]) if images else None
         if reset:
             self._shape = shape
@@ -128,8 +126,8 @@ class NTKModel(Saved, BaseEstimator):
     def _covariance(self, given: Given, *, whole: bool) -> Tensor:
         r"""Of the outputs of networks drawn and trained: ``(m, m)``, or its diagonal ``(m,)``.
 
-        With the prior S and ``A = k(x, X) V filter(t) V'``: S(x, x') + A S(X, X) A' - A S(X, x') - S(x, X) A'. At the end
-        of training the prior's own kernel leaves the posterior, and alpha is the variance of its noise.
+        With the prior S and ``A = k(x, X) V filter(t) V'``: S(x, x') + A S(X, X) A' - A S(X, x') - S(x, X) A'. At the
+        end of training the prior's own kernel leaves the posterior, and alpha is the variance of its noise.
         """
         kernels, flow, rows = self._kernels(), self._flow(), self._training_points()
         points, prior = given.points.to(rows), kernels["nngp"]

@@ -1,4 +1,4 @@
-"""Gradients of a network's outputs: as factors of layers, as Jacobians of single parameters, as products with vectors."""
+"""Gradients of a network's outputs: factors of layers, Jacobians of single parameters, products with vectors."""
 
 from __future__ import annotations
 

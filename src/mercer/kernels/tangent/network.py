@@ -105,8 +105,8 @@ def read(
     others = [name for name in names if name not in covered]
     if method == "structured" and others:
         raise ValueError(
-            f"EmpiricalNTK(method='structured'): {others[0]!r} is no weight or bias of a Linear, Conv1d or Conv2d layer "
-            f"(ungrouped), or is used in another way too. Use method='auto', which takes its Jacobian."
+            f"EmpiricalNTK(method='structured'): {others[0]!r} is no weight or bias of a Linear, Conv1d or Conv2d "
+            f"layer (ungrouped), or is used in another way too. Use method='auto', which takes its Jacobian."
         )
     return replace(network, groups=tuple(_groups(others, sizes)))
 

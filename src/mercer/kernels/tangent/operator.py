@@ -72,9 +72,7 @@ class TangentOperator(Operator):
 
     def _like(self, left: Side, right: Side | None = None) -> TangentOperator:
         sides = left if right is None else (*left, *right)
-        return TangentOperator(
-            *sides, *self.tensors, network=self.network, method=self.method, symmetric=right is None
-        )
+        return TangentOperator(*sides, *self.tensors, network=self.network, method=self.method, symmetric=right is None)
 
     # A batch of copies is stored: a network has one set of parameters, so its kernel has no batch of its own.
 

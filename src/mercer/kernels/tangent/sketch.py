@@ -15,9 +15,7 @@ __all__ = ["sketched"]
 _BLOCK = 1 << 24  # numbers of a projection that are drawn at a time
 
 
-def sketched(
-    network: Network, state: State, X: Tensor, cotangents: Tensor, *, size: int, seed: int
-) -> Tensor:
+def sketched(network: Network, state: State, X: Tensor, cotangents: Tensor, *, size: int, seed: int) -> Tensor:
     """``(o, n, size)``: each gradient times one random matrix, which depends on the seed only.
 
     A layer's gradient ``g a'`` is projected as ``sqrt(size) (A a) * (B g)`` with entries N(0, 1 / size), summed over

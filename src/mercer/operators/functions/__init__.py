@@ -1,4 +1,4 @@
-"""Log-determinants, eigenvalues, draws, gradient descent and differentiable solutions of a matrix that need not be stored."""
+"""Log-determinants, eigenvalues, draws, descent and differentiable solutions of a matrix that need not be stored."""
 
 from mercer.operators.functions.differentiable import logdet_tensor, solve_tensor
 from mercer.operators.functions.eigen import Eigen, eigsh

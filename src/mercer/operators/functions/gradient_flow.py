@@ -30,7 +30,7 @@ class GradientFlow:
     .. math:: c(t) = V\, \frac{1 - e^{-\eta (\lambda + \alpha) t / N}}{\lambda + \alpha}\, V^T y,
         \quad K = V \lambda V^T
 
-    after t steps of a small rate. A network of infinite width, or one whose tangent kernel does not move, is such a model.
+    after t steps of a small rate. A network whose tangent kernel does not move is such a model.
 
     Attributes:
         values: eigenvalues, float64 ``(n,)``, the largest first; what round-off makes of 0 is 0.
@@ -61,8 +61,8 @@ class GradientFlow:
                 raise ValueError(f"{name} must be finite and {least}, not {value!r}.")
         if self.discrete and not self.learning_rate < self.stable_rate:
             raise ValueError(
-                f"learning_rate={self.learning_rate:g}: steps of gradient descent grow without bound unless the rate is "
-                f"below 2 N / (largest eigenvalue + alpha) = {self.stable_rate:.4g}. Give a smaller one."
+                f"learning_rate={self.learning_rate:g}: steps of gradient descent grow without bound unless the rate "
+                f"is below 2 N / (largest eigenvalue + alpha) = {self.stable_rate:.4g}. Give a smaller one."
             )
 
     @classmethod
@@ -134,7 +134,9 @@ class GradientFlow:
                 )
             return 1.0 / rates
         if not time >= 0.0 or (self.discrete and time != int(time)):
-            raise ValueError(f"time must be {'a whole number' * self.discrete or 'a number'} >= 0, or None, not {time!r}.")
+            raise ValueError(
+                f"time must be {'a whole number' * self.discrete or 'a number'} >= 0, or None, not {time!r}."
+            )
         pace = rates * (self.learning_rate / self.n_points)
         if self.discrete:
             small = pace < 0.5  # where 1 - (1 - pace)^t would lose digits
@@ -155,7 +157,7 @@ class GradientFlow:
         return self._apply(1.0 - self.values * self.filter(time), self._targets(Y))
 
     def leave_one_out(self, Y: Tensor, times: Sequence[float | None]) -> Tensor:
-        r"""For every row, y minus the prediction at time t of a model trained without it: ``(times, n)`` or ``(times, n, t)``.
+        r"""For every row, y minus the prediction at each time of a model trained without it, ``(times, n[, t])``.
 
         Exact for the flow, without training anything again. The flow is the inverse Laplace transform, over ridges s
         on a contour in the complex plane, of ridge regression, whose leave-one-out errors are known in closed form:
@@ -178,21 +180,20 @@ class GradientFlow:
         columns = Y.unsqueeze(-1) if Y.dim() == 1 else Y
         rotated, squares = self.vectors.mT @ columns, self.vectors.square()
         step = max(1, _NUMBERS // (_NODES * columns.numel()))
-        parts = [
-            self._left_out(columns, rotated, squares, times[i : i + step]) for i in range(0, len(times), step)
-        ]
+        parts = [self._left_out(columns, rotated, squares, times[i : i + step]) for i in range(0, len(times), step)]
         errors = torch.cat(parts)
         return errors.squeeze(-1) if Y.dim() == 1 else errors
 
-    def _left_out(
-        self, columns: Tensor, rotated: Tensor, squares: Tensor, times: Sequence[float | None]
-    ) -> Tensor:
+    def _left_out(self, columns: Tensor, rotated: Tensor, squares: Tensor, times: Sequence[float | None]) -> Tensor:
         n, t = columns.shape
         z, weights = _contour(columns)  # (k,) complex
         found = columns.new_zeros(len(times), n, t)
         rates = self.values + self.alpha
         ends = [time is None or time == math.inf for time in times]
-        taus = [0.0 if end else self.learning_rate * float(time or 0.0) / self.n_points for end, time in zip(ends, times, strict=True)]
+        taus = [
+            0.0 if end else self.learning_rate * float(time or 0.0) / self.n_points
+            for end, time in zip(ends, times, strict=True)
+        ]
         inside = [i for i, tau in enumerate(taus) if tau > 0.0]
         if inside:
             shifts = torch.stack([z / taus[i] for i in inside])  # (T, k)
