@@ -137,9 +137,9 @@ def constant(run: Run) -> None:
     quick=Effort(seeds=1, seconds=40),
     full=Effort(seeds=1, seconds=7200),
     notes="""
-        60 networks of depth 4 and width 512 after 60 steps of rate 4; 600 steps of rate 1 would take 80 s. In full 200 of
-        width 1000 after 1000 steps of rate 1. y = x1 x2 at four points, outputs at 24 others. The formula is that of the
-        same number of discrete steps; the slowest component is learnt to 5e-5.
+        60 networks of depth 4 and width 512 after 60 steps of rate 4; 600 steps of rate 1 would take 80 s. In full 200
+        of width 1000 after 1000 steps of rate 1. y = x1 x2 at four points, outputs at 24 others. The formula is that of
+        the same number of discrete steps; the slowest component is learnt to 5e-5.
     """,
 )
 def linear_ode(run: Run) -> None:
@@ -281,8 +281,8 @@ def psd(run: Run) -> None:
     quick=Effort(seeds=3, seconds=20),
     full=Effort(seeds=10, seconds=600),
     notes="""
-        scikit-learn's digits, odd against even as 1 and -1; 800 training rows whose labels have noise of variance 1, the
-        others as test rows without noise; depth 3, rows of norm 8.
+        scikit-learn's digits, odd against even as 1 and -1; 800 training rows whose labels have noise of variance 1,
+        the others as test rows without noise; depth 3, rows of norm 8.
     """,
 )
 def early_stop(run: Run) -> None:
