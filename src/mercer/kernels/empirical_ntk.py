@@ -12,14 +12,15 @@ from torch import Tensor, nn
 from mercer.arrays import as_tensor, check_finite
 from mercer.errors import ShapeError
 from mercer.kernels.linear import Linear
-from mercer.kernels.tangent import Network, TangentOperator, read, sketched
+from mercer.kernels.tangent.network import Network, read
+from mercer.kernels.tangent.operator import TangentOperator
+from mercer.kernels.tangent.sketch import sketched
 from mercer.operators import Operator
 
 __all__ = ["EmpiricalNTK"]
 
 METHODS = ("auto", "structured", "jacobian", "product")
 OUTPUTS = ("trace", "full", "sum")
-_NUMBERS = 1 << 26
 
 
 class EmpiricalNTK:

@@ -133,8 +133,8 @@ def decode(value: Any, tensors: Mapping[str, Tensor]) -> Any:
             kernel = parse(text)
             if not isinstance(kernel, NetworkKernel):
                 raise FileFormatError(f"the file names {text!r}, which is no network.")
-            options = {"sigma_w": kernel.sigma_w, "sigma_b": kernel.sigma_b, "shape": kernel.shape}
-            return InfiniteNetwork(*kernel.layers, **options)
+            sigma_w, sigma_b = kernel.sigma_w, kernel.sigma_b
+            return InfiniteNetwork(*kernel.layers, sigma_w=sigma_w, sigma_b=sigma_b, shape=kernel.shape)
         case {"tensor": name}:
             return tensors[name]
         case {"array": name}:
