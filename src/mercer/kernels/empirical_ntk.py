@@ -160,12 +160,12 @@ class EmpiricalNTK:
         if like is None:
             raise ValueError("EmpiricalNTK: the module has no parameters.")
         X = X if isinstance(X, Tensor) else as_tensor(X, device=like.device)
-        X = X.to(like.device, like.dtype) if X.is_floating_point() else X.to(like.device)
-        if X.dim() < 1 or not len(X):
-            raise ShapeError(f"EmpiricalNTK: {name} needs at least one row, but has shape {tuple(X.shape)}.")
-        if X.is_floating_point():
-            check_finite(X, name)
-        return X
+        points: Tensor = X.to(like.device, like.dtype) if X.is_floating_point() else X.to(like.device)
+        if points.dim() < 1 or not len(points):
+            raise ShapeError(f"EmpiricalNTK: {name} needs at least one row, but has shape {tuple(points.shape)}.")
+        if points.is_floating_point():
+            check_finite(points, name)
+        return points
 
     def __repr__(self) -> str:
         options = {"layers": "all", "method": "auto", "outputs": "trace", "sketch": None}

@@ -104,7 +104,7 @@ class LinearizedNetwork:
         start = self._outputs(X)
         weights = torch.stack([self.flow.coefficients(self._missing, time) for time in times], 1)
         moved = self._kernel(X, self._X, parameters=self._parameters).double() @ weights
-        values = (start.flatten()[:, None] + moved).mT.reshape(len(times), *start.shape).to(self._dtype)
+        values: Tensor = (start.flatten()[:, None] + moved).mT.reshape(len(times), *start.shape).to(self._dtype)
         return values.squeeze(-1) if self._is_vector else values
 
     @property
@@ -113,7 +113,8 @@ class LinearizedNetwork:
 
     def _points(self, X: Any, like: Tensor) -> Tensor:
         X = as_tensor(X, device=like.device) if not isinstance(X, Tensor) else X.to(like.device)
-        return X.to(self._dtype) if X.is_floating_point() else X
+        points: Tensor = X.to(self._dtype) if X.is_floating_point() else X
+        return points
 
     @torch.no_grad()
     def _outputs(self, X: Tensor) -> Tensor:

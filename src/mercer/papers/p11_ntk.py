@@ -307,7 +307,7 @@ def early_stop(run: Run) -> None:
             fitted = cross @ flow.coefficients(torch.from_numpy(y), None)
             ridges.append(float(np.mean((fitted.numpy() - labels[test]) ** 2)))
         run.record(best=min(errors) / end, chosen=chosen / end, ridge=min(ridges) / end, error=min(errors))
-    left_out = np.mean(model.leave_one_out(times) ** 2, axis=1)
+    left_out = np.mean(model.leave_one_out(times.tolist()) ** 2, axis=1)
     lines = [
         Curve(times, errors, label="test rows, true labels"),
         Curve(times, left_out - 1.0, label="leave-one-out, less the noise"),

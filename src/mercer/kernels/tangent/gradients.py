@@ -43,7 +43,8 @@ def factors(network: Network, state: State, X: Tensor, cotangents: Tensor) -> li
             for handle in handles:
                 handle.remove()
 
-    _, pullback, inputs = vjp(run, probes, has_aux=True)
+    found: Any = vjp(run, probes, has_aux=True)  # torch's type is of both forms, with and without a third part
+    _, pullback, inputs = found
     if len(cotangents) == 1:
         (back,) = pullback(cotangents[0])
         back = [g.unsqueeze(0) for g in back]
@@ -64,7 +65,7 @@ def jacobian(
     chosen = {name: state[name] for name in names}
 
     def of_row(x: Tensor, u: Tensor) -> dict[str, Tensor]:
-        _, pullback = vjp(lambda theta: network({**state, **theta}, x[None])[0], chosen)
+        pullback: Any = vjp(lambda theta: network({**state, **theta}, x[None])[0], chosen)[1]
         if len(u) == 1:
             return {name: g.unsqueeze(0) for name, g in pullback(u[0])[0].items()}
         found: dict[str, Tensor] = vmap(pullback)(u)[0]
@@ -77,7 +78,7 @@ def jacobian(
 def pull(network: Network, state: State, X: Tensor, cotangents: Tensor) -> dict[str, Tensor]:
     """``J' u`` in all parameters of the kernel, ``(e, *shape)``, for cotangents ``(e, n, n_outputs)``."""
     chosen = {name: state[name] for name in network.names}
-    _, pullback = vjp(lambda theta: network({**state, **theta}, X), chosen)
+    pullback: Any = vjp(lambda theta: network({**state, **theta}, X), chosen)[1]
     if len(cotangents) == 1:
         return {name: g.unsqueeze(0) for name, g in pullback(cotangents[0])[0].items()}
     found: dict[str, Tensor] = vmap(pullback)(cotangents)[0]

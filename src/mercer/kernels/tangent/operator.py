@@ -230,7 +230,7 @@ class TangentOperator(Operator):
         again = 1 if self.symmetric else 2
         by_blocks = n * m * a_pair + again * n * (1 + 2 * o) * a_pass * len(self._parts(n))
         by_passes = columns * o * 3 * (n + m) * a_pass
-        return by_blocks < by_passes
+        return bool(by_blocks < by_passes)
 
     def _product(self, v: Tensor) -> Tensor:
         """``(n, t)`` for v ``(m, t)``: one backward and one forward pass for each column (and output of a trace)."""
