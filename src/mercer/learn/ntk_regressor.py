@@ -41,7 +41,8 @@ class NTKRegressor(MultiOutputMixin, RegressorMixin, NTKModel):
         learning_times_: after which a share 1 / e of each component is left, ``n / (eta (lambda + alpha))``.
         time_: what was trained for; infinity is the end.
         loo_times_, loo_errors_: among which "loo" chose.
-        dual_coef_: c at that time, ``(n,)`` or ``(n, t)``; X_fit_: the training points.
+        dual_coef_: c at that time, ``(n,)`` or ``(n, t)``.
+        X_fit_: the training points.
 
     Raises:
         ValueError: in ``fit``: a discrete rate that is not stable, with the bound; a singular kernel matrix at the end
