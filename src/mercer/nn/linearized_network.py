@@ -47,8 +47,8 @@ class LinearizedNetwork:
 
     >>> x = torch.linspace(-1.0, 1.0, 8)[:, None]
     >>> linear = LinearizedNetwork(torch.nn.Linear(1, 1), x, 3.0 * x[:, 0] + 1.0)
-    >>> linear.predict(torch.tensor([[2.0]]), time=1000.0)  # a linear network is itself
-    tensor([7.0000])
+    >>> bool(abs(linear.predict(torch.tensor([[2.0]]), time=1000.0) - 7.0) < 1e-5)  # a linear network is itself
+    True
     """
 
     def __init__(
