@@ -32,6 +32,8 @@ from mercer.learn import (
     LaplaceGaussianProcess,
     LearningCurve,
     MultiTaskGaussianProcess,
+    NTKClassifier,
+    NTKRegressor,
     Nystroem,
     RandomFourier,
     RecursiveFeatureMachine,
@@ -74,6 +76,9 @@ PAIRS = [
     (SplitConformal(KernelRidge()), TwinRidge()),
     (LearningCurve(KernelRidge(), n_repeats=1), TwinRidge()),
     (HierarchicalRegressor(link="hermite", alpha=1.0, alpha_link=1.0), TwinRidge()),
+    # Without a ridge the checks' data, in which rows repeat, are refused; the twin has one too.
+    (NTKRegressor("NTK(depth=2)", alpha=1e-3), TwinRidge(kernel="rbf")),
+    (NTKClassifier("NTK(depth=2)", alpha=1e-3), RidgeClassifier()),
     # The twins' weights are no repeated rows either: an iterate is chosen by rows left out, and a copy gives one away.
     (RecursiveFeatureMachine(max_iter=1), RandomForestRegressor(2)),
     (RecursiveFeatureMachineClassifier(max_iter=1), RandomForestClassifier(2)),

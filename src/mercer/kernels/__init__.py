@@ -11,6 +11,7 @@ from mercer.kernels.cosine import Cosine
 from mercer.kernels.degrees import hermite_degree_shares
 from mercer.kernels.derivative import Derivative
 from mercer.kernels.embedding import MeanEmbedding
+from mercer.kernels.empirical_ntk import EmpiricalNTK
 from mercer.kernels.exponential import Exponential
 from mercer.kernels.functions import FunctionKernel, from_callable
 from mercer.kernels.gibbs import Gibbs
@@ -31,6 +32,7 @@ from mercer.kernels.laplacian import Laplacian
 from mercer.kernels.linear import Linear
 from mercer.kernels.local_patches import LocalPatches
 from mercer.kernels.matern import Matern
+from mercer.kernels.monte_carlo_ntk import MonteCarloNTK, monte_carlo_ntk
 from mercer.kernels.named import Pairwise, from_name
 from mercer.kernels.neural import NNGP, NTK, InfiniteNetwork, NetworkKernel
 from mercer.kernels.parameters import Gamma, Hyperparameter, LogNormal, Parameter
@@ -61,6 +63,7 @@ __all__ = [
     "Constant",
     "Cosine",
     "Derivative",
+    "EmpiricalNTK",
     "Exponential",
     "FunctionKernel",
     "GPyTorchKernel",
@@ -82,6 +85,7 @@ __all__ = [
     "LogNormal",
     "Matern",
     "MeanEmbedding",
+    "MonteCarloNTK",
     "NetworkKernel",
     "On",
     "Pairwise",
@@ -114,6 +118,7 @@ __all__ = [
     "gram_kernel",
     "gram_spectrum",
     "hermite_degree_shares",
+    "monte_carlo_ntk",
     "neural",
     "pack",
     "parse",

@@ -24,6 +24,8 @@ from mercer.learn.laplace_gaussian_process import LaplaceGaussianProcess
 from mercer.learn.learning_curve import LearningCurve
 from mercer.learn.mmd_test import MMDTest
 from mercer.learn.multi_task_gaussian_process import MultiTaskGaussianProcess
+from mercer.learn.ntk_classifier import NTKClassifier
+from mercer.learn.ntk_regressor import NTKRegressor
 from mercer.learn.nystroem import Nystroem
 from mercer.learn.random_fourier import RandomFourier
 from mercer.learn.recursive_feature_machine import RecursiveFeatureMachine
@@ -59,6 +61,8 @@ __all__ = [
     "LearningCurve",
     "MMDTest",
     "MultiTaskGaussianProcess",
+    "NTKClassifier",
+    "NTKRegressor",
     "Nystroem",
     "RandomFourier",
     "Real",

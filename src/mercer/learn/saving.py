@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mercer import store
 from mercer.errors import FileFormatError
-from mercer.kernels import Kernel, parse, to_text
+from mercer.kernels import InfiniteNetwork, Kernel, NetworkKernel, parse, to_text
 from mercer.learn.inputs import is_sparse
 
 __all__ = ["Saved"]
@@ -71,6 +71,8 @@ def encode(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
         return encode_estimator(value, tensors, f"{name}.")
     if isinstance(value, Kernel):
         return {"kernel": to_text(value)}
+    if isinstance(value, InfiniteNetwork):
+        return {"network": to_text(value.ntk)}
     if isinstance(value, Tensor):
         tensors[name] = value
         return {"tensor": name}
@@ -127,6 +129,12 @@ def decode(value: Any, tensors: Mapping[str, Tensor]) -> Any:
             return made
         case {"kernel": text}:
             return parse(text)
+        case {"network": text}:
+            kernel = parse(text)
+            if not isinstance(kernel, NetworkKernel):
+                raise FileFormatError(f"the file names {text!r}, which is no network.")
+            sigma_w, sigma_b = kernel.sigma_w, kernel.sigma_b
+            return InfiniteNetwork(*kernel.layers, sigma_w=sigma_w, sigma_b=sigma_b, shape=kernel.shape)
         case {"tensor": name}:
             return tensors[name]
         case {"array": name}:

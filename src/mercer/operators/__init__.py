@@ -14,6 +14,7 @@ from mercer.operators.fourier import FourierLikelihood, FourierSolution
 from mercer.operators.functions import (
     Draws,
     Eigen,
+    GradientFlow,
     InvQuadLogdet,
     LogDeterminant,
     eigsh,
@@ -62,6 +63,7 @@ __all__ = [
     "Extremes",
     "FourierLikelihood",
     "FourierSolution",
+    "GradientFlow",
     "HadamardOperator",
     "InvQuadLogdet",
     "KernelOperator",
