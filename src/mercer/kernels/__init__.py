@@ -22,9 +22,8 @@ from mercer.kernels.gradients import GradientKernel
 from mercer.kernels.gram import IndefiniteGram, check_gram, gram_kernel
 from mercer.kernels.grammar import parse, to_text
 from mercer.kernels.hamming import Hamming
-from mercer.kernels.hierarchical import HierarchicalConv
 from mercer.kernels.hermite import HermitePolynomial
-from mercer.kernels.hierarchical import HierarchicalConv, LocalPatches
+from mercer.kernels.hierarchical import HierarchicalConv
 from mercer.kernels.hierarchical_spectrum import gram_spectrum, torus_spectrum
 from mercer.kernels.intersection import Intersection
 from mercer.kernels.jaccard import Jaccard, Tanimoto

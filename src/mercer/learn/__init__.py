@@ -83,6 +83,6 @@ __all__ = [
     "joint_weights",
     "optimal_weight",
     "ridge_path",
-    "scale_of_target",
     "sample_wide_dgp",
+    "scale_of_target",
 ]

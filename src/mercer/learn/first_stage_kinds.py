@@ -77,7 +77,8 @@ def first_stage(
         scale = len(rows) ** -0.5
 
         def compute(X: Tensor) -> Tensor:
-            return unit.function(X @ rows.mT + biases) * scale
+            features: Tensor = unit.function(X @ rows.mT + biases) * scale
+            return features
 
         return FirstStage(None, FeatureMap(len(rows), compute), points, n_steps)
     assert similarity is not None

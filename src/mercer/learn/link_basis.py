@@ -137,5 +137,8 @@ def _centers(t: Tensor, count: int, generator: torch.Generator) -> Tensor:
     if t.shape[1] == 1:
         levels = torch.linspace(0.0, 1.0, (count + 1) // 2, dtype=t.dtype, device=t.device)
         low, high = t.min(), t.max()
-        return torch.cat([torch.quantile(t[:, 0], levels), low + levels * (high - low)]).unique()[:, None]
-    return torch.unique(t[torch.randperm(len(t), generator=generator)[:count].to(t.device)], dim=0)
+        places = torch.cat([torch.quantile(t[:, 0], levels), low + levels * (high - low)]).unsqueeze(1)
+    else:
+        places = t[torch.randperm(len(t), generator=generator)[:count].to(t.device)]
+    points: Tensor = torch.unique(places, dim=0)
+    return points

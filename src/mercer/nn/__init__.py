@@ -1,6 +1,6 @@
 """Networks: layers, functions of them, and their training."""
 
-from mercer.nn import training
+from mercer.nn import diagnostics, training
 from mercer.nn.batched_mlp import BatchedMLP
 from mercer.nn.batched_module import BatchedModule
 from mercer.nn.bottleneck import BottleneckResidualMLP
@@ -11,10 +11,13 @@ from mercer.nn.gram_kernel import GramKernel
 from mercer.nn.gram_layer import GramLayer, GramResidual, gram_divergence
 from mercer.nn.gram_output import GramOutput, gram_objective, gram_penalty
 from mercer.nn.gram_state import GramState
+from mercer.nn.linearized_network import LinearizedNetwork
 from mercer.nn.self_distillation import self_distill
 
-__all__ = ["BatchedMLP", "BatchedModule", "DistilledRound", "DistilledRounds", "self_distill", "training"]
 __all__ = [
+    "BatchedMLP",
+    "BatchedModule",
+    "BottleneckResidualMLP",
     "DistilledRound",
     "DistilledRounds",
     "FeaturesToGram",
@@ -23,17 +26,11 @@ __all__ = [
     "GramOutput",
     "GramResidual",
     "GramState",
+    "LinearizedNetwork",
+    "diagnostics",
     "gram_divergence",
     "gram_objective",
     "gram_penalty",
     "self_distill",
     "training",
 ]
-__all__ = ["BottleneckResidualMLP", "DistilledRound", "DistilledRounds", "self_distill", "training"]
-from mercer.nn import diagnostics, training
-from mercer.nn.distilled_round import DistilledRound
-from mercer.nn.distilled_rounds import DistilledRounds
-from mercer.nn.linearized_network import LinearizedNetwork
-from mercer.nn.self_distillation import self_distill
-
-__all__ = ["DistilledRound", "DistilledRounds", "LinearizedNetwork", "diagnostics", "self_distill", "training"]

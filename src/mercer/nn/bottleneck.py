@@ -89,7 +89,8 @@ class BottleneckResidualMLP(nn.Module):
         """The first layer ``(n, width_inner)``, over the root of its width."""
         if X.dim() != 2 or X.shape[1] != self.in_features:
             raise ShapeError(f"BottleneckResidualMLP: X must be (n, {self.in_features}), not {tuple(X.shape)}.")
-        return self.inner.function(X @ self.V.mT + self.inner_bias) * len(self.V) ** -0.5
+        features: Tensor = self.inner.function(X @ self.V.mT + self.inner_bias) * len(self.V) ** -0.5
+        return features
 
     def bottleneck(self, X: Tensor) -> Tensor:
         """g, ``(n,)``: what the first stage of training learns."""

@@ -18,7 +18,9 @@ SMALL = 1 << 15
 
 
 def is_small(operands: Operands) -> bool:
-    """Whether :func:`few_entries` is faster than tiles."""
+    """Whether :func:`few_entries` is faster than tiles, and as good: in float64, where no exponent needs a clamp."""
+    if operands.like.dtype != torch.float64 or not all(s.has_plain_slopes for s in operands.spec.statistics):
+        return False
     n, m = operands.shape
     width = max((E.shape[-1] for E in operands.left), default=1)
     return math.prod(operands.like.shape[:-2]) * n * m * max(width, 1) <= SMALL
