@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,7 +91,8 @@ class KroneckerSum:
 
 def _inverse(V: np.ndarray) -> np.ndarray:
     """In place of its own factors, and infinite where there is none: Schur vectors are used then."""
-    factorise, invert = (get_lapack_funcs(name, (V,)) for name in ("getrf", "getri"))
+    functions: Any = get_lapack_funcs(("getrf", "getri"), (V,))
+    factorise, invert = functions
     factors, pivots, singular = factorise(V)
     if singular:
         return np.full_like(V, np.inf)
