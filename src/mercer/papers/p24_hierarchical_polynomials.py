@@ -14,6 +14,10 @@ the low-degree part of ``g(p)`` is nearly a multiple of it; a function of one va
 (True, True)
 
 ```
+
+**From a pilot** (seed 0, not the seeds that are reported). At d = 20 the three layers have R^2 = 0.70 from 16 d^2 rows
+and 0.83 from 32 d^2, stage 1 alone 0.36 and 0.41, refined ones 0.98 and 0.97; an RBF kernel tuned on the test rows has
+0.33 from 8 d^2. Labels of degree 6 have heavy tails: seeds differ by 0.1, so that the bounds are for medians.
 """
 
 import math
