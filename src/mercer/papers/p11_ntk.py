@@ -27,7 +27,8 @@ other rows, finds such a time.
 linearised at their start, agree with the formula within chance (0.06 standard deviations, root mean square, where
 chance makes 0.09); the same networks, trained, are off by 0.21: their outputs end 4 % too large. The number of the
 claim is 0.16 for the reported seed, but was 0.26 to 0.29 for three other seeds at width 256 and 0.26 for one at width
-512, above the bound of 0.25: with 60 networks chance decides.
+512, above the bound of 0.25: with 60 networks chance decides. And early stopping is one way to regularise: the best
+ridge, trained to the end, leaves 0.68 of the error as well.
 """
 
 import copy
