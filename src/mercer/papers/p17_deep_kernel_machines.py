@@ -214,7 +214,7 @@ def linear(run: Run) -> None:
         Quantity("density", "mean test log density with nu = 10"),
         Quantity("fixed_density", "mean test log density with nu = inf"),
     ),
-    quick=Effort(seeds=2, seconds=45),
+    quick=Effort(seeds=2, seconds=60),
     full=Effort(seeds=20, seconds=7200),
     notes="""
         Concrete, 1030 rows, a tenth of them for the test; two layers, 60 inducing points; the same code and starts. 100
@@ -356,7 +356,7 @@ def sparse(run: Run) -> None:
 
 def _mute(X: Array, y: Array, original: Any = sample_wide_dgp, **options: Any) -> Any:
     """A sampler for which the data have no say."""
-    return original(X, y, **(options | {"noise": 1e9, "n_samples": 20}))
+    return original(X, y, **(options | {"noise": 1e9, "n_samples": 20, "n_chains": 4}))
 
 
 @contextmanager

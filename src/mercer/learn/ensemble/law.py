@@ -9,8 +9,8 @@ from torch import Tensor
 
 from mercer.arrays import as_tensor
 from mercer.errors import ShapeError
-from mercer.kernels import NNGP, NTK, InfiniteNetwork, Kernel
-from mercer.kernels.neural import NetworkKernel
+from mercer.kernels import NTK, InfiniteNetwork, Kernel
+from mercer.learn.ntk_network import network_kernels
 
 __all__ = ["EnsembleLaw", "kernel_pair"]
 
@@ -90,14 +90,11 @@ def kernel_pair(kernel: Any) -> tuple[Kernel, Kernel]:
     >>> prior
     NNGP(depth=2, activation='relu', sigma_w=1.0, sigma_b=0.1)
     """
-    if isinstance(kernel, InfiniteNetwork):
-        return kernel.ntk, kernel.nngp
     if isinstance(kernel, tuple) and len(kernel) == 2 and all(isinstance(k, Kernel) for k in kernel):
         return kernel[0], kernel[1]
-    if isinstance(kernel, NTK):
-        return kernel, NNGP(kernel.depth, kernel.activation, kernel.sigma_w, kernel.sigma_b)
-    if isinstance(kernel, NetworkKernel):
-        return kernel, NetworkKernel(kernel.layers, "nngp", kernel.shape, kernel.sigma_w, kernel.sigma_b)
+    if isinstance(kernel, InfiniteNetwork | NTK) or getattr(kernel, "kind", None) == "ntk":
+        kernels = network_kernels(kernel)
+        return kernels["ntk"], kernels["nngp"]
     if isinstance(kernel, Kernel):
         return kernel, kernel
     raise TypeError(f"kernel={kernel!r}: give a mercer kernel, a pair of them, or an InfiniteNetwork.")
