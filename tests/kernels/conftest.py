@@ -120,8 +120,10 @@ def hermite(X: Array, Y: Array, degree: int) -> Array:
             np.polynomial.hermite_e.hermeval(Z, np.eye(degree + 1)[j] / gamma_function(j + 1) ** 0.5)
             for j in range(degree + 1)
         ]
-        chosen = [a for a in itertools.product(range(degree + 1), repeat=Z.shape[1]) if sum(a) <= degree]
-        return np.stack([np.prod([values[j][:, i] for i, j in enumerate(a)], axis=0) for a in chosen], 1)
+        columns = range(Z.shape[1])
+        chosen = [c for q in range(degree + 1) for c in itertools.combinations_with_replacement(columns, q)]
+        parts = ([values[times][:, i] for i, times in Counter(c).items()] for c in chosen)
+        return np.stack([np.prod([np.ones(len(Z)), *part], axis=0) for part in parts], 1)
 
     return products(X) @ products(Y).T
 

@@ -27,7 +27,7 @@ def by_definition(K, L, statistic):
 @pytest.mark.parametrize("stored", [True, False])
 def test_statistics_agree_with_the_definition(statistic, stored, monkeypatch):
     if not stored:
-        monkeypatch.setattr(hsic_test, "_STORED", 0)
+        monkeypatch.setattr(hsic_test, "STORED", 0)
     kernel, other = RBF(1.1), Matern(0.7, nu=1.5)
     test = HSICTest(kernel, kernel_y=other, statistic=statistic, n_permutations=19, random_state=5).fit(X, Y)
     K, L = kernel(X).to_dense().numpy(), other(Y).to_dense().numpy()

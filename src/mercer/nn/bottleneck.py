@@ -43,7 +43,7 @@ class BottleneckResidualMLP(nn.Module):
     Source: Wang, Nichani & Lee, Learning hierarchical polynomials with three-layer neural networks (ICLR 2024, arXiv
     2311.13774), from memory of it.
 
-    >>> BottleneckResidualMLP(5, 100, 20)(torch.zeros(3, 5))
+    >>> BottleneckResidualMLP(5, 100, 20)(torch.zeros(3, 5)).detach()
     tensor([0., 0., 0.])
     """
 

@@ -24,7 +24,6 @@ class Angle(Statistic):
     """
 
     vanishes: ClassVar[bool] = True
-    has_plain_slopes: ClassVar[bool] = False  # parallel points: their slope in ``pairs`` is what round-off leaves
 
     def pairs(self, E: Tensor, F: Tensor, parameters: tuple[Tensor, ...] = ()) -> Tensor:
         apart, together = safe_sqrt((E - F).square().sum(-1)), safe_sqrt((E + F).square().sum(-1))

@@ -35,9 +35,6 @@ class Statistic:
     vanishes: ClassVar[bool] = False  # whether it is 0 between a point and itself, whatever round-off says
     foldable: ClassVar[bool] = False  # whether panels can multiply the raw value by a number for free
     nonnegative: ClassVar[bool] = False  # whether it is never below 0
-    has_plain_slopes: ClassVar[bool] = (
-        True  # whether autograd of ``pairs`` gives those of ``pull``, wherever points lie
-    )
 
     def points(self, X: Tensor, theta: tuple[Tensor, ...], center: Tensor | None) -> Tensor:
         """The embedded points ``(*batch, n, r)``."""

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from mercer.operators.statistics.statistic import Panels, Pulled, Statistic
 
+_TOGETHER = 16  # pairs of one point that are computed in one call: enough to pay for it, too few to be a tile
+
 
 class TileFunction(Protocol):
     """What a kernel gives when nothing faster fits: hashable, picklable, differentiable if gradients are wanted."""
@@ -48,14 +50,12 @@ class TileStatistic(Statistic):
         runs = [1] * len(left)
         if not (torch.is_grad_enabled() and E.requires_grad):  # points that are equal have gradients of their own
             runs = torch.unique_consecutive(left, dim=0, return_counts=True)[1].tolist()
+            runs = [size for run in runs for size in (*[_TOGETHER] * (run // _TOGETHER), run % _TOGETHER) if size]
         blocks = zip(left.split(runs), right.split(runs), strict=True)
         values = [self.function(e[:1], f, *parameters).reshape(-1) for e, f in blocks]
         return torch.cat(values).reshape(E.shape[:-1])
 
     def table(self, E: Tensor, F: Tensor, parameters: tuple[Tensor, ...] = ()) -> Tensor:
-        return self.function(E, F, *parameters)
-
-    def exact_table(self, E: Tensor, F: Tensor, parameters: tuple[Tensor, ...] = ()) -> Tensor:
         return self.function(E, F, *parameters)
 
     def itself(self, E: Tensor, parameters: tuple[Tensor, ...] = ()) -> Tensor:

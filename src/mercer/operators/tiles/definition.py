@@ -7,20 +7,29 @@ import math
 import torch
 from torch import Tensor
 
-from mercer.operators.maps import Expression, evaluate, leaf
+from mercer.operators.maps import LEAVES, Expression, evaluate, leaf, postorder
 from mercer.operators.operands import Identity, Operands
+from mercer.operators.statistics import DotProduct, SquaredDistance
 
 __all__ = ["few_entries", "is_small", "reference_rows"]
 
 # Differences of coordinates up to which a matrix is made by plain torch: preparing tiles takes 2 ms, their gradient 4,
 # which a fit of 50 points does fifty times.
 SMALL = 1 << 15
+PLAIN_STATISTICS = (SquaredDistance, DotProduct)
+PLAIN = frozenset({"add", "sub", "mul", "exp"})  # autograd of them is right wherever points lie
+SMOOTHEST = 3.5  # nu of a Matern kernel whose polynomial stays finite as far as float64 squares distances
 
 
 def is_small(operands: Operands) -> bool:
-    """Whether :func:`few_entries` is faster than tiles, and as good: in float64, where no exponent needs a clamp."""
-    if operands.like.dtype != torch.float64 or not all(s.has_plain_slopes for s in operands.spec.statistics):
+    """Whether :func:`few_entries` is faster than tiles, and as good: in float64, for the plainest of maps."""
+    spec = operands.spec
+    if operands.like.dtype != torch.float64 or not all(isinstance(s, PLAIN_STATISTICS) for s in spec.statistics):
         return False
+    for node in postorder([spec.total]):
+        is_matern = node.op == "matern" and node.number <= SMOOTHEST
+        if not (node.op in LEAVES or node.op in PLAIN or is_matern):
+            return False
     n, m = operands.shape
     width = max((E.shape[-1] for E in operands.left), default=1)
     return math.prod(operands.like.shape[:-2]) * n * m * max(width, 1) <= SMALL
