@@ -15,7 +15,7 @@ the low-degree part of ``g(p)`` is nearly a multiple of it; a function of one va
 
 ```
 
-**What came out** (medians over seeds). At d = 20 the three layers have R^2 = 0.77 from 16 d^2 rows and 0.86 from 32 d^2;
+**What came out** (medians over seeds). At d = 20 the three layers have R^2 = 0.77 from 16 d^2 rows, 0.86 from 32 d^2;
 an RBF kernel tuned on the test rows has 0.35 from 8 d^2, and refined layers have 0.98 from 16 d^2.
 
 **What does not hold.** With a cubic feature the three layers gain 0.18 over stage 1, and 0.2 was asked for: three seeds
