@@ -29,7 +29,7 @@ def hermite_degree_shares(kernel: Kernel, d: int, *, max_degree: int = 8, n_node
     where k_j is the part of degree j of :class:`HermitePolynomial`.
 
     Args:
-        kernel: rotation invariant: a function of <x, y>, |x| and |y|.
+        kernel: rotation invariant: a function of inner products and norms.
         d: columns, >= 2.
         max_degree: the highest one given.
         n_nodes: of each of three Gauss rules (two norms and a cosine). Smooth kernels are exact to 1e-10 with 48;

@@ -30,8 +30,8 @@ class RecursiveFeatureMachineClassifier(OneVsRest, FeatureMachine):
     Attributes:
         classes_: the classes, sorted.
         intercept_: the weighted mean of +1 and -1, ``(1,)`` or ``(classes,)``.
-        M_, feature_importances_, n_leaves_, losses_, best_iter_, chosen_, candidate_losses_, n_fits_, residual_,
-            n_iter_: as in :class:`RecursiveFeatureMachine`.
+        M_, feature_importances_, n_leaves_, losses_, best_iter_: as in :class:`RecursiveFeatureMachine`, as are
+            ``chosen_``, ``candidate_losses_``, ``n_fits_``, ``residual_`` and ``n_iter_``.
 
     >>> X = np.random.default_rng(0).normal(size=(200, 5))
     >>> model = RecursiveFeatureMachineClassifier().fit(X, np.where(X[:, 0] > 0, "right", "left"))
