@@ -20,7 +20,7 @@ class EnsembleLaw:
 
     With T the neural tangent kernel, S that of the prior and :math:`A = T(x, X)\, T(X, X)^{-1}`,
 
-    .. math:: f(x) \sim N\big(A Y,\; S(x, x) + A S(X, X) A^\top - A S(X, x) - S(x, X) A^\top\big)
+    .. math:: f(x) \sim N(A Y,\; S(x, x) + A S(X, X) A^\top - A S(X, x) - S(x, X) A^\top)
 
     for every output alike; outputs are independent of one another.
 
