@@ -1,6 +1,6 @@
 """Networks: layers, functions of them, and their training."""
 
-from mercer.nn import diagnostics, training
+from mercer.nn import diagnostics, functional, models, training
 from mercer.nn.batched_mlp import BatchedMLP
 from mercer.nn.batched_module import BatchedModule
 from mercer.nn.bottleneck import BottleneckResidualMLP
@@ -28,9 +28,11 @@ __all__ = [
     "GramState",
     "LinearizedNetwork",
     "diagnostics",
+    "functional",
     "gram_divergence",
     "gram_objective",
     "gram_penalty",
+    "models",
     "self_distill",
     "training",
 ]

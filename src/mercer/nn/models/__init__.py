@@ -1,0 +1,5 @@
+"""Whole networks, built by name: `create_model("soft_tiny", num_classes=10)`."""
+
+from mercer.nn.models.registry import create_model, list_models, register_model
+
+__all__ = ["create_model", "list_models", "register_model"]
