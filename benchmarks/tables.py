@@ -1,6 +1,6 @@
 """Ten real tables: recursive feature machines against xRFM and scikit-learn, at equal numbers of configurations.
 
-    python -m benchmarks.tables                     # quick: 2000 training rows and 8 configurations a model, one split
+    python -m benchmarks.tables                     # quick: 2000 training rows, 8 configurations a model, three splits
     python -m benchmarks.tables --full              # all rows, 20 configurations, three splits (a day on two cores)
     python -m benchmarks.tables --tables diabetes digits
     python -m benchmarks.tables --speed             # one configuration at a time, mercer and xRFM in turns, diamonds
@@ -350,13 +350,23 @@ def speed(sizes: tuple[int, ...], count: int = 3, rounds: int = 3) -> list[dict[
 
 
 def summary(results: dict[str, Any]) -> str:
-    """Mean rank (1 is best; ties share), mean score and time of each model over what has been measured by all."""
-    complete = [cells for cells in results["cells"].values() if all(model in cells for model in MODELS)]
-    lines = [f"{len(complete)} of {len(TABLES)} tables, {results['mode']}"]
-    if not complete:
+    """Mean rank (1 is best; ties share), mean score and time of each model over what has been measured by all.
+
+    Scores and times of a table are means over its splits.
+    """
+    splits: dict[str, list[dict[str, Any]]] = {}
+    for cell, models in results["cells"].items():
+        if all(model in models for model in MODELS):
+            splits.setdefault(cell.split()[0], []).append(models)
+    counts = sorted({len(found) for found in splits.values()})
+    lines = [f"{len(splits)} of {len(TABLES)} tables, splits of each: {counts}, {results['mode']}"]
+    if not splits:
         return lines[0]
-    table = np.array([[cells[model]["score"] for model in MODELS] for cells in complete])
-    seconds = np.array([[cells[model]["processor_seconds"] for model in MODELS] for cells in complete])
+
+    def mean(what: str) -> np.ndarray:
+        return np.array([[np.mean([c[model][what] for c in cells]) for model in MODELS] for cells in splits.values()])
+
+    table, seconds = mean("score"), mean("processor_seconds")
     others, own = table[:, None, :], table[:, :, None]
     ranks = (others > own).sum(2) + ((others == own).sum(2) + 1) / 2
     ratios = np.median(seconds[:, [MODELS.index("xrfm")]] / seconds, axis=0)
@@ -371,9 +381,10 @@ def summary(results: dict[str, Any]) -> str:
 def main() -> None:
     """Measure what is missing in the results file."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tables", description=__doc__)
-    parser.add_argument("--full", action="store_true", help="all rows, 20 configurations, three splits")
+    parser.add_argument("--full", action="store_true", help="all rows, 20 configurations")
     parser.add_argument("--rows", type=int, default=2000, help="training rows in quick mode")
     parser.add_argument("--configurations", type=int, default=8, help="of each model in quick mode")
+    parser.add_argument("--splits", type=int, default=3, help="of each table")
     parser.add_argument("--speed", nargs="*", type=int, metavar="ROWS", help="only compare seconds of single fits")
     parser.add_argument("--tables", nargs="+", choices=list(TABLES), default=list(TABLES))
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -391,7 +402,7 @@ def main() -> None:
         results["speed"] = speed(tuple(arguments.speed) or SPEED_ROWS)
         write_atomic(arguments.out, json.dumps(results, indent=1))
         return
-    for seed in (0, 1, 2) if arguments.full else (0,):
+    for seed in range(arguments.splits):
         for name in arguments.tables:
             cell = results["cells"].setdefault(f"{name} {seed}", {})
             if all(model in cell for model in MODELS):

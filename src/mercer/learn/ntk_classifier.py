@@ -42,23 +42,6 @@ class NTKClassifier(ClassifierMixin, NTKModel):
     array(['a', 'b'], dtype='<U1')
     """
 
-    def __init__(
-        self,
-        network: Any = None,
-        *,
-        time: Any = None,
-        learning_rate: float = 1.0,
-        kind: str = "ntk",
-        alpha: float = 0.0,
-        discrete: bool = False,
-    ) -> None:
-        self.network = network
-        self.time = time
-        self.learning_rate = learning_rate
-        self.kind = kind
-        self.alpha = alpha
-        self.discrete = discrete
-
     def fit(self, X: Any, y: Any) -> Self:
         """Train, in closed form.
 

@@ -29,18 +29,29 @@ _REACH = 100.0  # times before the first component and after the last that are l
 
 
 class NTKModel(Saved, BaseEstimator):
-    """Base of :class:`NTKRegressor` and :class:`NTKClassifier`; ``__init__`` stores the arguments read here."""
+    """Base of :class:`NTKRegressor`, which says what the arguments are, and :class:`NTKClassifier`."""
 
-    network: Any
-    time: Any
-    learning_rate: float
-    kind: str
-    alpha: float
-    discrete: bool
     eigenvalues_: Any
     components_: Any
     X_fit_: Any
     dual_coef_: Any
+
+    def __init__(
+        self,
+        network: Any = None,
+        *,
+        time: Any = None,
+        learning_rate: float = 1.0,
+        kind: str = "ntk",
+        alpha: float = 0.0,
+        discrete: bool = False,
+    ) -> None:
+        self.network = network
+        self.time = time
+        self.learning_rate = learning_rate
+        self.kind = kind
+        self.alpha = alpha
+        self.discrete = discrete
 
     # fitting
 

@@ -30,7 +30,7 @@ PER_CALL = 4e-6  # an array operation, however small
 SMALL = 3e-4  # below so many seconds, waking workers costs more than it saves
 LONG_BYTES = 1 << 22  # blocks above leave the part of the third-level cache that a core can count on
 MOST_PARTS = 64
-TORCH_PERIOD = 16_384  # up to here torch's real transforms (MKL) are ahead, although it plans them at every call
+TORCH_PERIOD = 32_768  # up to here torch's real transforms (MKL) are ahead, though it plans them at every call
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mercer.config import format_bytes
 from mercer.operators.machine import Rates
-from mercer.operators.maps import LEAVES, leaves, postorder
+from mercer.operators.maps import count_calls, leaves
 from mercer.operators.operands import Operands
 from mercer.operators.remember import remembered
 from mercer.operators.spec import Spec
@@ -23,7 +23,8 @@ LITTLE = 64 * 10**6  # bytes that a product may take without being asked
 TRANSCENDENTAL = {
     "exp": 1.0,
     "log": 1.5,
-    "log1p": 1.5,
+    "log1p": 2.5,
+    "sqrt": 1.0,
     "expm1": 1.5,
     "sin": 3.0,
     "cos": 3.0,
@@ -133,17 +134,13 @@ class Request:
         used = {int(s.number) for s in leaves([self.spec.total], "statistic")}
         flops = sum(self.spec.statistics[g].flops(self.widths[g]) for g in used)
         seconds = flops / rates.gemm_flops + len(used) / rates.tile_stores
-        for node in postorder([self.spec.total]):
-            if node.op in LEAVES:
-                continue
-            if node.op == "matern" and not float(node.number - 0.5).is_integer():
-                seconds += 1.0 / rates.special
-            elif node.op == "matern":
-                seconds += 1.0 / rates.exponentials + (3.0 + node.number) / rates.elementwise
-            elif node.op in TRANSCENDENTAL:
-                seconds += TRANSCENDENTAL[node.op] / rates.exponentials
+        for op, times in count_calls(self.spec.total, polynomials=self.itemsize <= 4).items():
+            if op == "matern":  # of a smoothness that is no half-integer
+                seconds += times / rates.special
+            elif op in TRANSCENDENTAL:
+                seconds += times * TRANSCENDENTAL[op] / rates.exponentials
             else:
-                seconds += 0.5 / rates.elementwise  # scalar factors fold away, about every second op
+                seconds += times / rates.elementwise
         return seconds * (1.0 if self.itemsize <= 4 else rates.double_cost)
 
     def round_off(self) -> float:

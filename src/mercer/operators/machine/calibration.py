@@ -22,7 +22,7 @@ from mercer.store import write_atomic
 
 __all__ = ["calibrate", "calibration_path", "load"]
 
-VERSION = 2
+VERSION = 3
 _REPEATS = 5
 _INNER = (4, 68)  # inner sizes of two GEMMs, whose difference is what a multiply-add costs
 
@@ -99,6 +99,7 @@ def _measure() -> Rates:
         **single,
         special=_bessel_rate(),
         memory=_memory_rate(),
+        new_memory=_new_memory_rate(),
         cholesky_flops=_cholesky_rate(),
         fft_flops=_fft_rate(threads),
         double_cost=pair["d"] / pair["s"],
@@ -118,8 +119,8 @@ def _tile_rates(dtype: torch.dtype) -> dict[str, float]:
     narrow, wide = (_seconds(partial(_gemm, tile(), inner)) for inner in _INNER)
     flop = max(1e-15, (wide - narrow) / (2.0 * (_INNER[1] - _INNER[0]) * entries))
     store = max(0.2 * narrow / entries, narrow / entries - 2.0 * _INNER[0] * flop)
-    exponential = min(_seconds(partial(_in_place, tile(), function)) for function in (torch.exp, torch.exp2))
-    elementwise = _seconds(partial(_in_place, tile(), torch.neg))
+    exponential = min(_seconds(partial(_map, tile(), function)) for function in (torch.exp, torch.exp2))
+    elementwise = _seconds(partial(_multiply, tile()))
     matvec = _seconds(partial(_matvec, tile()))
     workers = parallel.n_workers()
     return {
@@ -137,9 +138,14 @@ def _gemm(tile: Tensor, inner: int) -> Callable[[], Any]:
     return lambda: torch.mm(left, right.mT, out=tile)
 
 
-def _in_place(tile: Tensor, function: Callable[..., Tensor]) -> Callable[[], Any]:
+def _map(tile: Tensor, function: Callable[..., Tensor]) -> Callable[[], Any]:
     out = torch.empty_like(tile)
     return lambda: function(tile, out=out)
+
+
+def _multiply(tile: Tensor) -> Callable[[], Any]:
+    other, out = tile.clone(), torch.empty_like(tile)
+    return lambda: torch.mul(tile, other, out=out)
 
 
 def _matvec(tile: Tensor) -> Callable[[], Any]:
@@ -181,8 +187,13 @@ def _bessel_rate() -> float:
     return float(len(x) / best_seconds(lambda: kv(1.2, x), repeats=3))
 
 
+def _new_memory_rate() -> float:
+    size = 1 << 26  # bytes; malloc takes so many from the system each time
+    return size / best_seconds(lambda: torch.ones(size, dtype=torch.uint8), least=1e-2, repeats=3)
+
+
 def _memory_rate() -> float:
-    source = torch.zeros(1 << 23)
+    source = torch.zeros(1 << 24)  # beyond a third-level cache
     out = torch.zeros_like(source)
     return 2.0 * source.numel() * 4 / best_seconds(lambda: out.copy_(source), least=1e-2, repeats=3)
 

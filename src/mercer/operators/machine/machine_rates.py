@@ -19,10 +19,11 @@ class Rates:
         gemm_flops: of a GEMM, beyond what its result takes to be stored.
         tile_stores: entries of a GEMM's result stored.
         exponentials: exp or exp2, whichever is faster.
-        elementwise: entries of a one-argument operation in place.
+        elementwise: entries of a product of two tiles in a third.
         matvec: entries of a tile multiplied by one vector and added up.
         special: Bessel functions of scipy, one thread.
         memory: bytes read and written, of arrays that do not fit a cache.
+        new_memory: bytes written into pages that the process has not used before.
         cholesky_flops: of a float64 factorisation, at ``n^3 / 3``.
         fft_flops: of a complex transform, at ``5 n log2 n``.
         call: seconds that one call of torch takes before it computes.
@@ -36,6 +37,7 @@ class Rates:
     matvec: float = 3.0e10
     special: float = 4.0e6
     memory: float = 8.0e9
+    new_memory: float = 1.4e9
     cholesky_flops: float = 8.0e10
     fft_flops: float = 1.0e10
     double_cost: float = 2.5

@@ -1,5 +1,6 @@
 """The maps of kernels as plain data: expressions of a published op set, and what they are lowered to."""
 
+from mercer.operators.maps.calls import calls_of, count_calls, in_order
 from mercer.operators.maps.expression import (
     LEAVES,
     Expression,
@@ -27,10 +28,13 @@ __all__ = [
     "Expression",
     "Operation",
     "both_versines",
+    "calls_of",
     "clamp",
     "constant",
+    "count_calls",
     "derivatives",
     "evaluate",
+    "in_order",
     "leaf",
     "leaves",
     "lower",

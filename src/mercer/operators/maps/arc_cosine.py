@@ -10,40 +10,16 @@ The derivative by h is -n^2 times the op of order n - 1. Source: Cho & Saul, Ker
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import torch
 from torch import Tensor
 
-from mercer.operators.maps.expression import Expression, clamp, evaluate, leaf, make
-
-
-class _ArcCosine(torch.autograd.Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(h: Tensor, order: int) -> Tensor:
-        slot = leaf("statistic", 0)
-        (value,) = evaluate([_in_simple_ops(slot, order)], {slot: h})
-        return value
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
-        ctx.save_for_backward(inputs[0])
-        ctx.order = inputs[1]
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (h,) = ctx.saved_tensors
-        slot = leaf("statistic", 0)
-        (slope,) = evaluate([_slope(slot, ctx.order)], {slot: h})
-        return grad * slope, None
+from mercer.operators.maps.composite import composite
+from mercer.operators.maps.expression import Expression, clamp, make
 
 
 def arc_cosine(h: Tensor, *, value: int) -> Tensor:
     """The function of order ``value`` (0, 1 or 2) at ``h = 1 - cos t``; round-off may have pushed it out of [0, 2]."""
-    result: Tensor = _ArcCosine.apply(h, value)  # type: ignore[no-untyped-call]
-    return result
+    return composite(h, _in_simple_ops, _slope, (value,))[0]
 
 
 def arc_cosine_rule(node: Expression, position: int) -> Expression:

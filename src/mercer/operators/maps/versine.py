@@ -9,66 +9,21 @@ Source: Cho & Saul, Kernel methods for deep learning (NIPS 2009), eq. 4 to 6, wr
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import torch
 from torch import Tensor
 
-from mercer.operators.maps.expression import Expression, clamp, evaluate, leaf, make
-
-
-class _Versine(torch.autograd.Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(v: Tensor, order: int) -> Tensor:
-        slot = leaf("statistic", 0)
-        (value,) = evaluate([_in_simple_ops(slot, order)], {slot: v})
-        return value
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
-        ctx.save_for_backward(inputs[0])
-        ctx.order = inputs[1]
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (v,) = ctx.saved_tensors
-        slot = leaf("statistic", 0)
-        (slope,) = evaluate([_slope(slot, ctx.order)], {slot: v})
-        return grad * slope, None
+from mercer.operators.maps.composite import composite
+from mercer.operators.maps.expression import Expression, clamp, make
 
 
 def versine(v: Tensor, *, value: int) -> Tensor:
     """The function of order ``value`` (0 or 1) at versines ``v``, which round-off may have pushed out of [0, 2]."""
-    result: Tensor = _Versine.apply(v, value)  # type: ignore[no-untyped-call]
-    return result
-
-
-class _BothVersines(torch.autograd.Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(v: Tensor) -> tuple[Tensor, Tensor]:
-        slot = leaf("statistic", 0)
-        one, zero = evaluate([_in_simple_ops(slot, 1), _in_simple_ops(slot, 0)], {slot: v})
-        return one, zero
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
-        ctx.save_for_backward(inputs[0])
-
-    @staticmethod
-    def backward(ctx: Any, of_one: Tensor, of_zero: Tensor) -> Tensor:
-        (v,) = ctx.saved_tensors
-        slot = leaf("statistic", 0)
-        one, zero = evaluate([_slope(slot, 1), _slope(slot, 0)], {slot: v})
-        return of_one * one + of_zero * zero
+    return composite(v, _in_simple_ops, _slope, (value,))[0]
 
 
 def both_versines(v: Tensor) -> tuple[Tensor, Tensor]:
     """:func:`versine` of orders 1 and 0, whose angle is computed once."""
-    one, zero = _BothVersines.apply(v)  # type: ignore[no-untyped-call]
+    one, zero = composite(v, _in_simple_ops, _slope, (1, 0))
     return one, zero
 
 

@@ -15,10 +15,11 @@ from mercer.operators.plans.toeplitz import ToeplitzPlan
 
 __all__ = ["PLANS", "Algorithm", "choose"]
 
+DENSE = DensePlan()
 PLANS: dict[str, Algorithm] = {
     plan.name: plan
     for plan in (
-        DensePlan(),
+        DENSE,
         TilesPlan(),
         LowRankPlan(),
         KroneckerPlan(),
@@ -29,9 +30,8 @@ PLANS: dict[str, Algorithm] = {
 }
 PLANS["mixed"] = MixedPlan(PLANS)
 
-DEAR = 4.0  # times faster than tiles a store of more has to be: entries that cost a lot, as Bessel functions do
-WORTH = 1.5  # the same where it is known that there are many products
-MANY = 16
+WORTH = 1.5  # times faster than tiles a store of more has to be, by predictions that are not exact
+REGRET = 0.25  # of the products asked for that storing may cost beside: there may be no more of them
 
 
 def choose(request: Request, forced: str | None = None) -> tuple[Algorithm, Plan]:
@@ -55,7 +55,7 @@ def choose(request: Request, forced: str | None = None) -> tuple[Algorithm, Plan
     able = [algorithm for algorithm in large if algorithm.applies(request) is None]
     plans = {algorithm.name: (algorithm, algorithm.predict(request)) for algorithm in able}
     if "dense" in plans and stored > LITTLE:
-        enough = WORTH if request.products >= MANY else DEAR
-        if plans["tiles"][1].seconds < enough * plans["dense"][1].seconds:
+        tiles, dense = plans["tiles"][1].seconds, plans["dense"][1].seconds
+        if tiles < WORTH * dense or DENSE.store_seconds(request) > REGRET * tiles:
             del plans["dense"]
     return min(plans.values(), key=lambda pair: pair[1].seconds)

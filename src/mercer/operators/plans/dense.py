@@ -14,8 +14,8 @@ from mercer.operators.planning import Plan, Request
 from mercer.operators.plans.algorithm import EntryAlgorithm
 from mercer.operators.tiles import Tiles
 
-SEVERAL = 1.5  # times slower with a few right-hand sides than one pass over K takes
-FRESH = 6.0  # times longer a store into new pages takes than one into old ones: 2.1 GB/s against 12 on Zen 3
+GEMV = 0.75  # of the rate of a copy, that a product with a vector reads K at
+SEVERAL = 2.5  # times slower with a few right-hand sides than one pass over K takes
 SHARE_OF_BUDGET = 0.5  # the rest is for what the caller does with the result
 
 
@@ -40,12 +40,11 @@ class DensePlan(EntryAlgorithm):
         machine = rates()
         n, m = request.shape
         bytes_of_K = self._bytes(request)
-        in_cache = bytes_of_K <= 16 * config.cache_bytes()
-        load = bytes_of_K / (machine.memory * (4.0 if in_cache else 1.0))
+        in_cache = self._in_cache(bytes_of_K)
+        load = bytes_of_K / (machine.memory * (4.0 if in_cache else GEMV))
         double = 1.0 if request.itemsize <= 4 else machine.double_cost
         multiply = 2.0 * request.batch * n * m * request.columns / machine.gemm_flops * double
-        fresh = 1.0 if in_cache else FRESH
-        first = request.pairs * request.entry_seconds(machine) + fresh * bytes_of_K / machine.memory
+        first = request.pairs * request.entry_seconds(machine) + self.store_seconds(request)
         narrow = 1.0 if request.columns == 1 else SEVERAL
         per_product = narrow * max(load, multiply) + 2.0 * machine.call
         if request.gradient:
@@ -55,6 +54,15 @@ class DensePlan(EntryAlgorithm):
         seconds = (first + per_product * products) * request.products / products
         reason = f"K is stored once, {config.format_bytes(bytes_of_K)}"
         return Plan(self.name, reason, seconds, bytes_of_K, request.round_off())
+
+    def store_seconds(self, request: Request) -> float:
+        """What keeping K adds to the first product."""
+        stored = self._bytes(request)
+        return stored / (rates().memory if self._in_cache(stored) else rates().new_memory)
+
+    @staticmethod
+    def _in_cache(stored: int) -> bool:
+        return stored <= 16 * config.cache_bytes()
 
     def product(self, operands: Operands, identity: Identity | None, v: Tensor, memory: dict[Any, Any]) -> Tensor:
         """A GEMM with the stored K."""

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 CALLS = 10.0
 CHUNK = 1 << 18  # features made at a time
-MAKE = 20.0  # elementwise operations that a monomial takes in cache
-FRESH = 40.0  # times the loads that it takes where it is kept, whose pages are new
+MAKE = 60.0  # elementwise operations that making a monomial takes as long as, with what is allocated for it
+FRESH = 7.0  # stores into new pages that keeping one takes, with what is made on the way
 SEVERAL = 2.5  # times slower where there are several right-hand sides: their products are narrow
 
 
@@ -66,7 +66,7 @@ class LowRankPlan(Algorithm):
         if _is_kept(size, request.itemsize, r, request.widths):
             # An operator is usually multiplied more than once.
             products, memory = max(request.products, 10), size * request.itemsize
-            fresh = 0.0 if plain else FRESH * memory / machine.memory
+            fresh = 0.0 if plain else FRESH * memory / machine.new_memory
             seconds = max(loads, multiply) + (make + fresh) / products
         else:
             seconds, memory = make + multiply, CHUNK * request.itemsize

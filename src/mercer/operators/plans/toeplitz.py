@@ -49,7 +49,8 @@ class ToeplitzPlan(Algorithm):
         assert lattice is not None
         double = 1.0 if request.itemsize <= 4 else 2.0
         places = math.prod(2 * size for size in lattice.shape)
-        transform = 3.5 * places * math.log2(max(2, places)) / machine.fft_flops * double
+        per_level = 3.5 if len(lattice.shape) == 1 else 2.5  # of a real transform; a long one leaves the cache
+        transform = per_level * places * math.log2(max(2, places)) / machine.fft_flops * double
         moves = request.columns * (sum(request.shape) + 4.0 * places) * request.itemsize / machine.memory
         per_product = 2.0 * request.columns * transform + moves + 30 * machine.call
         first = transform + places * (request.entry_seconds(machine) + 10.0 * 8.0 / machine.memory)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -43,7 +44,8 @@ class LowRankTerm:
     powers: tuple[tuple[int, Expression], ...]
 
 
-def low_rank_terms(spec: Spec) -> list[LowRankTerm] | None:
+@lru_cache(maxsize=64)
+def low_rank_terms(spec: Spec) -> tuple[LowRankTerm, ...] | None:
     """The terms, if each is a polynomial of one dot product at most and has nothing else of pairs.
 
     Terms that are 0 are left out. None if some term is not of this form.
@@ -60,10 +62,10 @@ def low_rank_terms(spec: Spec) -> list[LowRankTerm] | None:
         numbers = [parts.number * c for c in coefficients]
         powers = tuple((q, c) for q, c in enumerate(numbers) if not (c.is_constant and c.number == 0.0))
         found.append(LowRankTerm(parts.row, parts.column, statistic, powers))
-    return found
+    return tuple(found)
 
 
-def low_rank_width(found: list[LowRankTerm], widths: Sequence[int]) -> int:
+def low_rank_width(found: Sequence[LowRankTerm], widths: Sequence[int]) -> int:
     """The number of features of these terms; ``widths`` are the embedding columns of each statistic."""
     return sum(_n_features(term, q, widths) for term in found for q, _ in term.powers)
 
@@ -85,7 +87,7 @@ def low_rank_features(operands: Operands, side: str, rows: slice = EVERY) -> Ten
     """A (``side="row"``) or B ``(*batch, n, r)`` in K = A diag(c) B', or some of its rows; differentiable."""
     found = low_rank_terms(operands.spec)
     assert found is not None
-    return torch.cat([_side(term, q, operands, side, rows) for term in found for q, _ in term.powers], -1)
+    return _joined([_side(term, q, operands, side, rows) for term in found for q, _ in term.powers])
 
 
 def has_equal_sides(operands: Operands) -> bool:
@@ -113,7 +115,7 @@ def low_rank_root(operands: Operands, side: str) -> Tensor | None:
             if bool((number < 0.0).any()) or any(t.requires_grad and bool((t == 0.0).any()) for t in inside):
                 return None
             scaled.append(_side(term, q, operands, side) * safe_sqrt(number))
-    return torch.cat(scaled, -1)
+    return _joined(scaled)
 
 
 def _polynomial(parts: Factors, spec: Spec) -> tuple[int | None, list[Expression]] | None:
@@ -137,15 +139,23 @@ def _n_features(term: LowRankTerm, degree: int, widths: Sequence[int]) -> int:
     return 1 if term.statistic is None else n_monomials(widths[term.statistic], degree)
 
 
+def _joined(parts: list[Tensor]) -> Tensor:
+    """``(*batch, r, n)`` parts as features ``(*batch, n, r)``; points stay in rows in memory, monomials in columns."""
+    if all(part.mT.is_contiguous() for part in parts):
+        return torch.cat([part.mT for part in parts], -1)
+    return torch.cat(parts, -2).mT
+
+
 def _side(term: LowRankTerm, degree: int, operands: Operands, side: str, rows: slice = EVERY) -> Tensor:
-    """The features of one power: monomials of a side's points, or ones, times its values."""
+    """The features ``(..., r, n)`` of one power: monomials of a side's points, or ones, times its values."""
     like, n = operands.like, operands.shape[0 if side == "row" else 1]
     if term.statistic is None or degree == 0:
-        features = like.new_ones(*like.shape[:-2], len(range(n)[rows]), 1)
+        features = like.new_ones(*like.shape[:-2], 1, len(range(n)[rows]))
     else:
         points = operands.left if side == "row" else operands.rights
-        features = monomials(points[term.statistic][..., rows, :], degree)
+        features = points[term.statistic][..., rows, :].mT
+        features = features if degree == 1 else monomials(features.contiguous(), degree)
     scale = side_values(term.row if side == "row" else term.column, operands, side)
     if not isinstance(scale, Tensor):
         return features if scale == 1.0 else features * scale
-    return features * (scale[..., rows] if scale.shape[-1] == n else scale).unsqueeze(-1)
+    return features * (scale[..., rows] if scale.shape[-1] == n else scale).unsqueeze(-2)

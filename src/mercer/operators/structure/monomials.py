@@ -38,22 +38,23 @@ def monomials(X: Tensor, degree: int) -> Tensor:
     r"""All monomials of a degree, scaled so that ``monomials(x) . monomials(y) = (x . y) ** degree``.
 
     Args:
-        X: ``(..., n, d)``.
+        X: ``(..., d, n)``, a variable a row: products of whole rows are five times faster than of columns.
         degree: >= 0.
 
     Returns:
-        ``(..., n, C(d + degree - 1, degree))``, each times the root of its multinomial coefficient; differentiable.
+        ``(..., C(d + degree - 1, degree), n)``, each times the root of its multinomial coefficient; differentiable.
     """
+    d, n = X.shape[-2:]
     if degree == 0:
-        return X.new_ones(*X.shape[:-1], 1)
+        return X.new_ones(*X.shape[:-2], 1, n)
     if degree == 1:
         return X
-    d, found = X.shape[-1], X
+    found = X
     for q in range(2, degree + 1):
         # In lexicographic order those without the first i variables stand last.
         sizes = [n_monomials(d - i, q - 1) for i in range(d)]
-        found = torch.cat([X[..., i : i + 1] * found[..., found.shape[-1] - sizes[i] :] for i in range(d)], -1)
-    return found * torch.tensor(_roots(d, degree), dtype=X.dtype, device=X.device)
+        found = torch.cat([X[..., i : i + 1, :] * found[..., found.shape[-2] - sizes[i] :, :] for i in range(d)], -2)
+    return found * torch.tensor(_roots(d, degree), dtype=X.dtype, device=X.device).unsqueeze(-1)
 
 
 @lru_cache(maxsize=32)

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 
 from mercer.operators.machine import exp2_is_faster
-from mercer.operators.maps import Expression, constant, leaf, leaves, lower, substitute
+from mercer.operators.maps import Expression, calls_of, constant, in_order, leaf, leaves, lower, substitute
 from mercer.operators.spec import Spec
-from mercer.operators.tiles.calls import calls_of, in_order
 from mercer.operators.tiles.rewriting import fold_scales, hoist
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
 
-from mercer.operators.maps import LEAVES, OPERATIONS, Expression, postorder
+from mercer.operators.maps.expression import LEAVES, Expression, constant, leaves, postorder, substitute
+from mercer.operators.maps.lowering import lower
+from mercer.operators.maps.operations import OPERATIONS
 
-__all__ = ["Call", "calls_of", "in_order"]
+__all__ = ["Call", "calls_of", "count_calls", "in_order"]
 
 
 class Call(NamedTuple):
@@ -86,6 +89,24 @@ def calls_of(roots: tuple[Expression, ...]) -> dict[Expression, Call]:
             calls[node] = _call(node, uses)
             absorbed.update(calls[node].absorbed)
     return {node: calls[node] for node in order if node in calls}
+
+
+@lru_cache(maxsize=256)
+def count_calls(root: Expression, *, polynomials: bool) -> Mapping[str, int]:
+    """How often each op is called on a tile, by its name; multiples of a statistic are its panels' work.
+
+    Args:
+        root: an expression.
+        polynomials: whether arc functions are polynomials, as they are in float32 on a CPU.
+    """
+    numbers = {theta: constant(0.7) for theta in leaves([root], "theta")}  # any will do
+    roots = lower(substitute((root,), numbers), lambda s: s, prefer_exp2=False, prefer_polynomials=polynomials)
+    return Counter(
+        node.op
+        for node in calls_of(roots)
+        if leaves([node], "statistic")
+        and not (node.op == "mul" and node.args[0].op == "statistic" and node.args[1].is_constant)
+    )
 
 
 def in_order(calls: Mapping[Expression, Call]) -> list[Expression]:
