@@ -92,22 +92,28 @@ def search_section(name: str, rows: list[dict[str, Any]]) -> list[str]:
 
 
 def tables_section(name: str, found: dict[str, Any]) -> list[str]:
-    """The score of every model on each table, its seconds, and mean ranks."""
-    cells: dict[str, dict[str, Any]] = found["cells"]
-    models = list(dict.fromkeys(model for cell in cells.values() for model in cell))
-    whole = {case: cell for case, cell in cells.items() if all(model in cell for model in models)}
-    lines = ["| table | rows | features | " + " | ".join(models) + " |", "|---" * (len(models) + 3) + "|"]
+    """The score of every model on each table and its seconds, means over the splits, and mean ranks."""
+    models = list(dict.fromkeys(model for cell in found["cells"].values() for model in cell))
+    splits: dict[str, list[dict[str, Any]]] = {}
+    for case, cell in found["cells"].items():
+        if all(model in cell for model in models):
+            splits.setdefault(case.rsplit(" ", 1)[0], []).append(cell)
+    lines = ["| table | splits | rows | features | " + " | ".join(models) + " |", "|---" * (len(models) + 4) + "|"]
     ranks: dict[str, list[float]] = {model: [] for model in models}
-    for case, cell in whole.items():
-        scores = {model: cell[model]["score"] for model in models}
+    for case, cells in splits.items():
+
+        def mean(model: str, what: str, cells: list[dict[str, Any]] = cells) -> float:
+            return float(sum(cell[model][what] for cell in cells) / len(cells))
+
+        scores = {model: mean(model, "score") for model in models}
         for model in models:
             better = sum(score > scores[model] for score in scores.values())
             ranks[model].append(better + (sum(score == scores[model] for score in scores.values()) + 1) / 2)
-        shown = [f"{scores[model]:.4f}, {cell[model]['processor_seconds']:.3g} s" for model in models]
-        first = cell[models[0]]
-        lines.append(f"| {case.rsplit(' ', 1)[0]} | {first['rows']:,} | {first['features']} | {' | '.join(shown)} |")
-    means = [f"{sum(ranks[model]) / len(whole):.2f}" for model in models]
-    lines.append(f"| mean rank | | | {' | '.join(means)} |")
+        shown = [f"{scores[model]:.4f}, {mean(model, 'processor_seconds'):.3g} s" for model in models]
+        first = cells[0][models[0]]
+        lines.append(f"| {case} | {len(cells)} | {first['rows']:,} | {first['features']} | {' | '.join(shown)} |")
+    means = [f"{sum(ranks[model]) / len(splits):.2f}" for model in models]
+    lines.append(f"| mean rank | | | | {' | '.join(means)} |")
     title = "## Ten tables: test score (R2 or accuracy) and processor seconds at equal numbers of configurations\n"
     return [title, *lines, "", machine_line(found["machine"])]
 
@@ -117,7 +123,12 @@ def plain_section(name: str, rows: list[dict[str, Any]]) -> list[str]:
     if any("timings" in row for row in rows):
         return timing_section(name, rows)
     title = f"## {TITLES.get(name, name.replace('_', ' ').capitalize())}\n"
-    return [title, *table(rows), machine_line(rows[0]["machine"]) if "machine" in rows[0] else ""]
+    groups = [table(list(group)) for _, group in groupby(rows, key=lambda row: row.get("case"))]
+    return [
+        title,
+        *(line for group in groups for line in group),
+        machine_line(rows[0]["machine"]) if "machine" in rows[0] else "",
+    ]
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
