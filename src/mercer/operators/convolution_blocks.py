@@ -135,7 +135,6 @@ def _by_torch(u: Array, S: torch.Tensor, geometry: Geometry, plan: ConvolutionPl
     """Overlap-add with short real transforms."""
     n, s = plan.transform[-1], plan.block
     padded = _buffer("signal", (*u.shape[:2], n), out.dtype)
-    F = torch.from_numpy(_buffer("spectrum", (*u.shape[:2], n // 2 + 1), plan.complex_dtype))
     written = 0
     for first in range(0, u.shape[-1], s):
         if first + n <= geometry.start[-1] or first >= geometry.start[-1] + geometry.length[-1]:
@@ -143,9 +142,9 @@ def _by_torch(u: Array, S: torch.Tensor, geometry: Geometry, plan: ConvolutionPl
         part = u[..., first : first + s]
         padded[..., : part.shape[-1]] = part
         padded[..., part.shape[-1] :] = 0
-        torch.fft.rfft(torch.from_numpy(padded), out=F)
-        torch.fft.irfft(torch.mul(F, S, out=F), n, out=torch.from_numpy(padded))
-        written = _add(padded, first, written, geometry, out)
+        F = torch.fft.rfft(torch.from_numpy(padded))  # with out=, torch copies the result once more
+        F *= S
+        written = _add(torch.fft.irfft(F, n).numpy(), first, written, geometry, out)
 
 
 def _load(part: Array, X: Array, plan: ConvolutionPlan) -> None:
