@@ -6,7 +6,7 @@ PYTHON := $(VENV)/bin/python
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run flights test coverage check docs bench claims clean
+.PHONY: help run flights test coverage check docs bench claims broken clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -45,6 +45,10 @@ bench: $(VENV)/.ready-bench  ## measure against KeOps, GPyTorch and scikit-learn
 claims: $(VENV)/.ready-claims  ## measure again what papers claim, where the code has changed since results/quick
 	@echo "== claims: the quick claims of all papers, up to 4 minutes a paper, nothing where nothing has changed"
 	$(PYTHON) -m mercer.cli run all --jobs 2 --results results
+
+broken: $(VENV)/.ready-claims  ## measure the same with every method broken, where the code has changed
+	@echo "== broken: the claims that must not hold once a method is broken"
+	$(PYTHON) -m mercer.cli run all --broken --jobs 2 --results results
 
 clean:  ## remove everything that make has made
 	@echo "== clean: $(VENV), docs/_build, runs and the tools' caches"

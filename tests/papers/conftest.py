@@ -12,6 +12,7 @@ A page about **coins**.
 
 import os
 import time
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -25,12 +26,25 @@ paper = Paper(
 SHARE = Quantity("share", "share of heads | tails", at_least=0.3, at_most=0.7)
 
 
+LOADED = []
+
+
+@contextmanager
+def loaded():
+    LOADED.append(1.0)
+    yield
+    LOADED.clear()
+
+
 @paper.claim("fair", says="The coin is fair.", measures=SHARE, reported="0.5", where="table 1", quick=Effort(3, 30.0))
 def fair(run: Run) -> None:
     for seed in run.seeds:
-        run.record(share=np.random.default_rng(seed).integers(2, size=100).mean())
+        run.record(share=max(LOADED, default=np.random.default_rng(seed).integers(2, size=100).mean()))
     run.table("throws", [["first", 1.0], ["second", None]], columns=["throw", "result"], caption="Two throws.")
     run.figure("throws", lambda figure: figure.subplots().plot([0, 1, 1]), caption="Three throws.")
+
+
+paper.sabotage("Loaded, on one side", loaded, breaks=["fair"])
 
 
 @paper.claim(

@@ -1,10 +1,11 @@
 import re
+from contextlib import nullcontext
 
 import pytest
 import torch
 
 from mercer.cli import main
-from mercer.papers import registry, results, runner
+from mercer.papers import Paper, registry, results, runner
 from mercer.papers.measuring import measure
 from mercer.papers.results import Result
 from mercer.papers.tasks import Outcome
@@ -21,7 +22,8 @@ def run(monkeypatch, capsys):
             if isinstance(effort, str):
                 outcomes.append(Outcome(task, reason=effort))
                 continue
-            measurement = measure(task.claim, seeds=task.configuration["seeds"])
+            with task.paper.broken(task.configuration.get("broken")):
+                measurement = measure(task.claim, seeds=task.configuration["seeds"])
             result = Result.of("90-coin", task.claim, task.configuration, task.fingerprint, measurement=measurement)
             results.write(task.folder, result)
             outcomes.append(Outcome(task, result, is_new=True))
@@ -165,3 +167,17 @@ def test_a_claim_that_fails_fails_the_command(run, coin_file, monkeypatch):
     code, out, _ = run("run", coin_file)
     assert code == 1
     assert "coin/fair: not measured: its process died" in out
+
+
+def test_broken_methods_are_measured_apart(run, coin_file, tmp_path):
+    code, out, _ = run("run", coin_file, "--broken", "--results", tmp_path)
+    assert code == 0
+    assert "coin/fair, Loaded, on one side" in out
+    assert (tmp_path / "quick" / "broken" / "loaded-on-one-side" / "90-coin" / "fair.json").is_file()
+    assert not (tmp_path / "quick" / "90-coin").exists()
+
+
+def test_a_sabotage_that_breaks_nothing_is_a_failure(run, coin_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(Paper, "broken", lambda self, name: nullcontext())
+    code, _, _ = run("run", coin_file, "--broken", "--results", tmp_path)
+    assert code == 1

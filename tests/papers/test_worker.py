@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from mercer.papers import worker
+from mercer.papers import Verdict, worker
 from mercer.papers.results import path_of, read
 
 
@@ -36,6 +36,14 @@ def test_a_measured_claim_is_written_before_it_is_told(work, tmp_path):
     assert result.fingerprint == "hash"
     assert result.configuration["seeds"] == 2
     assert len(result.measurement.seeds) == 2
+
+
+def test_a_broken_method_is_measured_without_tables_and_figures(work, tmp_path):
+    assert work("fair", broken="Loaded, on one side")[-1]["state"] == "measured"
+    result = read(path_of(tmp_path / "results", "90-coin", "fair"))
+    assert result.verdict is Verdict.DOES_NOT_HOLD
+    assert not result.measurement.tables
+    assert not result.measurement.figures
 
 
 def test_what_is_missing_leaves_a_claim_out(work, tmp_path):

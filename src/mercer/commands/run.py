@@ -36,6 +36,9 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("--jobs", metavar="N", type=int, default=1, help="claims at once; speed claims run alone")
     parser.add_argument("--limit", metavar="SECONDS", type=float, help="when a claim counts as hanging")
+    parser.add_argument(
+        "--broken", action="store_true", help="break each method as its paper says; exit code 1 if a claim still holds"
+    )
     parser.add_argument("--strict", action="store_true", help="exit code 1 if a claim does not hold")
     text = "folder of the results (default: results in your data folder)"
     parser.add_argument("--results", metavar="FOLDER", type=Path, help=text)
@@ -53,9 +56,9 @@ def run(arguments: argparse.Namespace) -> None:
     _check(arguments)
     mode: Mode = "full" if arguments.full else "quick"
     folder = results_folder(mode, device=arguments.device, root=arguments.results)
-    papers, is_broken = _papers(arguments.papers)
+    papers, is_unloaded = _papers(arguments.papers)
     chosen = {"device": arguments.device, "data": arguments.data, "seeds": arguments.seeds, "limit": arguments.limit}
-    tasks = tasks_of(papers, folder=folder, mode=mode, **chosen)
+    tasks = tasks_of(papers, folder=folder, mode=mode, broken=arguments.broken, **chosen)
     try:
         outcomes = run_claims(tasks, display=display_for(len(tasks)), jobs=arguments.jobs)
     except KeyboardInterrupt:
@@ -63,7 +66,9 @@ def run(arguments: argparse.Namespace) -> None:
         raise SystemExit(130) from None
     print(f"{summary(outcomes, colour=wants_colour(sys.stdout.isatty()))}\nResults in {folder}")
     does_not_hold = any(outcome.verdict in (Verdict.DOES_NOT_HOLD, Verdict.PROTOCOL_ONLY) for outcome in outcomes)
-    if is_broken or any(outcome.failed for outcome in outcomes) or (arguments.strict and does_not_hold):
+    holds = any(outcome.verdict is Verdict.HOLDS for outcome in outcomes)
+    is_wrong = holds if arguments.broken else arguments.strict and does_not_hold
+    if is_wrong or is_unloaded or any(outcome.failed for outcome in outcomes):
         raise SystemExit(1)
 
 
@@ -71,7 +76,7 @@ def _papers(names: "Sequence[str]") -> tuple[list["Paper"], bool]:
     """The papers, each once, and whether one of ``all`` could not be loaded; one that is named has to be there."""
     from mercer.papers import registry
 
-    papers, is_broken = {}, False
+    papers, is_unloaded = {}, False
     for name in names:
         if name != "all":
             entry, paper = registry.meant(name)
@@ -87,10 +92,10 @@ def _papers(names: "Sequence[str]") -> tuple[list["Paper"], bool]:
                 paper = registry.load_file(path)
             except registry.PaperError as error:
                 print(f"note: {error}", file=sys.stderr)
-                is_broken = True
+                is_unloaded = True
             else:
                 papers[paper.entry.key] = paper
-    return list(papers.values()), is_broken
+    return list(papers.values()), is_unloaded
 
 
 def _check(arguments: argparse.Namespace) -> None:

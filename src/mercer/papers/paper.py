@@ -3,7 +3,7 @@
 import ast
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,19 @@ class Paper:
             missing = f"there is no claim {', '.join(unknown)}" if unknown else "it has to break a claim"
             raise ValueError(f"Paper {self.entry.slug}, sabotage {name!r}: {missing}.")
         self.sabotages.append(Sabotage(name, broken, tuple(breaks)))
+
+    def broken(self, name: str | None) -> AbstractContextManager[Any]:
+        """The context of a sabotage; of None, in which all works.
+
+        Raises:
+            ValueError: there is no sabotage of this name.
+        """
+        if name is None:
+            return nullcontext()
+        ways = {way.name: way for way in self.sabotages}
+        if name not in ways:
+            raise ValueError(f"Paper {self.entry.slug} has no sabotage {name!r}: choose one of {', '.join(ways)}.")
+        return ways[name].broken()
 
     def locate(self, file: Path, text: str) -> None:
         """Say in which file the paper is and what its docstring says; the registry does."""

@@ -1,5 +1,6 @@
 """What there is to measure and what became of it: one task a claim, one outcome a task."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 from mercer.papers.claim import Claim, Effort, Mode, Verdict
 from mercer.papers.fingerprint import fingerprint
-from mercer.papers.paper import Paper
+from mercer.papers.paper import Paper, Sabotage
 from mercer.papers.results import Result, path_of
 
 __all__ = ["Outcome", "Task", "tasks_of"]
@@ -21,7 +22,8 @@ class Task:
         paper: whose claim it is.
         claim: what is measured.
         folder: of the results, with the mode: ``results/quick``.
-        configuration: ``mode``, ``seeds`` (how many), ``device`` and ``data`` (a path or None).
+        configuration: ``mode``, ``seeds`` (how many), ``device`` and ``data`` (a path or None); ``broken``, the name of
+            the sabotage, where the method is broken.
         limit: seconds after which it counts as hanging.
     """
 
@@ -33,8 +35,9 @@ class Task:
 
     @property
     def name(self) -> str:
-        """``self-distillation/limit``."""
-        return f"{self.paper.entry.slug}/{self.claim.id}"
+        """``self-distillation/limit``, with ``, shuffled labels`` where the method is broken so."""
+        way = f", {self.configuration['broken']}" if "broken" in self.configuration else ""
+        return f"{self.paper.entry.slug}/{self.claim.id}{way}"
 
     @property
     def path(self) -> Path:
@@ -83,18 +86,31 @@ def tasks_of(
     data: Path | None = None,
     seeds: int | None = None,
     limit: float | None = None,
+    broken: bool = False,
 ) -> list[Task]:
-    """A task for every claim; arguments as in ``mercer run``."""
+    """A task for every claim, or for every claim that a sabotage breaks; arguments as in ``mercer run``."""
     tasks = []
     for paper in papers:
-        for claim in paper.claims.values():
+        for claim, way in _broken_claims(paper) if broken else _claims(paper):
             effort = claim.effort(mode)
             effort = effort if isinstance(effort, Effort) else Effort()
             configuration = {
                 "mode": mode,
-                "seeds": seeds or effort.seeds,
+                "seeds": seeds or (effort.seeds if way is None else 1),
                 "device": device,
                 "data": str(data.resolve()) if data else None,
             }
-            tasks.append(Task(paper, claim, folder, configuration, limit or effort.limit))
+            place = folder
+            if way is not None:
+                configuration["broken"] = way.name
+                place = folder / "broken" / re.sub("[^a-z0-9]+", "-", way.name.lower())
+            tasks.append(Task(paper, claim, place, configuration, limit or effort.limit))
     return tasks
+
+
+def _claims(paper: Paper) -> list[tuple[Claim, Sabotage | None]]:
+    return [(claim, None) for claim in paper.claims.values()]
+
+
+def _broken_claims(paper: Paper) -> list[tuple[Claim, Sabotage | None]]:
+    return [(paper.claims[claim], way) for way in paper.sabotages for claim in way.breaks]

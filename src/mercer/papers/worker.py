@@ -12,6 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -37,14 +38,15 @@ def work(job: Mapping[str, Any], say: Say) -> None:
     settings = job["configuration"]
     say("started")
     try:
-        measurement = measure(
-            claim,
-            mode=settings["mode"],
-            device=settings["device"],
-            data=Path(settings["data"]) if settings["data"] else None,
-            seeds=settings["seeds"],
-            on_seed=lambda done: say("seed", done=done),
-        )
+        with paper.broken(settings.get("broken")):
+            measurement = measure(
+                claim,
+                mode=settings["mode"],
+                device=settings["device"],
+                data=Path(settings["data"]) if settings["data"] else None,
+                seeds=settings["seeds"],
+                on_seed=lambda done: say("seed", done=done),
+            )
     except (NotMeasured, MissingExtra) as error:
         say("end", state="left out", reason=str(error))
         return
@@ -52,6 +54,8 @@ def work(job: Mapping[str, Any], say: Say) -> None:
         traceback.print_exc()
         say("end", state="failed", reason=f"{type(error).__name__}: {error}".split("\n")[0])
         return
+    if "broken" in settings:
+        measurement = replace(measurement, tables=(), figures=())  # of nothing that a reader wants to see
     result = Result.of(paper.entry.key, claim, settings, job["fingerprint"], measurement=measurement)
     try:
         write(Path(job["folder"]), result)
