@@ -19,6 +19,7 @@ def attend(
         kept: which keys may be seen, ``(B, n)``; None is all.
     """
     n = q.shape[2]
+    block = min(block, max(n, 1))
     m = -(-n // block)
     q, k, v = (functional.pad(x, (0, 0, 0, m * block - n)).unflatten(2, (m, block)) for x in (q, k, v))
     exact = kept is None and not window and (causal or m * block == n)
