@@ -45,9 +45,8 @@ def main(steps: int) -> None:
         )
         loss = evaluate(model, valid_loader, next_token_loss)
         n_parameters = sum(p.numel() for p in model.parameters())
-        print(
-            f"{name}: {n_parameters} parameters, {loss:.3f} nats, perplexity {math.exp(loss):.2f}, {history.seconds:.0f} s"
-        )
+        print(f"{name}: {n_parameters} parameters, {loss:.3f} nats, perplexity {math.exp(loss):.2f}")
+        print(f"{history.seconds / steps:.3f} s a step")
         axes[-1].plot(torch.arange(1, 11) * (steps // 10), history.valid_losses, "o-", color=colour, ms=3, label=name)
         weights = attention_weights(model, valid[None, :LENGTH])[0][0].abs()
         shares = (weights / weights.sum(-1, keepdim=True)).mean(0)

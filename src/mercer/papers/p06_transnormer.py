@@ -136,7 +136,7 @@ def spread(run: Run) -> None:
 
 @paper.claim(
     "quality",
-    says="TransNormer is at least as good as softmax attention; linear attention with a division is worse than with a norm.",
+    says="TransNormer is as good as softmax attention; linear attention is better with a norm than with a division.",
     reported="better by a clear margin",
     where="abstract",
     measures=(
@@ -151,7 +151,7 @@ def spread(run: Run) -> None:
     full=Effort(seeds=1, seconds=250_000),
     notes=f"""
         Python's own documentation by characters; 2 layers of width 64, 4 heads, 250 steps of 8 x 64 characters, blocks
-        of 32, Adam with 5e-3: networks that differ in the attention only, with the same number of parameters. {FULL_NOTE}
+        of 32, Adam with 5e-3: networks that differ in the attention only, with equally many parameters. {FULL_NOTE}
     """,
 )
 def quality(run: Run) -> None:

@@ -185,7 +185,7 @@ def test_layers_that_cannot_be_are_refused(build, match):
 def test_two_sided_layers_have_no_steps(build):
     layer, x = build(WIDTH, HEADS), rows(dtype=torch.float32)
     for call in (lambda: layer.step(x[:, 0]), lambda: layer.prefill(x), lambda: layer.initial_state(1)):
-        with pytest.raises(ValueError, match="rows wait for later ones. Make it causal=True"):
+        with pytest.raises(ValueError, match=r"rows wait for later ones\. Make it causal=True"):
             call()
     with pytest.raises(ValueError, match="has no a state"):
         layer(x, state=CAUSAL["norm"](WIDTH, HEADS).initial_state(3))

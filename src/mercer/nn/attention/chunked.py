@@ -54,7 +54,7 @@ def loop(
 
 
 class _Walk(torch.autograd.Function):
-    r"""``o_i = sum_j decay^|i-j| (q_i . k_j) v_j`` over ``j <= i``, or in reverse over ``j >= i``, and the state's part.
+    r"""``o_i = sum_j decay^|i-j| (q_i . k_j) v_j`` over ``j <= i``, or in reverse ``j >= i``, and the state's part.
 
     With ``A_ij = q_i . k_j`` on one side of the diagonal, ``dq_i = sum_j (do_i . v_j) k_j`` over the same side, and
     ``dk_j``, ``dv_j`` are sums over the other side. So a walk's gradients are three walks.

@@ -60,7 +60,7 @@ class _BlockAttention(AttentionLayer):
 
     def _mix(self, x: Tensor, state: AttentionState | None, lengths: Tensor | None) -> tuple[Tensor, BlockState]:
         q, k, v = self._turned(x, state)
-        B, H, n, e = q.shape
+        n = x.shape[1]
         first, count = self._first(x, state), after(x, state, lengths)
         kept = None if self.causal else kept_rows(x, lengths)  # causal rows see no padding: it comes after them
         if isinstance(state, BlockState):
@@ -155,7 +155,8 @@ class DiagAttention(_BlockAttention):
 
     Padding, that of the last block too, is seen by no row; in the official code without ``causal`` it is.
 
-    Cost: ``2 w e`` multiply-adds a token and head (half of that in a causal step, on average); the state holds one block.
+    Cost: ``2 w e`` multiply-adds a token and head (half of that in a causal step, on average);
+    the state holds one block.
 
     Source: Qin et al. 2022 (arXiv 2210.10340), section 4.
 

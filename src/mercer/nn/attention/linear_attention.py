@@ -80,8 +80,8 @@ def linear_attention(
         state: what ``return_state`` gave for the rows before; None where there are none.
         chunk: rows at a time; it changes round-off and speed, nothing else.
         plan: ``"loop"``, one state walked from chunk to chunk, whose backward pass keeps the inputs only;
-            ``"batched"``, all chunks at once, for compilers, exporters and GPUs; ``"direct"``, the definition, quadratic
-            in the length; ``"auto"``, the loop on a CPU and else batched.
+            ``"batched"``, all chunks at once, for compilers, exporters and GPUs; ``"direct"``, the definition,
+            quadratic in the length; ``"auto"``, the loop on a CPU and else batched.
         return_state: also give the state after the last row, ``(B, H, e, t)``, with one column more if normalised.
 
     Returns:

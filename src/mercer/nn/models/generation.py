@@ -28,7 +28,7 @@ def generate(
     state: SequenceState | None,
     random_state: int,
 ) -> Iterator[Tensor]:
-    """As :meth:`SequenceNetwork.generate` with ``stream=True``; arguments are checked at once, not at the first token."""
+    """As :meth:`SequenceNetwork.generate` with ``stream=True``; arguments are checked before the first token."""
     if prompt.dim() not in (1, 2) or prompt.shape[-1] < 1 or prompt.dtype.is_floating_point:
         raise ShapeError(
             f"generate: the prompt must be (n,) or (B, n) whole numbers with n >= 1, but is {tuple(prompt.shape)}, "

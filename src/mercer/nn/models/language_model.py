@@ -36,8 +36,8 @@ class LanguageModel(SequenceNetwork):
         block: rows of a block, of attentions that have blocks.
         length: of the kernels of ``"long_conv"``, which needs it.
         hidden: of the gated layers; None is ``8 width / 3``.
-        norm: ``"rms"``; ``"srms"``, without a gain; ``"layer"``; or a function of the width. A batch norm is refused: in
-            training its mean over all places would tell each about those after it.
+        norm: ``"rms"``; ``"srms"``, without a gain; ``"layer"``; or a function of the width. A batch norm is refused:
+            in training its mean over all places would tell each about those after it.
         dropout: in training.
         options: more of what the mixer's class takes, such as ``positions="rope"``.
 
