@@ -154,6 +154,17 @@ def test_half_types(build, dtype):
         assert step.dtype == dtype
 
 
+@causal
+def test_steps_under_autocast_are_the_whole(build):
+    layer, x = make(build, torch.float32), rows(2, 12, torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        whole = layer(x)
+        first, state = layer.prefill(x[:, :9])
+        second, state = layer.prefill(x[:, 9:11], state)
+        last, _ = layer.step(x[:, 11], state)
+    assert gap(torch.cat([first, second, last[:, None]], 1).float(), whole.float()) <= 0.03
+
+
 @pytest.mark.slow(reason="compiles")
 @pytest.mark.parametrize("name", ["norm", "diag", "diag, relu window", "softmax"])
 def test_it_compiles_in_one_graph(name):

@@ -70,7 +70,7 @@ def place(cache: Tensor, rows: Tensor, first: Tensor) -> Tensor:
     B, H, n, e = rows.shape
     longer = functional.pad(cache, (0, 0, 0, n))
     index = first[:, None] + torch.arange(n, device=rows.device)
-    return longer.scatter(2, index[:, None, :, None].expand(B, H, n, e), rows)
+    return longer.scatter(2, index[:, None, :, None].expand(B, H, n, e), rows.to(cache.dtype))
 
 
 def take(x: Tensor, first: Tensor, n: int) -> Tensor:

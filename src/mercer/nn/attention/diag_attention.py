@@ -85,6 +85,7 @@ class _BlockAttention(AttentionLayer):
             keys, values = (functional.pad(t, (0, 0, 0, 1)) for t in (keys, values))
         places_ = torch.arange(keys.shape[2], device=x.device)
         here = (places_ == slot[:, None])[:, None, :, None]
+        q, k, v = (t.to(keys.dtype) for t in (q, k, v))  # under autocast they are shorter
         keys, values = torch.where(here, k, keys), torch.where(here, v, values)
         seen = places_ <= slot[:, None]
         past = self._past(state, keys.shape[2])

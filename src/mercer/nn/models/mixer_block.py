@@ -22,7 +22,8 @@ class CausalMixer(Protocol):
     """What mixes a sequence and can go on token by token; all causal layers of mercer do, and yours may.
 
     ``forward(x)`` takes ``(B, n, width)`` to the same, ``step(x, state)`` one row of each sequence ``(B, width)`` to
-    ``(y, state)``, and ``initial_state(batch)`` begins.
+    ``(y, state)``, and ``initial_state(batch)`` begins. With ``prefill(x)`` to outputs and a state, prompts are taken
+    at once. The states of attentions are not changed by a step; those of long convolutions are.
     """
 
     def __call__(self, x: Tensor) -> Tensor: ...
@@ -45,7 +46,8 @@ class MixerBlock(nn.Module):
 
     def __init__(self, mixer: nn.Module, width: int, *, hidden: int | None, norm: Norm, dropout: float) -> None:
         super().__init__()
-        self.mixer, self.mlp = mixer, GatedMLP(width, hidden)
+        self.mixer: Any = mixer
+        self.mlp = GatedMLP(width, hidden)
         self.mixer_norm, self.mlp_norm = build_norm(norm, width), build_norm(norm, width)
         self.dropout = nn.Dropout(dropout)
 

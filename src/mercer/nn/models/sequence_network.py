@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast, overload
 
 import torch
 from torch import Tensor, nn
@@ -47,12 +47,13 @@ class SequenceNetwork(nn.Module):
             raise ValueError(f"{name}: it needs at least one layer.")
         self.width, self.vocabulary, self.d_input = width, vocabulary, d_input
         self.causal = all(getattr(mixer, "causal", True) for mixer in mixers)
-        self.embedding = (
-            nn.Linear(d_input, width) if vocabulary is None and d_input else nn.Embedding(vocabulary or 1, width)
-        )
+        self.embedding: nn.Linear | nn.Embedding
         if vocabulary is not None:
+            self.embedding = nn.Embedding(vocabulary, width)
             # Tied to the output: rows of norm 1, so that the first logits are of order 1.
             nn.init.normal_(self.embedding.weight, std=width**-0.5)
+        elif d_input is not None:
+            self.embedding = nn.Linear(d_input, width)
         self.first_norm, self.last_norm = build_norm(norm, width), build_norm(norm, width)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(MixerBlock(m, width, hidden=hidden, norm=norm, dropout=dropout) for m in mixers)
@@ -88,7 +89,7 @@ class SequenceNetwork(nn.Module):
         """:meth:`forward` that also gives the state after the last place of each sequence."""
         self._ask_for_causal("prefill")
         rows, after = self._embed(x, lengths), []
-        for block, layer in zip(self.blocks, self._layers(state), strict=True):
+        for block, layer in self._with_states(state):
             rows, layer = block.prefill(rows, layer, lengths)
             after.append(layer)
         return self._logits(rows), SequenceState(tuple(after))
@@ -98,7 +99,7 @@ class SequenceNetwork(nn.Module):
         self._ask_for_causal("step")
         state = self.initial_state(len(x)) if state is None else state
         rows, after = self._embed(x[:, None], None)[:, 0], []
-        for block, layer in zip(self.blocks, self._layers(state), strict=True):
+        for block, layer in self._with_states(state):
             rows, layer = block.step(rows, layer)
             after.append(layer)
         return self._logits(rows), SequenceState(tuple(after))
@@ -106,7 +107,7 @@ class SequenceNetwork(nn.Module):
     def initial_state(self, batch: int) -> SequenceState:
         """The state of sequences that have not begun."""
         self._ask_for_causal("initial_state")
-        return SequenceState(tuple(block.mixer.initial_state(batch) for block in self.blocks))  # type: ignore[operator, union-attr]
+        return SequenceState(tuple(block.mixer.initial_state(batch) for block, _ in self._with_states(None)))
 
     @overload
     def generate(
@@ -195,12 +196,13 @@ class SequenceNetwork(nn.Module):
         rows = self.last_norm(rows)
         return rows if self.vocabulary is None else rows @ self.embedding.weight.mT
 
-    def _layers(self, state: SequenceState | None) -> Sequence[Any]:
-        if state is None:
-            return [None] * len(self.blocks)
-        if len(state.layers) != len(self.blocks):
-            raise ValueError(f"The state is of {len(state.layers)} layers, and the network has {len(self.blocks)}.")
-        return state.layers
+    def _with_states(self, state: SequenceState | None) -> list[tuple[MixerBlock, Any]]:
+        """Each block with its state; None for all is allowed."""
+        blocks = cast(Sequence[MixerBlock], self.blocks)
+        layers = (None,) * len(blocks) if state is None else state.layers
+        if len(layers) != len(blocks):
+            raise ValueError(f"The state is of {len(layers)} layers, and the network has {len(blocks)}.")
+        return list(zip(blocks, layers, strict=True))
 
     def _ask_for_causal(self, what: str) -> None:
         if not self.causal:

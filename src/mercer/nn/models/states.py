@@ -21,7 +21,7 @@ _KINDS: dict[str, type[AttentionState]] = {"LinearState": LinearState, "BlockSta
 
 @dataclass(frozen=True)
 class SequenceState:
-    """What a network remembers of its sequences: a state a layer. It is not changed by going on from it.
+    """What a network remembers of its sequences: a state a layer. Attentions do not change theirs in a step.
 
     Attributes:
         layers: the states of the mixers, from the first layer on.
