@@ -198,18 +198,14 @@ def test_options_reach_the_mixers():
     assert isinstance(LanguageModel(11, norm=nn.RMSNorm, **SMALL).last_norm, nn.RMSNorm)
 
 
-@pytest.mark.slow(reason="trains")
-def test_it_learns_to_copy_what_was_long_before_its_block():
-    # The second half repeats the first, 12 places before: out of reach of a block of 8.
+@pytest.mark.parametrize("variant", ["T1", "T2"])
+def test_it_learns_a_sequence_by_heart(variant):
     torch.manual_seed(1)
-    first = torch.randint(11, (64, 12))
-    model = TransNormer(11, **SMALL | {"width": 32, "layers": 4})
-    batch = torch.cat([first, first], 1)
-    optimizer = partial(torch.optim.Adam, lr=5e-3)
-    train(model, [batch] * 10, loss=next_token_loss, n_steps=150, optimizer=optimizer)
-    with torch.no_grad():
-        right = model(batch)[:, 12:-1].argmax(-1) == batch[:, 13:]
-    assert float(right.float().mean()) > 0.9
+    model, batch = TransNormer(11, variant=variant, **SMALL), tokens(2, 25)
+    optimizer = partial(torch.optim.Adam, lr=1e-2)
+    history = train(model, [batch] * 10, loss=next_token_loss, n_steps=40, optimizer=optimizer)
+    # 2.4 nats is guessing; the two first tokens cannot be known better than by half.
+    assert history.losses[-1] < 0.5 * history.losses[0]
 
 
 @pytest.mark.parametrize(
