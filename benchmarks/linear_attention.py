@@ -83,6 +83,13 @@ def run(sizes: tuple[int, ...] = SIZES) -> list[dict[str, Any]]:
                 )
             control = comparison.ratio("torch", "torch again")[1]
             print(f"\n{case}, n = {n}, errors {errors}\n{comparison}\ntorch by itself {control:.3f}")
-            row = {"case": case, "length": n, "heads": HEADS, "head_size": HEAD_SIZE, "control": control}
+            row = {
+                "case": "attention",
+                "pass": case,
+                "length": n,
+                "heads": HEADS,
+                "head_size": HEAD_SIZE,
+                "control": control,
+            }
             rows.append({**row, "error": errors[0], "error_torch": errors[1], **comparison.as_dict()})
     return rows

@@ -85,7 +85,7 @@ def plot_linear_attention(rows: list[dict[str, Any]], path: Path) -> None:
     heads, size = rows[0]["heads"], rows[0]["head_size"]
     with _picture(path, f"causal attention, float32, {heads} heads of {size}") as axes:
         for case, look in (("forward", "o-"), ("forward and backward", "o--")):
-            cases = [row for row in rows if row["case"] == case]
+            cases = [row for row in rows if row["pass"] == case]
             lengths = [row["length"] for row in cases]
             for name, label, colour in (
                 ("mercer", "linear, mercer", COLOURS["mercer"]),
@@ -95,6 +95,7 @@ def plot_linear_attention(rows: list[dict[str, Any]], path: Path) -> None:
                 axes.plot(lengths, seconds, look, color=colour, label=f"{label}, {case}")
         axes.set(xscale="log", yscale="log", xlabel="length", ylabel="seconds")
         axes.set_xticks(lengths, [f"{n:,}" for n in lengths])
+        axes.minorticks_off()
 
 
 def plot_fourier(rows: list[dict[str, Any]], path: Path) -> None:

@@ -152,6 +152,7 @@ TITLES = {
     "planning": "Predicted and measured: seconds of a product after `mercer.operators.calibrate()`",
     "convolution": "Causal convolution of 128 channels, kernel spectrum kept on both sides",
     "fourier": "Fourier: a million points",
+    "linear_attention": "Causal linear attention, 8 heads of 64, against torch's softmax attention of the same shapes",
     "structure": "Products by structure; `tiles` are the seconds that all entries would take",
     "gpu": "One GPU",
 }
@@ -164,6 +165,16 @@ SECTIONS = {
 ORDER = {
     name: i
     for i, name in enumerate(
-        ("product", "solve", "fourier", "structure", "gaussian_process", "tables", "convolution", "planning")
+        (
+            "product",
+            "solve",
+            "fourier",
+            "structure",
+            "gaussian_process",
+            "tables",
+            "convolution",
+            "linear_attention",
+            "planning",
+        )
     )
 }
