@@ -162,19 +162,5 @@ SECTIONS = {
     "bayesian_optimization": search_section,
     "tables": tables_section,
 }
-ORDER = {
-    name: i
-    for i, name in enumerate(
-        (
-            "product",
-            "solve",
-            "fourier",
-            "structure",
-            "gaussian_process",
-            "tables",
-            "convolution",
-            "linear_attention",
-            "planning",
-        )
-    )
-}
+PAGES = "product solve fourier structure gaussian_process tables convolution linear_attention planning"
+ORDER = {name: i for i, name in enumerate(PAGES.split())}
