@@ -22,8 +22,8 @@ good as softmax attention of the same size, and the gradients of the divided for
 layer softmax keeps 87 % of its mass within 16 characters, the divided form 66 %. All forms of the computation agree to
 round-off, and its gradients are differentiable again.
 
-**What did not show.** Which half has the blocks, and whether anything stands above them: at 64 characters, blocks in all
-layers are as good as TransNormer. There is too little to see beyond a block of 32.
+**What did not show.** Which half has the blocks, and whether anything stands above them: at 64 characters, blocks in
+all layers are as good as TransNormer. There is too little to see beyond a block of 32.
 """
 
 import math
