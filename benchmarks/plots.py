@@ -80,6 +80,24 @@ def plot_convolution(rows: list[dict[str, Any]], path: Path) -> None:
         axes.set_xticks([row["length"] for row in cases], [f"{row['length']:,}" for row in cases])
 
 
+def plot_linear_attention(rows: list[dict[str, Any]], path: Path) -> None:
+    """Seconds against the length, forward and with the backward pass."""
+    heads, size = rows[0]["heads"], rows[0]["head_size"]
+    with _picture(path, f"causal attention, float32, {heads} heads of {size}") as axes:
+        for case, look in (("forward", "o-"), ("forward and backward", "o--")):
+            cases = [row for row in rows if row["pass"] == case]
+            lengths = [row["length"] for row in cases]
+            for name, label, colour in (
+                ("mercer", "linear, mercer", COLOURS["mercer"]),
+                ("torch", "softmax, torch", COLOURS["KeOps"]),
+            ):
+                seconds = [row["timings"][name]["seconds"] for row in cases]
+                axes.plot(lengths, seconds, look, color=colour, label=f"{label}, {case}")
+        axes.set(xscale="log", yscale="log", xlabel="length", ylabel="seconds")
+        axes.set_xticks(lengths, [f"{n:,}" for n in lengths])
+        axes.minorticks_off()
+
+
 def plot_fourier(rows: list[dict[str, Any]], path: Path) -> None:
     """Seconds of a product against the dimension, one line a way to do it."""
     cases = [row for row in rows if row["case"] == "product"]

@@ -10,14 +10,17 @@ from mercer.data.multisphere import gaussian_field, multisphere
 from mercer.data.pde import PDE_BENCHMARKS, PDEProblem, pde_benchmark
 from mercer.data.permutations import PermutationTask, permutation_task
 from mercer.data.spiked import spiked_regression
+from mercer.data.text import CharacterText, TokenWindows, python_documentation, text_file
 from mercer.data.toy import toy_sine
 from mercer.data.uci import uci_split
 
 __all__ = [
     "PDE_BENCHMARKS",
     "Bunch",
+    "CharacterText",
     "PDEProblem",
     "PermutationTask",
+    "TokenWindows",
     "concrete",
     "diamonds",
     "flights",
@@ -28,7 +31,9 @@ __all__ = [
     "noisy_split",
     "pde_benchmark",
     "permutation_task",
+    "python_documentation",
     "spiked_regression",
+    "text_file",
     "toy_sine",
     "uci_split",
 ]

@@ -1,6 +1,18 @@
 """Networks: layers, functions of them, and their training."""
 
 from mercer.nn import diagnostics, functional, models, training
+from mercer.nn.attention import (
+    AttentionState,
+    BlockState,
+    DiagAttention,
+    GatedMLP,
+    LinearAttention,
+    LinearState,
+    NormAttention,
+    RotaryPositions,
+    SoftmaxAttention,
+    SRMSNorm,
+)
 from mercer.nn.batched_mlp import BatchedMLP
 from mercer.nn.batched_module import BatchedModule
 from mercer.nn.bottleneck import BottleneckResidualMLP
@@ -15,18 +27,28 @@ from mercer.nn.linearized_network import LinearizedNetwork
 from mercer.nn.self_distillation import self_distill
 
 __all__ = [
+    "AttentionState",
     "BatchedMLP",
     "BatchedModule",
+    "BlockState",
     "BottleneckResidualMLP",
+    "DiagAttention",
     "DistilledRound",
     "DistilledRounds",
     "FeaturesToGram",
+    "GatedMLP",
     "GramKernel",
     "GramLayer",
     "GramOutput",
     "GramResidual",
     "GramState",
+    "LinearAttention",
+    "LinearState",
     "LinearizedNetwork",
+    "NormAttention",
+    "RotaryPositions",
+    "SRMSNorm",
+    "SoftmaxAttention",
     "diagnostics",
     "functional",
     "gram_divergence",

@@ -1,5 +1,20 @@
 """Whole networks, built by name: `create_model("soft_tiny", num_classes=10)`."""
 
+from mercer.nn.models.language_model import LanguageModel
+from mercer.nn.models.mixer_block import CausalMixer, MixerBlock
 from mercer.nn.models.registry import create_model, list_models, register_model
+from mercer.nn.models.sequence_network import SequenceNetwork
+from mercer.nn.models.states import SequenceState
+from mercer.nn.models.transnormer import TransNormer
 
-__all__ = ["create_model", "list_models", "register_model"]
+__all__ = [
+    "CausalMixer",
+    "LanguageModel",
+    "MixerBlock",
+    "SequenceNetwork",
+    "SequenceState",
+    "TransNormer",
+    "create_model",
+    "list_models",
+    "register_model",
+]

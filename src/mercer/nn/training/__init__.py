@@ -3,6 +3,7 @@
 from mercer.nn.training.batched import BatchedHistory, half_squares, mean_squares, train_batched
 from mercer.nn.training.layerwise import LayerwiseHistory, train_layerwise
 from mercer.nn.training.loop import History, Loss, evaluate, move, reproducible, train
+from mercer.nn.training.next_token import next_token_loss
 
 __all__ = [
     "BatchedHistory",
@@ -13,6 +14,7 @@ __all__ = [
     "half_squares",
     "mean_squares",
     "move",
+    "next_token_loss",
     "reproducible",
     "train",
     "train_batched",

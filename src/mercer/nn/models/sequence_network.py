@@ -1,0 +1,210 @@
+"""A stack of mixers between an embedding and an output: what TransNormer and language models are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, cast, overload
+
+import torch
+from torch import Tensor, nn
+
+from mercer.errors import ShapeError
+from mercer.nn.attention.layer import kept_rows
+from mercer.nn.models.generation import generate
+from mercer.nn.models.mixer_block import MixerBlock, Norm, build_norm, refuse_batch_norm
+from mercer.nn.models.states import SequenceState
+
+__all__ = ["SequenceNetwork"]
+
+
+class SequenceNetwork(nn.Module):
+    """Embedding, blocks and output; :class:`TransNormer` and :class:`LanguageModel` say which mixers.
+
+    Args:
+        mixers: one a layer, from ``(B, n, width)`` to the same.
+        width: of the rows between layers.
+        vocabulary: number of tokens; inputs are then tokens and outputs logits, by the weights of the embedding.
+        d_input: columns of the input instead, which a linear layer takes to the width; outputs are ``(B, n, width)``.
+        hidden, norm, dropout: as of :class:`LanguageModel`.
+    """
+
+    def __init__(
+        self,
+        mixers: Sequence[nn.Module],
+        width: int,
+        *,
+        vocabulary: int | None,
+        d_input: int | None,
+        hidden: int | None,
+        norm: Norm,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        if (vocabulary is None) == (d_input is None):
+            raise ValueError(f"{name}: give vocabulary or d_input, and not both; got {vocabulary} and {d_input}.")
+        if not mixers:
+            raise ValueError(f"{name}: it needs at least one layer.")
+        self.width, self.vocabulary, self.d_input = width, vocabulary, d_input
+        self.causal = all(getattr(mixer, "causal", True) for mixer in mixers)
+        self.embedding: nn.Linear | nn.Embedding
+        if vocabulary is not None:
+            self.embedding = nn.Embedding(vocabulary, width)
+            # Tied to the output: rows of norm 1, so that the first logits are of order 1.
+            nn.init.normal_(self.embedding.weight, std=width**-0.5)
+        elif d_input is not None:
+            self.embedding = nn.Linear(d_input, width)
+        self.first_norm, self.last_norm = build_norm(norm, width), build_norm(norm, width)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(MixerBlock(m, width, hidden=hidden, norm=norm, dropout=dropout) for m in mixers)
+        if self.causal:
+            refuse_batch_norm(self)
+
+    def forward(self, x: Tensor, *, state: SequenceState | None = None, lengths: Tensor | None = None) -> Tensor:
+        """All places at once.
+
+        Args:
+            x: tokens ``(B, n)``, or ``(B, n, d_input)``.
+            state: of what came before, where something did.
+            lengths: ``(B,)``, how many places of each sequence there are; the others are padding, whose outputs mean
+                nothing.
+
+        Returns:
+            Logits of the next token, ``(B, n, vocabulary)``, or rows ``(B, n, width)``.
+
+        Raises:
+            ShapeError: an input of another form.
+            ValueError: a state, and the network is not causal.
+        """
+        if state is not None:
+            return self.prefill(x, state, lengths=lengths)[0]
+        rows = self._embed(x, lengths)
+        for block in self.blocks:
+            rows = block(rows, lengths=lengths)
+        return self._logits(rows)
+
+    def prefill(
+        self, x: Tensor, state: SequenceState | None = None, *, lengths: Tensor | None = None
+    ) -> tuple[Tensor, SequenceState]:
+        """:meth:`forward` that also gives the state after the last place of each sequence."""
+        self._ask_for_causal("prefill")
+        rows, after = self._embed(x, lengths), []
+        for block, layer in self._with_states(state):
+            rows, layer = block.prefill(rows, layer, lengths)
+            after.append(layer)
+        return self._logits(rows), SequenceState(tuple(after))
+
+    def step(self, x: Tensor, state: SequenceState | None = None) -> tuple[Tensor, SequenceState]:
+        """One place of each sequence, ``(B,)`` or ``(B, d_input)``, and the state after it."""
+        self._ask_for_causal("step")
+        state = self.initial_state(len(x)) if state is None else state
+        rows, after = self._embed(x[:, None], None)[:, 0], []
+        for block, layer in self._with_states(state):
+            rows, layer = block.step(rows, layer)
+            after.append(layer)
+        return self._logits(rows), SequenceState(tuple(after))
+
+    def initial_state(self, batch: int) -> SequenceState:
+        """The state of sequences that have not begun."""
+        self._ask_for_causal("initial_state")
+        return SequenceState(tuple(block.mixer.initial_state(batch) for block, _ in self._with_states(None)))
+
+    @overload
+    def generate(
+        self,
+        prompt: Tensor,
+        max_new_tokens: int,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        lengths: Tensor | None = None,
+        state: SequenceState | None = None,
+        stream: Literal[False] = False,
+        random_state: int = 0,
+    ) -> Tensor: ...
+
+    @overload
+    def generate(
+        self,
+        prompt: Tensor,
+        max_new_tokens: int,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        lengths: Tensor | None = None,
+        state: SequenceState | None = None,
+        stream: Literal[True],
+        random_state: int = 0,
+    ) -> Iterator[Tensor]: ...
+
+    def generate(
+        self,
+        prompt: Tensor,
+        max_new_tokens: int,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        lengths: Tensor | None = None,
+        state: SequenceState | None = None,
+        stream: bool = False,
+        random_state: int = 0,
+    ) -> Tensor | Iterator[Tensor]:
+        """Tokens that go on after a prompt, drawn one by one.
+
+        Args:
+            prompt: ``(n,)`` or ``(B, n)``, n >= 1.
+            max_new_tokens: how many.
+            temperature: logits are divided by it; 0 takes the most probable token.
+            top_k: draw among that many of the most probable tokens only; None is all.
+            lengths: ``(B,)`` of prompts of unequal length, padded at the end.
+            state: of what came before the prompt.
+            stream: give the tokens one by one as they are drawn, ``()`` or ``(B,)`` each.
+            random_state: of the draws.
+
+        Returns:
+            ``(max_new_tokens,)`` or ``(B, max_new_tokens)``, without the prompt; an iterator with ``stream``.
+
+        Raises:
+            ShapeError: a prompt that is empty or no tokens.
+            ValueError: a negative temperature, top_k below 1, or a network that is not causal.
+            TypeError: a network with d_input, which has no tokens.
+
+        The network should be in evaluation mode (``model.eval()``).
+        """
+        if self.vocabulary is None:
+            raise TypeError(f"{type(self).__name__}(d_input=...) has no tokens to generate: call step with rows.")
+        self._ask_for_causal("generate")
+        options: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "random_state": random_state}
+        tokens = generate(self, prompt, max_new_tokens, lengths=lengths, state=state, **options)
+        if stream:
+            return tokens
+        drawn = list(tokens)
+        return torch.stack(drawn, -1) if drawn else prompt[..., :0]
+
+    def _embed(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        expected = "(B, n) tokens" if self.vocabulary is not None else f"(B, n, {self.d_input})"
+        is_right = x.dim() == 2 if self.vocabulary is not None else x.dim() == 3 and x.shape[-1] == self.d_input
+        if not is_right:
+            raise ShapeError(f"{type(self).__name__}: x must be {expected}, but has shape {tuple(x.shape)}.")
+        kept = kept_rows(x, lengths)
+        if kept is not None:
+            x = x.masked_fill(~kept.view(*kept.shape, *([1] * (x.dim() - 2))), 0)
+        rows: Tensor = self.dropout(self.first_norm(self.embedding(x)))
+        return rows
+
+    def _logits(self, rows: Tensor) -> Tensor:
+        rows = self.last_norm(rows)
+        return rows if self.vocabulary is None else rows @ self.embedding.weight.mT
+
+    def _with_states(self, state: SequenceState | None) -> list[tuple[MixerBlock, Any]]:
+        """Each block with its state; None for all is allowed."""
+        blocks = cast(Sequence[MixerBlock], self.blocks)
+        layers = (None,) * len(blocks) if state is None else state.layers
+        if len(layers) != len(blocks):
+            raise ValueError(f"The state is of {len(layers)} layers, and the network has {len(blocks)}.")
+        return list(zip(blocks, layers, strict=True))
+
+    def _ask_for_causal(self, what: str) -> None:
+        if not self.causal:
+            name = type(self).__name__
+            raise ValueError(f"{name}(causal=False) has no {what}: places wait for later ones. Make it causal=True.")
