@@ -1,3 +1,6 @@
 """Functions that layers are made of, without parameters: convolutions and attentions of tensors."""
 
-__all__: list[str] = []
+from mercer.nn.convolution.long_convolution import fft_convolution_plan, long_conv
+from mercer.nn.convolution.monarch import monarch_convolve, monarch_factors
+
+__all__ = ["fft_convolution_plan", "long_conv", "monarch_convolve", "monarch_factors"]
