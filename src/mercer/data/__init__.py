@@ -6,6 +6,7 @@ from mercer.data.diamonds import diamonds
 from mercer.data.flights import flights
 from mercer.data.hierarchical import hierarchical_polynomial
 from mercer.data.label_noise import noisy_labels, noisy_split
+from mercer.data.mnist1d import mnist1d
 from mercer.data.multisphere import gaussian_field, multisphere
 from mercer.data.pde import PDE_BENCHMARKS, PDEProblem, pde_benchmark
 from mercer.data.permutations import PermutationTask, permutation_task
@@ -23,6 +24,7 @@ __all__ = [
     "flights",
     "gaussian_field",
     "hierarchical_polynomial",
+    "mnist1d",
     "multisphere",
     "noisy_labels",
     "noisy_split",
