@@ -15,7 +15,8 @@ __all__ = ["long_conv_classifier", "long_conv_language_model"]
 def long_conv_classifier(
     d_input: int, d_output: int, *, length: int, kernel: Any = "sgconv", causal: bool = False, **options: Any
 ) -> SequenceModel:
-    """A :class:`SequenceModel` of :class:`LongConv`, with batch norm where it is two-sided, as for the Long Range Arena.
+    """A :class:`SequenceModel` of :class:`LongConv`, with batch norm where it is two-sided, as for the Long Range
+    Arena.
 
     Args:
         d_input, d_output: as in :class:`SequenceModel`.
@@ -30,7 +31,13 @@ def long_conv_classifier(
 
 
 def long_conv_language_model(
-    vocabulary: int, *, length: int, kernel: Any = "sgconv", gated: bool = False, feedforward: int | None = None, **options: Any
+    vocabulary: int,
+    *,
+    length: int,
+    kernel: Any = "sgconv",
+    gated: bool = False,
+    feedforward: int | None = None,
+    **options: Any,
 ) -> SequenceModel:
     """A causal language model: an answer of ``vocabulary`` logits after every token.
 
@@ -38,7 +45,7 @@ def long_conv_language_model(
         vocabulary: how many tokens there are.
         length, kernel: as in :class:`LongConv`.
         gated: mixers are :class:`H3Conv`, with its own kernels.
-        feedforward, options: as in :class:`SequenceModel`.
+        options: all others of :class:`SequenceModel`.
 
     >>> import torch
     >>> model = long_conv_language_model(50, length=64, layers=1, width=16)
@@ -46,9 +53,7 @@ def long_conv_language_model(
     torch.Size([2, 20, 50])
     """
     mixer: Any = partial(H3Conv, length=length) if gated else partial(LongConv, length=length, kernel=kernel)
-    return SequenceModel(
-        vocabulary, vocabulary, layer=mixer, pool=None, tokens=True, feedforward=feedforward, **options
-    )
+    return SequenceModel(vocabulary, vocabulary, layer=mixer, pool=None, tokens=True, **options)
 
 
 register_model("long_conv_classifier", long_conv_classifier)

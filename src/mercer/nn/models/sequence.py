@@ -31,8 +31,8 @@ class SequenceModel(nn.Module):
             ``(B, L, width)`` to the same; those that know ``lengths`` are given them.
         layers: how many blocks.
         width: of the steps within.
-        norm: "rms", "layer" or "batch". Statistics of a batch in training are made of all steps, later ones too, so that
-            with causal mixers "batch" is refused.
+        norm: "rms", "layer" or "batch". Statistics of a batch in training are made of all steps, later ones too, so
+            that with causal mixers "batch" is refused.
         prenorm: whether the norm stands before the mixer, or after the sum.
         pool: "mean" over the steps or the "last" one: an answer for each sequence. None: an answer for every step.
         tokens: whether inputs are whole numbers to be embedded.
@@ -131,7 +131,9 @@ class SequenceModel(nn.Module):
                 states.append(None)
                 continue
             if not hasattr(block.mixer, "initial_state"):
-                raise ValueError(f"SequenceModel: {type(block.mixer).__name__} has no steps. Call the model on the whole.")
+                raise ValueError(
+                    f"SequenceModel: {type(block.mixer).__name__} has no steps. Call the model on the whole."
+                )
             states.append(block.mixer.initial_state(batch))
         return states
 
