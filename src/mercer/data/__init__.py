@@ -5,6 +5,7 @@ from mercer.data.concrete import concrete
 from mercer.data.diamonds import diamonds
 from mercer.data.flights import flights
 from mercer.data.hierarchical import hierarchical_polynomial
+from mercer.data.impulse_responses import ImpulseResponses, impulse_responses
 from mercer.data.label_noise import noisy_labels, noisy_split
 from mercer.data.mnist1d import mnist1d
 from mercer.data.multisphere import gaussian_field, multisphere
@@ -17,6 +18,7 @@ from mercer.data.uci import uci_split
 __all__ = [
     "PDE_BENCHMARKS",
     "Bunch",
+    "ImpulseResponses",
     "PDEProblem",
     "PermutationTask",
     "concrete",
@@ -24,6 +26,7 @@ __all__ = [
     "flights",
     "gaussian_field",
     "hierarchical_polynomial",
+    "impulse_responses",
     "mnist1d",
     "multisphere",
     "noisy_labels",

@@ -55,7 +55,8 @@ def test_a_two_sided_layer_is_two_convolutions():
     assert torch.allclose(layer(u), (forward + backward)[:, :, 0] + layer.D * u, atol=1e-5)
     lags = layer.kernel_()
     assert lags.shape == (1, 3, 40)
-    assert torch.equal(lags[0, :, 20:], k[0]) and torch.equal(lags[0, :, :20].flip(-1), k[1])
+    assert torch.equal(lags[0, :, 20:], k[0])
+    assert torch.equal(lags[0, :, :20].flip(-1), k[1])
     with pytest.raises(ValueError, match="needs the future: it has no steps"):
         layer.eval().initial_state()
     with pytest.raises(ValueError, match="needs the future"):
@@ -71,7 +72,8 @@ def test_a_folded_layer_gives_the_same_without_transforms(causal):
         assert torch.allclose(folded(u), layer(u), atol=1e-5)
     program = torch.export.export(folded, (torch.randn(1, 30, 4),))
     names = {str(node.target) for node in program.graph.nodes}
-    assert any("conv1d" in name for name in names) and not any("fft" in name for name in names)
+    assert any("conv1d" in name for name in names)
+    assert not any("fft" in name for name in names)
 
 
 def test_padding_is_not_mixed_in():
@@ -81,7 +83,7 @@ def test_padding_is_not_mixed_in():
     y = layer(u, lengths=lengths)
     u[0, 13:] = 100.0
     assert torch.equal(layer(u, lengths=lengths), y)
-    with pytest.raises(ShapeError, match="lengths is .2,."):
+    with pytest.raises(ShapeError, match=r"lengths is .2,."):
         layer(u, lengths=torch.tensor([3]))
 
 
@@ -230,9 +232,9 @@ def test_h3_is_its_formula():
     assert len([p for g in layer.parameter_groups() for p in g["params"]]) == len(list(layer.parameters()))
     with pytest.raises(ValueError, match="head_dim=3 does not divide"):
         H3Conv(4, 20, head_dim=3)
-    with pytest.raises(ValueError, match="call .eval"):
+    with pytest.raises(ValueError, match=r"call .eval"):
         layer.train().initial_state()
-    with pytest.raises(ShapeError, match="u is .B, L, 4."):
+    with pytest.raises(ShapeError, match=r"u is .B, L, 4."):
         layer(u[..., :3])
 
 
@@ -245,7 +247,7 @@ def test_a_kernel_of_ones_own():
     u = torch.randn(1, 40, 3)
     k = torch.exp(-torch.arange(40) / 5.0).expand(3, 40)
     assert torch.allclose(layer(u), long_conv(u, k, skip=layer.D[0]), atol=1e-5)
-    y, state = layer.prefill(u[:, :39], method="relaxed")
+    _y, state = layer.prefill(u[:, :39], method="relaxed")
     assert torch.allclose(layer.step(u[:, 39], state)[0], layer(u)[:, 39], atol=1e-5)
     assert layer.prefill(u[:, :0])[0].shape == (1, 0, 3)
 
@@ -262,7 +264,8 @@ def test_tied_dropout_leaves_out_whole_channels():
 def test_a_kernel_can_be_drawn():
     pytest.importorskip("matplotlib")
     axes = SGConv(4, 64, kernel_dim=8).plot_kernel(channels=2)
-    assert len(axes.lines) == 2 and axes.get_xscale() == "log"
+    assert len(axes.lines) == 2
+    assert axes.get_xscale() == "log"
     both = SGConv(4, 64, kernel_dim=8, causal=False).plot_kernel()
     assert both.lines[0].get_xdata()[0] == -64
 
@@ -286,9 +289,9 @@ def test_what_makes_no_layer_is_refused():
         with pytest.raises(ValueError, match=message):
             LongConv(4, 64, **options)
     layer = LongConv(4, 64, kernel="sgconv")
-    with pytest.raises(ShapeError, match="u is .B, L, 4., not"):
+    with pytest.raises(ShapeError, match=r"u is .B, L, 4., not"):
         layer(torch.randn(2, 10, 3))
-    with pytest.raises(ValueError, match="call .eval"):
+    with pytest.raises(ValueError, match=r"call .eval"):
         layer.initial_state()
     for weights, message in (
         ({"D": torch.ones(1, 4)}, "there is no kernel_list.0"),

@@ -146,7 +146,10 @@ def test_autocast_keeps_the_kernel_in_float32():
 
 def test_the_plan_says_what_and_why():
     plan = fft_convolution_plan(4096, 64, 8)
-    assert plan.name == "whole" and plan.transform == (8192,) and plan.flops > 0 and plan.bytes > 0
+    assert plan.name == "whole"
+    assert plan.transform == (8192,)
+    assert plan.flops > 0
+    assert plan.bytes > 0
     assert fft_convolution_plan(4096, 64, 8, torch.bfloat16).error == pytest.approx(2**-8)
     assert "not timed" in str(fft_convolution_plan(100, device="cuda"))
 
@@ -157,13 +160,13 @@ def test_what_does_not_fit_is_refused():
         long_conv(u, k, layout="lbh")
     with pytest.raises(ValueError, match="plan='fast' is not one of 'auto'"):
         long_conv(u, k, plan="fast")
-    with pytest.raises(ShapeError, match="has 8 channels in layout 'bhl', .* Did you mean layout='blh'"):
+    with pytest.raises(ShapeError, match=r"has 8 channels in layout 'bhl', .* Did you mean layout='blh'"):
         long_conv(u, k, layout="bhl")
-    with pytest.raises(ShapeError, match="u is .B, L, H. and k"):
+    with pytest.raises(ShapeError, match=r"u is .B, L, H. and k"):
         long_conv(u, k[0])
     with pytest.raises(ShapeError, match="needs a step and a tap"):
         long_conv(u[:, :0], k)
-    with pytest.raises(ShapeError, match="skip is .2,."):
+    with pytest.raises(ShapeError, match=r"skip is .2,."):
         long_conv(u, k, skip=torch.ones(2))
     with pytest.raises(ShapeError, match="a gate is as u"):
         long_conv(u, k, gate_out=u[:, :3])
@@ -182,5 +185,5 @@ def test_what_does_not_fit_is_refused():
 
 def test_a_float16_spectrum_that_would_overflow_is_refused():
     u, k = torch.full((1, 64, 1), 100.0).half(), torch.full((1, 64), 1000.0).half()
-    with pytest.raises(ValueError, match="overflow in float16. Use bfloat16"):
+    with pytest.raises(ValueError, match=r"overflow in float16. Use bfloat16"):
         long_conv(u, k, plan="monarch")

@@ -29,7 +29,8 @@ def test_any_length_is_a_product_of_small_matrices(N):
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_orders_are_as_equal_as_the_divisors_allow(order):
     factors = monarch_factors(512, order=order)
-    assert len(factors) == order and prod(factors) == 512
+    assert len(factors) == order
+    assert prod(factors) == 512
     assert factors == {1: (512,), 2: (32, 16), 3: (8, 8, 8)}[order]
 
 

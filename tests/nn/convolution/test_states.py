@@ -89,18 +89,18 @@ def test_what_cannot_go_on_is_refused():
         ConvState.start(kernel, method="fast")
     with pytest.raises(ValueError, match="batch=0 and block=128"):
         ConvState.start(kernel, 0)
-    with pytest.raises(ValueError, match="is for an SGConvKernel or an S4DKernel, not LongConvKernel. Use 'relaxed'"):
+    with pytest.raises(ValueError, match=r"is for an SGConvKernel or an S4DKernel, not LongConvKernel. Use 'relaxed'"):
         ConvState.start(kernel, method="structured")
-    with pytest.raises(ValueError, match="with power .* is not made of pieces"):
+    with pytest.raises(ValueError, match=r"with power .* is not made of pieces"):
         ConvState.start(SGConvKernel(3, 64, power=1.0, **SG), method="structured")
-    with pytest.raises(ShapeError, match="taps are .C, H, L."):
+    with pytest.raises(ShapeError, match=r"taps are .C, H, L."):
         ConvState.start(torch.ones(3, 4))
     state = ConvState.start(kernel, 2)
-    with pytest.raises(ShapeError, match="a step is .B, H., not .2, 4."):
+    with pytest.raises(ShapeError, match=r"a step is .B, H., not .2, 4."):
         state.step(torch.ones(2, 4))
-    with pytest.raises(ShapeError, match="a chunk is .B, H, n."):
+    with pytest.raises(ShapeError, match=r"a chunk is .B, H, n."):
         state.advance(torch.ones(2, 4, 5))
     cut = ConvState.start(S4DKernel(3, 10, state_dim=4), method="ring")
     cut.advance(torch.ones(1, 3, 10))
-    with pytest.raises(ValueError, match="step 11 is beyond the 10 taps .* Use method='structured'"):
+    with pytest.raises(ValueError, match=r"step 11 is beyond the 10 taps .* Use method='structured'"):
         cut.step(torch.ones(1, 3))

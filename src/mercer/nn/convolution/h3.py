@@ -101,7 +101,7 @@ class H3Conv(nn.Module):
             flat = pairs.flatten(0, 2)
             y = (state.mix.advance(flat)[:, 0] + self.D.unsqueeze(-1) * flat).view_as(pairs)
         y = (y * self._split(q).unsqueeze(2)).sum(1)  # (B, d2, heads, L)
-        y = self.output_linear(y.movedim(1, 2).flatten(1, 2).mT)
+        y = self.output_linear(y.flatten(1, 2).mT)  # entry i of all heads side by side, as in the official code
         return y if state is None else (y, state)
 
     def initial_state(self, batch: int = 1, *, method: Method | None = None) -> H3State:
@@ -128,7 +128,7 @@ class H3Conv(nn.Module):
         flat = pairs.flatten(0, 2)
         y = (state.mix.step(flat)[:, 0] + self.D * flat).view_as(pairs)
         y = (y * self._split(q.unsqueeze(-1)).squeeze(-1).unsqueeze(2)).sum(1)
-        return self.output_linear(y.movedim(1, 2).flatten(1)), state
+        return self.output_linear(y.flatten(1)), state
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The kernels' own learning rate and no decay; no decay of skips and biases; the rest."""

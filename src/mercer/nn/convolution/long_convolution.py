@@ -22,6 +22,9 @@ __all__ = ["fft_convolution_plan", "long_conv"]
 Layout: TypeAlias = Literal["blh", "bhl"]
 PlanName: TypeAlias = Literal["auto", "fft", "monarch", "toeplitz", "direct"]
 PLANS = ("auto", "fft", "monarch", "toeplitz", "direct")
+# Padded entries up to which transforms that autograd keeps train faster on a CPU than blocks that stay in cache: 1.3
+# times at 8 x 64 x 2048, 0.6 times at 8 x 64 x 8192 (forward and backward, one core).
+SHORT = 1 << 22
 METHODS: dict[str, Any] = {"auto": None, "fft": "whole", "direct": "direct"}
 
 
@@ -86,7 +89,7 @@ def long_conv(
     if state is not None:
         whole = torch.cat([state if is_last else state.mT, x], -1)
         past = whole.shape[-1] - L
-    has_heads = k.dim() == 3
+    has_heads, n_taps = k.dim() == 3, k.shape[-1]
     k, start = _taps(k, whole.shape[-1], causal)
     y = _convolve(whole.unsqueeze(-3) if has_heads else whole, k, start, plan)[..., past:]
     if skip is not None:
@@ -99,7 +102,7 @@ def long_conv(
     y = y if y.is_complex() else y.to(u.dtype)
     if state is None:
         return y
-    kept = whole[..., max(0, whole.shape[-1] - k.shape[-1] + 1) :]
+    kept = whole[..., max(0, whole.shape[-1] - n_taps + 1) :]
     return y, kept if is_last else kept.mT
 
 
@@ -153,6 +156,8 @@ def _convolve(x: Tensor, k: Tensor, start: int, plan: str) -> Tensor:
         return _by_matrix(x, k, start)
     if plan == "monarch":
         return monarch_convolve(x, k, start=start)
+    if plan == "auto" and _is_trained_short(x, k):
+        return _by_spectra(x, k, start)
     if torch.compiler.is_compiling():
         return convolution(x, k, start, x.shape[-1], METHODS[plan] or "")
     return convolve(x, k, mode="same" if start else "causal", method=METHODS[plan])
@@ -174,9 +179,17 @@ def _by_matrix(x: Tensor, k: Tensor, start: int) -> Tensor:
     return torch.einsum("...hs,chts->...cht", x.squeeze(-3).flip(-1), T)
 
 
+def _is_trained_short(x: Tensor, k: Tensor) -> bool:
+    if torch.compiler.is_compiling() or x.dtype not in (torch.float32, torch.float64):
+        return False
+    if not (torch.is_grad_enabled() and (x.requires_grad or k.requires_grad)):
+        return False
+    return x.device.type != "cpu" or x.numel() * 2 <= SHORT
+
+
 def _by_spectra(x: Tensor, k: Tensor, start: int) -> Tensor:
-    """Transforms that autograd sees: it keeps the spectra, and sums the kernel's gradient over the batch before the
-    transform back, so that training takes five transforms a row in place of seven."""
+    """Transforms that autograd sees: it keeps spectra and sums the kernel's gradient over the batch before it
+    transforms back, so that training takes four transforms a row in place of seven."""
     L, n = x.shape[-1], 2 * smooth_length(-(-(x.shape[-1] + k.shape[-1] - 1) // 2))
     return torch.fft.irfft(torch.fft.rfft(x, n) * torch.fft.rfft(k, n), n)[..., start : start + L]
 

@@ -87,13 +87,13 @@ class S4DKernel(ConvolutionKernel):
         b = 1 << max(0, (math.isqrt(L - 1) + 1 if L > 1 else 1) - 1).bit_length()
         a = -(-L // b)
         steps = torch.arange(max(a, b), device=dtA.device, dtype=torch.float64)
-        narrow = self.C.dtype.to_complex()
+        narrow = torch.complex128 if self.C.dtype == torch.float64 else torch.complex64
         inner = torch.exp(dtA.unsqueeze(-1) * steps[:b]).to(narrow)  # (H, N/2, b)
         outer = torch.exp(dtA.unsqueeze(-1) * (b * steps[:a])).to(narrow)  # (H, N/2, a)
         left = (dtC.to(narrow).unsqueeze(-1) * outer).mT  # (C, H, a, N/2)
         # The real part of a complex product is one real product of twice the width.
         left, right = torch.cat([left.real, -left.imag], -1), torch.cat([inner.real, inner.imag], -2)
-        return (2.0 * left @ right).flatten(-2)[..., :L]
+        return (2.0 * left @ right).flatten(-2)[..., :L].to(self.C.dtype)
 
     def recurrence(self) -> tuple[Tensor, Tensor]:
         """``Delta A`` ``(H, N/2)`` and ``C (exp(Delta A) - 1) / A`` ``(C, H, N/2)``, complex128.

@@ -97,7 +97,7 @@ class ConvState(ABC):
             taps = taps.detach().float() if taps.dtype in (torch.float16, torch.bfloat16) else taps.detach()
             if taps.dim() != 3 or 0 in taps.shape:
                 raise ShapeError(f"ConvState: the taps are (C, H, L), not {tuple(taps.shape)}.")
-            ends = isinstance(kernel, Tensor) or kernel.length is not None
+            ends = getattr(kernel, "length", 0) is not None
             if method == "block":
                 return BlockState(taps, batch, ends=ends, block=block)
             kind = RelaxedState if method == "relaxed" else RingState
