@@ -45,7 +45,8 @@ def sequence_network(
             "s4d": partial(S4DKernel, **own),
         }
         layer = partial(LongConv, length=length, kernel=kernels[estimator.kernel], causal=estimator.causal)
-    norm = ("rms" if estimator.causal else "batch") if estimator.norm is None else estimator.norm
+    # The statistics of a batch need two steps at least.
+    norm = ("rms" if estimator.causal or length == 1 else "batch") if estimator.norm is None else estimator.norm
     return SequenceModel(
         columns,
         classes,

@@ -47,12 +47,12 @@ def test_any_mixture_of_steps_and_chunks_is_the_whole(name, method):
 @pytest.mark.parametrize("method", ["ring", "relaxed", "structured", "block"])
 def test_it_does_not_drift(method):
     kernel = SGConvKernel(1, 64, kernel_dim=4, random_state=0)
-    u = 100.0 + torch.randn(1, 1, 3000)
+    u = 100.0 + torch.randn(1, 1, 1200)
     state = ConvState.start(kernel, method=method)
     state.advance(u[..., :1])
-    found = torch.stack([state.step(u[..., t]) for t in range(1, 3000)], -1)
+    found = torch.stack([state.step(u[..., t]) for t in range(1, 1200)], -1)
     exact = long_conv(u.double(), kernel().detach().double()[0], layout="bhl")[..., 1:]
-    assert float((found[:, 0] - exact)[..., -500:].abs().max() / exact.abs().max()) < 1e-5
+    assert float((found[:, 0] - exact)[..., -300:].abs().max() / exact.abs().max()) < 1e-5
 
 
 def test_a_structured_step_takes_fewer_multiply_adds():
