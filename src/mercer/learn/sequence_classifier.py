@@ -194,7 +194,7 @@ class SequenceClassifier(ClassifierMixin, Saved, BaseEstimator):
         made: list[torch.optim.Optimizer] = []
 
         def optimizer(groups: Any) -> torch.optim.Optimizer:
-            made.append(torch.optim.AdamW(groups, lr=self.learning_rate, weight_decay=self.weight_decay))
+            made.append(torch.optim.AdamW(groups, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True))
             for group in made[0].param_groups:
                 group["initial_lr"] = group["lr"]
             return made[0]

@@ -322,7 +322,7 @@ def _identify(kernel: Callable[..., torch.nn.Module], data: ImpulseResponses, se
     with torch.no_grad():
         found = module(u.shape[-1])[0]
         gap = long_conv(u_test, found, layout="bhl") - y_test
-    return float(gap.square().sum() / y_test.square().sum()), found.numpy()
+    return float(gap.square().sum() / y_test.square().sum()), found.detach().numpy()
 
 
 def _by_torch(u: torch.Tensor, spectrum: torch.Tensor) -> torch.Tensor:
