@@ -81,10 +81,10 @@ class H3Conv(nn.Module):
             self.output_linear = nn.Linear(channels, channels)
 
     def forward(self, u: Tensor, *, state: H3State | None = None) -> Any:
-        """``(B, L, H)`` to ``(B, L, H)``, L up to ``length``; with a state ``(y, state)``.
+        """``(B, L, H)`` to ``(B, L, H)``; with a state ``(y, state)``. Beyond ``length`` kernels are zero.
 
         Raises:
-            ShapeError: another number of channels, or a sequence that is longer than the kernels.
+            ShapeError: another number of channels.
         """
         if u.dim() != 3 or u.shape[-1] != self.channels or u.shape[1] < 1:
             raise ShapeError(f"H3Conv({self.channels}): u is (B, L, {self.channels}), not {tuple(u.shape)}.")
