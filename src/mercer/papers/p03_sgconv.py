@@ -48,10 +48,10 @@ paper = Paper.from_catalog(
 
 Array = np.ndarray[Any, Any]
 Layer = Callable[..., torch.nn.Module]
-N_TRAIN, EPOCHS, LENGTH = 1000, 20, 64
+N_TRAIN, EPOCHS, LENGTH = 1000, 40, 64
 PROTOCOL = """
         MNIST-1D by its generator, 1000 series of 64 points to learn from and 1000 to test on; two causal layers of 24
-        channels, 8 numbers a scale, batches of 64, 20 epochs.
+        channels, 8 numbers a scale, batches of 64, 40 epochs.
     """
 
 
@@ -89,7 +89,7 @@ def params(run: Run) -> None:
         "gain", "test accuracy with pieces half as strong minus that without decay, in points", at_least=5.0
     ),
     rivals=Quantity("with_decay", "test accuracy with decay, in percent"),
-    quick=Effort(seeds=2, seconds=28),
+    quick=Effort(seeds=1, seconds=20),
     full=Effort(seeds=10, seconds=3600),
     notes=PROTOCOL,
 )
@@ -119,7 +119,7 @@ def decay(run: Run) -> None:
     ),
     controls=Quantity("smoothed", "that error over the one of a free kernel, squashed and smoothed", at_most=1.0),
     rivals=Quantity("share", "parameters of the kernel over those of the free one"),
-    quick=Effort(seeds=2, seconds=24),
+    quick=Effort(seeds=1, seconds=24),
     full=Effort(seeds=10, seconds=3600),
     notes=PROTOCOL
     + """
@@ -171,12 +171,12 @@ def lra(run: Run) -> None:
     measures=Quantity("plain", "seconds of S4D, by its formula, over ours; least of 1024 and 4096 steps", at_least=2.0),
     controls=Quantity("cached", "seconds of S4D with its kernel kept from before over ours", at_least=1.0),
     rivals=Quantity("blocked", "seconds of S4D with its exponentials in blocks over ours"),
-    quick=Effort(seeds=1, seconds=25),
+    quick=Effort(seeds=1, seconds=15),
     full="needs a GPU and the compiled kernel of S4D",
     notes="""
         Forward and backward of one layer, 64 channels, 8 sequences, float32; S4D with 64 numbers of state, in plain
         torch: once as its official code computes it without compiled parts, once in blocks (:class:`S4DKernel`), once
-        with a kernel that is not learnt and not computed again. Medians of 7 interleaved rounds.
+        with a kernel that is not learnt and not computed again. Medians of 5 interleaved rounds.
     """,
 )
 def speed(run: Run) -> None:
@@ -192,7 +192,7 @@ def speed(run: Run) -> None:
                 "S4D kept": layer(kernel=_Kept(S4DKernel(64, L, random_state=seed)())),
             }
             u = torch.randn(8, L, 64, generator=torch.Generator().manual_seed(seed), requires_grad=True)
-            found = compare({name: partial(_train_once, each, u) for name, each in rivals.items()}, rounds=7)
+            found = compare({name: partial(_train_once, each, u) for name, each in rivals.items()}, rounds=5)
             ratios.append([found.ratio("SGConv", name)[1] for name in ("S4D", "S4D kept", "S4D in blocks")])
             rows.append((L, *(1e3 * found.timings[name].seconds(found.clock) for name in rivals)))
         plain, cached, blocked = (min(column) for column in zip(*ratios, strict=True))
