@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from mercer.data import hierarchical_polynomial, noisy_labels, noisy_split, spiked_regression, toy_sine
+from mercer.data import (
+    hierarchical_polynomial,
+    impulse_responses,
+    mnist1d,
+    noisy_labels,
+    noisy_split,
+    spiked_regression,
+    toy_sine,
+)
 
 
 def test_the_toy_points_are_a_noisy_sine():
@@ -88,3 +96,33 @@ def test_the_link_is_in_normalised_hermite_polynomials_and_the_seed_decides():
 def test_impossible_polynomials_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         hierarchical_polynomial(**arguments)
+
+
+def test_filters_are_damped_cosines_and_the_noise_is_as_asked_for():
+    data = impulse_responses(6, length=400, n_records=5, n_test=2, snr=4.0, random_state=2)
+    np.testing.assert_allclose(np.linalg.norm(data.kernels, axis=1), 1.0)
+    energy = data.kernels.reshape(6, 4, 100) ** 2
+    assert (energy[:, 0].sum(1) > energy[:, 3].sum(1)).all()
+    clean = np.array(
+        [[np.convolve(u, k)[:400] for u, k in zip(record, data.kernels, strict=True)] for record in data.u]
+    )
+    assert np.var(data.y - clean) == pytest.approx(np.var(clean) / 4.0, rel=0.05)
+    expected = [np.convolve(u, k)[:400] for u, k in zip(data.u_test[1], data.kernels, strict=True)]
+    np.testing.assert_allclose(data.y_test[1], expected, atol=1e-12)
+    np.testing.assert_array_equal(data.u, impulse_responses(6, length=400, n_records=5, n_test=2, random_state=2).u)
+    with pytest.raises(ValueError, match="all are above 0"):
+        impulse_responses(snr=0.0)
+
+
+def test_mnist1d_follows_the_recipe_of_its_package():
+    X, y = mnist1d(4000, length=40, random_state=1)
+    assert np.bincount(y).tolist() == [400] * 10
+    assert X.mean() == pytest.approx(0.0, abs=1e-12)
+    assert X.std() == pytest.approx(1.0)
+    # Of 1500 series of the package itself (seed 42): variance between digits, and correlation of neighbours.
+    between = np.var([X[y == digit].mean(0) for digit in range(10)], axis=0).mean()
+    neighbours = np.corrcoef(X[:, :-1].ravel(), X[:, 1:].ravel())[0, 1]
+    assert (between, neighbours) == pytest.approx((0.090, 0.821), abs=0.02)
+    np.testing.assert_array_equal(X[:5], mnist1d(4000, length=40, random_state=1)[0][:5])
+    with pytest.raises(ValueError, match="at least one series of two points"):
+        mnist1d(0)

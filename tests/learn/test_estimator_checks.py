@@ -39,6 +39,7 @@ from mercer.learn import (
     RecursiveFeatureMachine,
     RecursiveFeatureMachineClassifier,
     SelfDistillation,
+    SequenceClassifier,
     SparseGaussianProcessClassifier,
     SparseGaussianProcessRegressor,
     SpectralClustering,
@@ -109,6 +110,7 @@ PAIRS = [
         DeepKernelMachineClassifier(depth=1, max_epochs=3, n_inducing=10, learning_rate=0.1),
         TwinClassifier(optimizer=None),
     ),
+    (SequenceClassifier(width=8, layers=1, kernel_dim=2, max_epochs=10, learning_rate=0.05), RidgeClassifier()),
     (DeepGramMachine(depth=1, nu=float("inf"), learn_hyperparameters=False), TwinProcess(optimizer=None)),
     pytest.param(
         GaussianProcessRegressor(),

@@ -5,7 +5,9 @@ from mercer.data.concrete import concrete
 from mercer.data.diamonds import diamonds
 from mercer.data.flights import flights
 from mercer.data.hierarchical import hierarchical_polynomial
+from mercer.data.impulse_responses import ImpulseResponses, impulse_responses
 from mercer.data.label_noise import noisy_labels, noisy_split
+from mercer.data.mnist1d import mnist1d
 from mercer.data.multisphere import gaussian_field, multisphere
 from mercer.data.pde import PDE_BENCHMARKS, PDEProblem, pde_benchmark
 from mercer.data.permutations import PermutationTask, permutation_task
@@ -18,6 +20,7 @@ __all__ = [
     "PDE_BENCHMARKS",
     "Bunch",
     "CharacterText",
+    "ImpulseResponses",
     "PDEProblem",
     "PermutationTask",
     "TokenWindows",
@@ -26,6 +29,8 @@ __all__ = [
     "flights",
     "gaussian_field",
     "hierarchical_polynomial",
+    "impulse_responses",
+    "mnist1d",
     "multisphere",
     "noisy_labels",
     "noisy_split",

@@ -32,6 +32,7 @@ from mercer.learn.recursive_feature_machine import RecursiveFeatureMachine
 from mercer.learn.recursive_feature_machine_classifier import RecursiveFeatureMachineClassifier
 from mercer.learn.ridge import RidgePath, ridge_path
 from mercer.learn.search_space import Categorical, Integer, Real
+from mercer.learn.sequence_classifier import SequenceClassifier
 from mercer.learn.sparse_gaussian_process import SparseGaussianProcessRegressor
 from mercer.learn.sparse_gaussian_process_classifier import SparseGaussianProcessClassifier
 from mercer.learn.spectral_clustering import SpectralClustering
@@ -70,6 +71,7 @@ __all__ = [
     "RecursiveFeatureMachineClassifier",
     "RidgePath",
     "SelfDistillation",
+    "SequenceClassifier",
     "SparseGaussianProcessClassifier",
     "SparseGaussianProcessRegressor",
     "SpectralClustering",

@@ -16,6 +16,20 @@ from mercer.nn.attention import (
 from mercer.nn.batched_mlp import BatchedMLP
 from mercer.nn.batched_module import BatchedModule
 from mercer.nn.bottleneck import BottleneckResidualMLP
+from mercer.nn.convolution import (
+    ButterflyConv,
+    ConvolutionKernel,
+    ConvState,
+    FoldedConv,
+    H3Conv,
+    H3State,
+    LongConv,
+    LongConvKernel,
+    MonarchFFT,
+    S4DKernel,
+    SGConv,
+    SGConvKernel,
+)
 from mercer.nn.distilled_round import DistilledRound
 from mercer.nn.distilled_rounds import DistilledRounds
 from mercer.nn.gram_features import FeaturesToGram
@@ -24,6 +38,7 @@ from mercer.nn.gram_layer import GramLayer, GramResidual, gram_divergence
 from mercer.nn.gram_output import GramOutput, gram_objective, gram_penalty
 from mercer.nn.gram_state import GramState
 from mercer.nn.linearized_network import LinearizedNetwork
+from mercer.nn.parameter_groups import parameter_groups
 from mercer.nn.self_distillation import self_distill
 
 __all__ = [
@@ -37,6 +52,13 @@ __all__ = [
     "DistilledRounds",
     "FeaturesToGram",
     "GatedMLP",
+    "ButterflyConv",
+    "ConvState",
+    "ConvolutionKernel",
+    "DistilledRound",
+    "DistilledRounds",
+    "FeaturesToGram",
+    "FoldedConv",
     "GramKernel",
     "GramLayer",
     "GramOutput",
@@ -49,12 +71,22 @@ __all__ = [
     "RotaryPositions",
     "SRMSNorm",
     "SoftmaxAttention",
+    "H3Conv",
+    "H3State",
+    "LinearizedNetwork",
+    "LongConv",
+    "LongConvKernel",
+    "MonarchFFT",
+    "S4DKernel",
+    "SGConv",
+    "SGConvKernel",
     "diagnostics",
     "functional",
     "gram_divergence",
     "gram_objective",
     "gram_penalty",
     "models",
+    "parameter_groups",
     "self_distill",
     "training",
 ]

@@ -147,6 +147,17 @@ class Run:
             raise NotMeasured(f"it needs --data PATH, a folder with {contents}")
         return self.data
 
+    def peak_bytes(self) -> int:
+        """The most memory that this process has held so far, libraries included; on a GPU, that torch allocated there.
+
+        Raises:
+            NotMeasured: the system does not tell.
+        """
+        found = _peak_bytes(self.device)
+        if found is None:
+            raise NotMeasured("this system does not tell how much memory a process took")
+        return found
+
     def result(self, seconds: float) -> Measurement:
         """What came together.
 

@@ -1,5 +1,13 @@
 """Functions that layers are made of, without parameters: convolutions and attentions of tensors."""
 
 from mercer.nn.attention.linear_attention import linear_attention
+from mercer.nn.convolution.long_convolution import fft_convolution_plan, long_conv
+from mercer.nn.convolution.monarch import monarch_convolve, monarch_factors
 
-__all__ = ["linear_attention"]
+__all__ = [
+    "fft_convolution_plan",
+    "linear_attention",
+    "long_conv",
+    "monarch_convolve",
+    "monarch_factors",
+]

@@ -1,8 +1,10 @@
 """Whole networks, built by name: `create_model("soft_tiny", num_classes=10)`."""
 
 from mercer.nn.models.language_model import LanguageModel
+from mercer.nn.models.long_convolutions import long_conv_classifier, long_conv_language_model
 from mercer.nn.models.mixer_block import CausalMixer, MixerBlock
 from mercer.nn.models.registry import create_model, list_models, register_model
+from mercer.nn.models.sequence import SequenceBlock, SequenceModel
 from mercer.nn.models.sequence_network import SequenceNetwork
 from mercer.nn.models.states import SequenceState
 from mercer.nn.models.transnormer import TransNormer
@@ -11,10 +13,14 @@ __all__ = [
     "CausalMixer",
     "LanguageModel",
     "MixerBlock",
+    "SequenceBlock",
+    "SequenceModel",
     "SequenceNetwork",
     "SequenceState",
     "TransNormer",
     "create_model",
     "list_models",
+    "long_conv_classifier",
+    "long_conv_language_model",
     "register_model",
 ]

@@ -1,0 +1,28 @@
+"""Convolutions whose kernels are as long as the sequence: kernels, layers, and their states."""
+
+from mercer.nn.convolution.butterfly import ButterflyConv
+from mercer.nn.convolution.dense_kernel import LongConvKernel
+from mercer.nn.convolution.folded import FoldedConv
+from mercer.nn.convolution.h3 import H3Conv, H3State
+from mercer.nn.convolution.kernel import ConvolutionKernel
+from mercer.nn.convolution.layer import LongConv
+from mercer.nn.convolution.monarch_module import MonarchFFT
+from mercer.nn.convolution.s4d_kernel import S4DKernel
+from mercer.nn.convolution.sgconv import SGConv
+from mercer.nn.convolution.sgconv_kernel import SGConvKernel
+from mercer.nn.convolution.state import ConvState
+
+__all__ = [
+    "ButterflyConv",
+    "ConvState",
+    "ConvolutionKernel",
+    "FoldedConv",
+    "H3Conv",
+    "H3State",
+    "LongConv",
+    "LongConvKernel",
+    "MonarchFFT",
+    "S4DKernel",
+    "SGConv",
+    "SGConvKernel",
+]

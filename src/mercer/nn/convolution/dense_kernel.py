@@ -1,0 +1,129 @@
+"""A kernel whose taps are all parameters, shrunk or smoothed in every forward pass."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool1d, dropout
+
+from mercer.nn.convolution.kernel import ConvolutionKernel
+from mercer.nn.seeding import seeded
+
+__all__ = ["LongConvKernel"]
+
+STD = {"random": 0.002, "exp": 0.02}  # of the official code
+DEAD = 3.0  # a threshold of so many deviations leaves 0.3 % of normal taps alive
+
+
+class LongConvKernel(ConvolutionKernel):
+    r"""Taps that are learnt directly, one parameter each.
+
+    .. math:: k \leftarrow \mathrm{sign}(k) \max(|k| - \lambda, 0)
+
+    In every forward pass taps are smoothed, then squashed as above, then some are dropped. Within the threshold a tap
+    and its gradient are exactly 0, so a threshold far above the taps kills them for good: such a one is refused, and
+    :meth:`alive_fraction` counts what lives.
+
+    Args:
+        channels, length, heads, learning_rate: as in :class:`ConvolutionKernel`.
+        init: "random": normal taps of deviation 0.002; "exp": of 0.02, times ``exp(-(t / length) (H / 2)^(h / H))`` in
+            channel h, so that channels forget at rates spread over a factor of H / 2.
+        init_std: another deviation.
+        squash: the threshold lambda; "auto" is half the deviation of the (smoothed) taps at the start; None is none.
+        smooth: width of a moving average over time, odd; 0 is none. At both ends zeros come in.
+        smooth_freq: instead, a Gaussian of unit width over the frequencies of the ``length`` taps. That is a window
+            over time which is 1 at either end of the kernel and 0.007 in its middle, as it is in the official code.
+        dropout: of taps, in training.
+        random_state: of the start; None draws from torch's global generator.
+
+    Raises:
+        ValueError: an even width, both kinds of smoothing, a threshold above 3 deviations, another init.
+
+    Source: Fu et al., Simple Hardware-Efficient Long Convolutions for Sequence Modeling (ICML 2023).
+
+    >>> kernel = LongConvKernel(4, 100, random_state=0)
+    >>> kernel().shape, round(kernel.alive_fraction(), 2)
+    (torch.Size([2, 4, 100]), 0.6)
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        length: int,
+        *,
+        heads: int = 2,
+        init: Literal["random", "exp"] = "random",
+        init_std: float | None = None,
+        squash: float | Literal["auto"] | None = "auto",
+        smooth: int = 0,
+        smooth_freq: bool = False,
+        dropout: float = 0.2,
+        learning_rate: float | None = 1e-3,
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(channels, length, heads=heads, learning_rate=learning_rate)
+        if init not in STD:
+            raise ValueError(f"LongConvKernel: init={init!r} is not 'random' or 'exp'.")
+        if smooth < 0 or (smooth and smooth % 2 == 0) or (smooth and smooth_freq):
+            raise ValueError(
+                f"LongConvKernel: smooth={smooth} is an odd width or 0, and goes without smooth_freq={smooth_freq}."
+            )
+        if not 0.0 <= dropout < 1.0:
+            raise ValueError(f"LongConvKernel: dropout={dropout} is from 0 up to, not including, 1.")
+        std = STD[init] if init_std is None else init_std
+        if not std > 0.0:
+            raise ValueError(f"LongConvKernel: init_std={init_std} must be above 0.")
+        # A mean of independent taps is narrower, and it is the mean that meets the threshold.
+        start = std / math.sqrt(max(1, smooth))
+        threshold = start / 2 if squash == "auto" else 0.0 if squash is None else float(squash)
+        if not 0.0 <= threshold <= DEAD * start:
+            raise ValueError(
+                f"LongConvKernel: squash={squash} lies outside 0 to {DEAD * start:.3g}, three deviations of the taps "
+                f"at "
+                f"the start (init_std={std:g}{f', smooth={smooth}' if smooth else ''}): where |k| is below squash, "
+                f"value "
+                f"and gradient are 0, so the kernel would not train. Use squash='auto', or a larger init_std."
+            )
+        self.init, self.init_std, self.squash = init, std, threshold
+        self.smooth, self.smooth_freq, self.dropout = smooth, smooth_freq, dropout
+        self.kernel = nn.Parameter(torch.empty(heads, channels, length))
+        with seeded(random_state):
+            self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw the taps again."""
+        self.kernel.normal_(0.0, self.init_std)
+        if self.init == "exp":
+            t = torch.arange(self.kernel.shape[-1]) / self.kernel.shape[-1]
+            h = torch.arange(self.channels) / self.channels
+            self.kernel.mul_(torch.exp(-t * (self.channels / 2) ** h[:, None]))
+
+    def forward(self, length: int | None = None) -> Tensor:
+        """The first ``length`` taps, ``(heads, channels, length)``."""
+        n = self._cut(length)
+        k = self._smoothed()[..., :n]
+        if self.squash:
+            k = torch.sign(k) * (k.abs() - self.squash).clamp(min=0.0)
+        return dropout(k, self.dropout, self.training)
+
+    @torch.no_grad()
+    def alive_fraction(self) -> float:
+        """The share of taps above the threshold, which alone have a value and a gradient."""
+        return float((self._smoothed().abs() > self.squash).double().mean())
+
+    def _smoothed(self) -> Tensor:
+        k: Tensor = self.kernel
+        if self.smooth:
+            k = avg_pool1d(k, self.smooth, stride=1, padding=self.smooth // 2)
+        if self.smooth_freq:
+            # Averaging over frequencies is a product in time.
+            m = torch.arange(-3, 4, dtype=torch.float64)
+            g = torch.exp(-0.5 * m**2)
+            t = torch.arange(k.shape[-1], dtype=torch.float64)
+            window = torch.cos(2.0 * math.pi / len(t) * t[:, None] * m) @ g / g.sum()
+            k = k * window.to(k)
+        return k

@@ -1,0 +1,142 @@
+"""Two long convolutions with gates between them: the language layer H3, of learnt taps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mercer.errors import ShapeError
+from mercer.nn.convolution.dense_kernel import LongConvKernel
+from mercer.nn.convolution.long_convolution import PlanName, long_conv
+from mercer.nn.convolution.state import ConvState, Method
+from mercer.nn.parameter_groups import parameter_groups
+from mercer.nn.seeding import seeded
+
+__all__ = ["H3Conv", "H3State"]
+
+
+class H3State(NamedTuple):
+    """The states of both convolutions."""
+
+    shift: ConvState
+    mix: ConvState
+
+
+class H3Conv(nn.Module):
+    r"""A causal mixer for language: keys meet values, are convolved, and meet queries.
+
+    .. math:: q, k, v = W u, \quad k \leftarrow f * k + D_1 k, \quad
+        y = q \odot (g * (k \odot v) + D_2 (k \odot v)), \quad \text{output } W_o y
+
+    Args:
+        channels: the width.
+        length: the longest kernel.
+        head_dim: d; keys and values of a head meet as an outer product d x d, and queries sum it up again.
+        kernel: what makes the two kernels, called with ``(channels, length, heads=1)``.
+        plan: as in :func:`mercer.nn.functional.long_conv`.
+        state: how steps are made, as in :class:`ConvState`.
+        random_state: of all weights.
+
+    Raises:
+        ValueError: a ``head_dim`` that does not divide the channels.
+
+    Cost: two convolutions of ``channels`` and ``channels head_dim`` rows, four square maps.
+    Source: Fu et al., Simple Hardware-Efficient Long Convolutions (ICML 2023); names as in its official code.
+
+    >>> layer = H3Conv(8, 100, head_dim=2).eval()
+    >>> layer(torch.randn(2, 50, 8)).shape
+    torch.Size([2, 50, 8])
+    """
+
+    causal = True
+
+    def __init__(
+        self,
+        channels: int,
+        length: int,
+        *,
+        head_dim: int = 1,
+        kernel: Callable[..., nn.Module] = LongConvKernel,
+        plan: PlanName = "auto",
+        state: Method = "auto",
+        random_state: Any = None,
+    ) -> None:
+        super().__init__()
+        if head_dim < 1 or channels % head_dim:
+            raise ValueError(f"H3Conv: head_dim={head_dim} does not divide channels={channels}.")
+        self.channels, self.length, self.head_dim = channels, length, head_dim
+        self.plan, self.state = plan, state
+        n_heads = channels // head_dim
+        with seeded(random_state):
+            self.q_proj = nn.Linear(channels, channels)
+            self.k_proj = nn.Linear(channels, channels)
+            self.v_proj = nn.Linear(channels, channels)
+            self.k_kernel = kernel(channels, length, heads=1)
+            self.k_D = nn.Parameter(torch.randn(channels))
+            self.kernel = kernel(n_heads, length, heads=1)
+            self.D = nn.Parameter(torch.randn(n_heads))
+            self.output_linear = nn.Linear(channels, channels)
+
+    def forward(self, u: Tensor, *, state: H3State | None = None) -> Any:
+        """``(B, L, H)`` to ``(B, L, H)``; with a state ``(y, state)``. Beyond ``length`` kernels are zero.
+
+        Raises:
+            ShapeError: another number of channels.
+        """
+        if u.dim() != 3 or u.shape[-1] != self.channels or u.shape[1] < 1:
+            raise ShapeError(f"H3Conv({self.channels}): u is (B, L, {self.channels}), not {tuple(u.shape)}.")
+        q, k, v = (part(u).mT for part in (self.q_proj, self.k_proj, self.v_proj))  # (B, H, L)
+        L = min(u.shape[1], self.length)
+        if state is None:
+            k = long_conv(k, self.k_kernel(L)[0], skip=self.k_D, layout="bhl", plan=self.plan)
+        else:
+            k = state.shift.advance(k)[:, 0] + self.k_D.unsqueeze(-1) * k
+        pairs = self._pairs(k, v)  # (B, d1, d2, heads, L)
+        if state is None:
+            y = long_conv(pairs, self.kernel(L)[0], skip=self.D, layout="bhl", plan=self.plan)
+        else:
+            flat = pairs.flatten(0, 2)
+            y = (state.mix.advance(flat)[:, 0] + self.D.unsqueeze(-1) * flat).view_as(pairs)
+        y = (y * self._split(q).unsqueeze(2)).sum(1)  # (B, d2, heads, L)
+        y = self.output_linear(y.flatten(1, 2).mT)  # entry i of all heads side by side, as in the official code
+        return y if state is None else (y, state)
+
+    def initial_state(self, batch: int = 1, *, method: Method | None = None) -> H3State:
+        """An empty state; ``method`` as in :class:`ConvState`.
+
+        Raises:
+            ValueError: in training.
+        """
+        if self.training:
+            raise ValueError(
+                "H3Conv: steps and states are for evaluation, since they keep the kernel: call .eval() first."
+            )
+        how = self.state if method is None else method
+        return H3State(
+            ConvState.start(self.k_kernel, batch, method=how, length=self.length),
+            ConvState.start(self.kernel, batch * self.head_dim**2, method=how, length=self.length),
+        )
+
+    def step(self, u: Tensor, state: H3State) -> tuple[Tensor, H3State]:
+        """One step ``(B, H)``; its output ``(B, H)`` and the state, which is changed in place."""
+        q, k, v = (part(u) for part in (self.q_proj, self.k_proj, self.v_proj))
+        k = state.shift.step(k)[:, 0] + self.k_D * k
+        pairs = self._pairs(k.unsqueeze(-1), v.unsqueeze(-1)).squeeze(-1)  # (B, d1, d2, heads)
+        flat = pairs.flatten(0, 2)
+        y = (state.mix.step(flat)[:, 0] + self.D * flat).view_as(pairs)
+        y = (y * self._split(q.unsqueeze(-1)).squeeze(-1).unsqueeze(2)).sum(1)
+        return self.output_linear(y.flatten(1)), state
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The kernels' own learning rate and no decay; no decay of skips and biases; the rest."""
+        return parameter_groups(self)
+
+    def _split(self, x: Tensor) -> Tensor:
+        """``(B, H, L)`` as ``(B, d, heads, L)``; column ``h d + i`` is entry i of head h."""
+        return x.unflatten(1, (-1, self.head_dim)).transpose(1, 2)
+
+    def _pairs(self, k: Tensor, v: Tensor) -> Tensor:
+        return self._split(k).unsqueeze(2) * self._split(v).unsqueeze(1)

@@ -1,0 +1,281 @@
+"""The long convolution as a layer: a kernel, a skip, and what mixes the channels."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from mercer.errors import ApproximationWarning, ShapeError
+from mercer.nn.convolution.dense_kernel import LongConvKernel
+from mercer.nn.convolution.folded import FoldedConv
+from mercer.nn.convolution.kernel import ConvolutionKernel
+from mercer.nn.convolution.long_convolution import PLANS, PlanName, long_conv
+from mercer.nn.convolution.pictures import draw_kernel
+from mercer.nn.convolution.s4d_kernel import S4DKernel
+from mercer.nn.convolution.sgconv_kernel import SGConvKernel
+from mercer.nn.convolution.state import METHODS, ConvState, Method
+from mercer.nn.parameter_groups import group_parameters
+from mercer.nn.seeding import seeded
+
+__all__ = ["KERNELS", "LongConv"]
+
+KERNELS: dict[str, type[ConvolutionKernel]] = {"dense": LongConvKernel, "sgconv": SGConvKernel, "s4d": S4DKernel}
+ACTIVATIONS: dict[str | None, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU, None: nn.Identity}
+OUTPUTS = ("glu", "linear", None)
+
+
+class LongConv(nn.Module):
+    r"""A depthwise convolution whose kernel is as long as the sequence, then a map across channels.
+
+    .. math:: y = \mathrm{GLU}(W\,\mathrm{dropout}(\mathrm{gelu}(k * u + D u)) + b)
+
+    Args:
+        channels: H.
+        length: the longest kernel. A longer sequence meets zeros there, with one warning.
+        kernel: "dense" (:class:`LongConvKernel`), "sgconv" (:class:`SGConvKernel`) or "s4d" (:class:`S4DKernel`) with
+            their defaults; or what makes a kernel, called with ``(channels, length, heads=...)``, such as
+            ``partial(SGConvKernel, kernel_dim=16)``; or a module that gives ``(heads, channels, n)`` for ``kernel(n)``.
+        causal: False is two-sided: later inputs count too, by a second set of kernels, so kernels get ``2 heads``.
+        heads: C, kernels a channel; the output map takes ``C H`` columns.
+        activation: "gelu", "relu", "silu" or None.
+        output: "glu" is linear to 2 H columns, half of which gate the others; "linear"; None gives the C H columns.
+        dropout: after the activation, in training; with ``tie_dropout`` whole channels.
+        plan: as in :func:`mercer.nn.functional.long_conv`.
+        state: how steps are made, as in :class:`ConvState`.
+        random_state: of all weights; None draws from torch's global generator.
+
+    Attributes:
+        kernel: the module.
+        D: the skip, ``(heads, channels)``.
+        output_linear: the map; names as in the official code.
+
+    Raises:
+        ValueError: an unknown option, or a kernel of other sizes.
+
+    Cost: ``O(L log L)`` a channel and ``O(L H^2)`` for the map; a step as in :class:`ConvState`.
+    Source: Fu et al., Simple Hardware-Efficient Long Convolutions (ICML 2023); Li et al., SGConv (ICLR 2023).
+
+    >>> layer = LongConv(16, 1000, kernel="sgconv", random_state=0).eval()
+    >>> u = torch.randn(2, 300, 16)
+    >>> y, state = layer.prefill(u[:, :299])
+    >>> last, state = layer.step(u[:, 299], state)
+    >>> torch.allclose(last, layer(u)[:, 299], atol=1e-5)
+    True
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        length: int,
+        *,
+        kernel: str | nn.Module | Callable[..., nn.Module] = "dense",
+        causal: bool = True,
+        heads: int = 1,
+        activation: Literal["gelu", "relu", "silu"] | None = "gelu",
+        output: Literal["glu", "linear"] | None = "glu",
+        dropout: float = 0.0,
+        tie_dropout: bool = False,
+        plan: PlanName = "auto",
+        state: Method = "auto",
+        random_state: Any = None,
+    ) -> None:
+        super().__init__()
+        if channels < 1 or length < 1 or heads < 1:
+            raise ValueError(f"LongConv: channels={channels}, length={length} and heads={heads} must be 1 or more.")
+        for name, value, allowed in (
+            ("activation", activation, tuple(ACTIVATIONS)),
+            ("output", output, OUTPUTS),
+            ("plan", plan, PLANS),
+            ("state", state, METHODS),
+        ):
+            if value not in allowed:
+                raise ValueError(f"LongConv: {name}={value!r} is not one of {', '.join(map(repr, allowed))}.")
+        self.channels, self.length, self.heads, self.causal = channels, length, heads, causal
+        self.plan, self.state = plan, state
+        with seeded(random_state):
+            self.D = nn.Parameter(torch.randn(heads, channels))
+            self.kernel = _make_kernel(kernel, channels, length, heads if causal else 2 * heads)
+            self.activation = ACTIVATIONS[activation]()
+            self.dropout = nn.Dropout1d(dropout) if tie_dropout else nn.Dropout(dropout)
+            self.output_linear: nn.Module = nn.Identity()
+            if output == "linear":
+                self.output_linear = nn.Linear(heads * channels, channels)
+            elif output == "glu":
+                self.output_linear = nn.Sequential(nn.Linear(heads * channels, 2 * channels), nn.GLU(dim=-1))
+        self._has_warned = False
+
+    def forward(self, u: Tensor, *, state: ConvState | None = None, lengths: Tensor | None = None) -> Any:
+        """The output ``(B, L, H)`` of ``(B, L, H)``; with a state ``(y, state)``.
+
+        Args:
+            u: any L >= 1.
+            state: what came before, from :meth:`initial_state` or an earlier call; it is changed in place. For
+                evaluation: no gradients flow through the convolution.
+            lengths: ``(B,)``, of each sequence where its end is padding; the padding is not mixed in.
+
+        Raises:
+            ShapeError: another number of channels, or lengths that do not fit.
+            ValueError: a state in training, or of a two-sided layer.
+        """
+        if u.dim() != 3 or u.shape[-1] != self.channels or u.shape[1] < 1:
+            raise ShapeError(f"LongConv({self.channels}): u is (B, L, {self.channels}), not {tuple(u.shape)}.")
+        if lengths is not None:
+            if lengths.shape != u.shape[:1]:
+                raise ShapeError(f"LongConv: lengths is ({u.shape[0]},), one a sequence, not {tuple(lengths.shape)}.")
+            inside = torch.arange(u.shape[1], device=u.device) < lengths.to(u.device).unsqueeze(-1)
+            u = u * inside.unsqueeze(-1)
+        if state is None:
+            mixed = long_conv(u, self._taps(u.shape[1]), skip=self.D, causal=self.causal, plan=self.plan)
+        else:
+            self._require_streaming()
+            x = u.mT  # (B, H, n)
+            mixed = (state.advance(x) + (self.D.unsqueeze(-1) * x.unsqueeze(1))).movedim(-1, 1)
+        y = self._output(mixed.flatten(-2))
+        return y if state is None else (y, state)
+
+    def initial_state(self, batch: int = 1, *, method: Method | None = None) -> ConvState:
+        """An empty state of ``batch`` sequences; ``method`` as in :class:`ConvState`, None the layer's own.
+
+        Raises:
+            ValueError: in training, for a two-sided layer, or a method that the kernel has no structure for.
+        """
+        self._require_streaming()
+        return ConvState.start(self.kernel, batch, method=self.state if method is None else method, length=self.length)
+
+    def prefill(self, u: Tensor, *, method: Method | None = None) -> tuple[Tensor, ConvState]:
+        """The output of a first chunk ``(B, n, H)`` and the state after it; n may be 0."""
+        state = self.initial_state(u.shape[0], method=method)
+        if u.shape[1] == 0:
+            return u, state
+        y, state = self(u, state=state)
+        return y, state
+
+    def step(self, u: Tensor, state: ConvState) -> tuple[Tensor, ConvState]:
+        """One step ``(B, H)``; its output ``(B, H)`` and the state, which is changed in place.
+
+        Raises:
+            ValueError: in training, or for a two-sided layer.
+            ShapeError: another shape.
+        """
+        self._require_streaming()
+        mixed = state.step(u) + self.D * u.unsqueeze(1)  # (B, C, H)
+        y: Tensor = self._output(mixed.flatten(-2).unsqueeze(1)).squeeze(1)
+        return y, state
+
+    @torch.no_grad()
+    def kernel_(self, length: int | None = None) -> Tensor:
+        """The kernel as it is: ``(heads, channels, length)``, of lags 0, 1, ...
+
+        Two-sided: ``(heads, channels, 2 length)``, of lags ``-length`` to ``length - 1``.
+        """
+        n = self.length if length is None else length
+        was_training = self.kernel.training
+        self.kernel.eval()  # or some taps would be dropped
+        k: Tensor = self.kernel(n)
+        self.kernel.train(was_training)
+        return k if self.causal else torch.cat([k[self.heads :].flip(-1), k[: self.heads]], -1)
+
+    def plot_kernel(self, *, channels: int = 4, head: int = 0, axes: Any = None) -> Any:
+        """Draw the kernels of the first channels over their lags; gives the axes."""
+        return draw_kernel(self.kernel_(), self.causal, channels=channels, head=head, axes=axes)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """For an optimiser: the kernel with its own learning rate and no decay; skip and biases without; the rest."""
+        pairs: list[tuple[nn.Parameter, Mapping[str, float]]] = []
+        own = getattr(self.kernel, "parameter_groups", None)
+        groups = [{"params": list(self.kernel.parameters()), "weight_decay": 0.0}] if own is None else own()
+        for group in groups:
+            settings = {name: value for name, value in group.items() if name != "params"}
+            pairs += [(p, settings) for p in group["params"] if p.requires_grad]
+        pairs.append((self.D, {"weight_decay": 0.0}))
+        pairs += [(p, {"weight_decay": 0.0} if p.dim() < 2 else {}) for p in self.output_linear.parameters()]
+        return group_parameters(pairs)
+
+    def fold(self, length: int | None = None) -> FoldedConv:
+        """This layer with its kernel fixed, made of torch's own grouped convolution: for export where FFTs are not
+        known.
+
+        Args:
+            length: of the kernel; None is all of it. Shorter sequences are fine.
+        """
+        return FoldedConv(self.kernel_(length), self.D, self._output_module(), causal=self.causal)
+
+    @classmethod
+    def from_official(cls, state_dict: Mapping[str, Tensor], **options: Any) -> Self:
+        """A layer with weights of the official long convolution (safari, or its standalone file).
+
+        Args:
+            state_dict: with ``D``, ``kernel.kernel`` or ``kernel``, and ``output_linear...``.
+            options: of :class:`LongConv`; ``kernel_options``, a dict, are those of :class:`LongConvKernel`. What the
+                weights do not tell has to be said: ``kernel_options={"squash": 0.003}``, the activation.
+
+        The standalone class has taps of twice its length in a cyclic transform: half of them act on the future. It is
+        loaded as what it is, a two-sided layer.
+
+        Raises:
+            ValueError: weights that are not there or do not fit.
+        """
+        from mercer.nn.convolution.official import from_safari
+
+        return from_safari(cls, state_dict, **options)
+
+    def _taps(self, L: int) -> Tensor:
+        """What :func:`long_conv` takes: of the right type, two-sided ones in cyclic order."""
+        n = L if getattr(self.kernel, "length", self.length) is None else min(L, self.length)
+        if n < L and not self._has_warned and not torch.compiler.is_compiling():
+            self._has_warned = True
+            warnings.warn(
+                f"LongConv: the sequence has {L} steps, the kernel {self.length} taps: inputs that are longer ago do "
+                f"not "
+                f"count. Build the layer with length={L} if they should.",
+                ApproximationWarning,
+                stacklevel=3,
+            )
+        k: Tensor = self.kernel(n)
+        if self.causal:
+            return k
+        return torch.cat([k[: self.heads], k[self.heads :].flip(-1)], -1)
+
+    def _output(self, mixed: Tensor) -> Tensor:
+        y = self.activation(mixed)
+        # Dropout1d leaves out rows of (B, C, L): with channels there, whole channels.
+        y = self.dropout(y.mT).mT if isinstance(self.dropout, nn.Dropout1d) else self.dropout(y)
+        found: Tensor = self.output_linear(y)
+        return found
+
+    def _output_module(self) -> nn.Module:
+        return nn.Sequential(self.activation, self.output_linear)
+
+    def _require_streaming(self) -> None:
+        if not self.causal:
+            raise ValueError("LongConv(causal=False) needs the future: it has no steps and no state. Use causal=True.")
+        if self.training:
+            raise ValueError(
+                "LongConv: steps and states are for evaluation, since they keep the kernel: call .eval() first."
+            )
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows."""
+        return f"channels={self.channels}, length={self.length}, heads={self.heads}, causal={self.causal}"
+
+
+def _make_kernel(kernel: Any, channels: int, length: int, heads: int) -> nn.Module:
+    if isinstance(kernel, str):
+        if kernel not in KERNELS:
+            raise ValueError(f"LongConv: kernel={kernel!r} is not one of {', '.join(map(repr, KERNELS))}, or a module.")
+        kernel = KERNELS[kernel]
+    made: nn.Module = kernel if isinstance(kernel, nn.Module) else kernel(channels, length, heads=heads)
+    sizes = (getattr(made, "heads", heads), getattr(made, "channels", channels))
+    if sizes != (heads, channels):
+        raise ValueError(
+            f"LongConv: the kernel has {sizes[0]} heads and {sizes[1]} channels, but {heads} and {channels} are needed "
+            f"(two-sided layers take two heads for each of their own)."
+        )
+    longest = getattr(made, "length", length)
+    if longest is not None and longest < length:
+        raise ValueError(f"LongConv: the kernel has {longest} taps, but length={length}.")
+    return made

@@ -1,0 +1,198 @@
+"""A kernel of pieces, each twice as long and half as strong as the one before: few parameters, and decay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, pad
+
+from mercer.nn.convolution.hankel import hankel_basis
+from mercer.nn.convolution.kernel import ConvolutionKernel
+from mercer.nn.seeding import seeded
+
+__all__ = ["SGConvKernel"]
+
+
+class Part(NamedTuple):
+    """A piece of a kernel: ``weights`` ``(C, H, d)``, each stretched over ``scale`` taps, from tap ``offset`` on."""
+
+    offset: int
+    scale: int
+    weights: Tensor
+
+
+class SGConvKernel(ConvolutionKernel):
+    r"""The structured global convolution's kernel.
+
+    .. math:: k = \frac1Z \bigl[\mathrm{Up}_{s_0}(w_0), \ldots, \alpha^{N-1} \mathrm{Up}_{s_{N-1}}(w_{N-1})\bigr],
+        \quad s_i = 2^{\max(i - 1, 0)}, \quad \alpha = 1 / \text{decay}
+
+    Each ``w_i`` has d numbers; Up stretches them to ``d s_i`` taps by linear interpolation. So the length L takes
+    ``d (log2(L / d) + 1)`` parameters. Z makes the kernel's norm 1 at the start, and is fixed then.
+
+    Args:
+        channels, length, heads, learning_rate: as in :class:`ConvolutionKernel`.
+        kernel_dim: d, numbers a scale.
+        decay: how much weaker each next piece is, >= 1; a pair is spread linearly over the channels. 1 is no decay.
+        power: instead of ``decay``, tap t is weakened by ``(t + 1)^-p``; one p for all channels, or a pair between
+            which each channel's is drawn.
+        learn_power: whether p is learnt.
+        layout: "concat" as above; "sum" adds pieces that all start at tap 0, stretched by ``2^i``; "hankel" has d
+            coefficients of the leading eigenvectors of ``H_ij = 2 / ((i + j)^3 - (i + j))``, and no pieces.
+        init: "normal", or "cosine": channel h starts as ``cos(linspace(0, 2 pi h, d))``, channels in random order.
+        interpolation: "linear" or "nearest".
+        init_scale: all pieces stretched by ``2^init_scale`` more, and so many pieces fewer. A model trained on signals
+            of one rate runs on twice that rate with ``init_scale`` one higher.
+        random_state: of the start; None draws from torch's global generator.
+
+    Attributes:
+        kernel_list: the ``w_i``, ``(heads, channels, d)`` each; names as in the official code.
+        kernel_norm: Z, ``(heads, channels, 1)``.
+
+    Raises:
+        ValueError: d outside 1 to ``length``, a decay below 1, an unknown option.
+
+    Cost: ``O(C H L)``, a small linear map.
+    Source: Li, Cai, Zhang, Chen & Dey, What Makes Convolutional Models Great on Long Sequence Modeling? (ICLR 2023).
+
+    >>> kernel = SGConvKernel(4, 1024, kernel_dim=16, random_state=0)
+    >>> kernel().shape, [tuple(w.shape) for w in kernel.kernel_list][:2], len(kernel.kernel_list)
+    (torch.Size([1, 4, 1024]), [(1, 4, 16), (1, 4, 16)], 7)
+    """
+
+    multiplier: Tensor
+    kernel_norm: Tensor
+    basis: Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        length: int,
+        *,
+        kernel_dim: int = 64,
+        decay: float | tuple[float, float] = 2.0,
+        power: float | tuple[float, float] | None = None,
+        learn_power: bool = True,
+        layout: Literal["concat", "sum", "hankel"] = "concat",
+        init: Literal["normal", "cosine"] = "normal",
+        interpolation: Literal["linear", "nearest"] = "linear",
+        heads: int = 1,
+        init_scale: int = 0,
+        learning_rate: float | None = 1e-3,
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(channels, length, heads=heads, learning_rate=learning_rate)
+        for name, value, allowed in (
+            ("layout", layout, ("concat", "sum", "hankel")),
+            ("init", init, ("normal", "cosine")),
+            ("interpolation", interpolation, ("linear", "nearest")),
+        ):
+            if value not in allowed:
+                raise ValueError(f"SGConvKernel: {name}={value!r} is not one of {', '.join(map(repr, allowed))}.")
+        if not 1 <= kernel_dim <= length:
+            raise ValueError(f"SGConvKernel: kernel_dim={kernel_dim} is from 1 to length={length}.")
+        low, high = decay if isinstance(decay, tuple) else (decay, decay)
+        if power is None and not (low >= 1.0 and high >= 1.0):
+            raise ValueError(f"SGConvKernel: decay={decay} is below 1, so that later pieces grow. Use 1 for no decay.")
+        n_scales = 1 + math.ceil(math.log2(length / kernel_dim)) - init_scale
+        if init_scale < 0 or n_scales < 1:
+            raise ValueError(f"SGConvKernel: init_scale={init_scale} leaves no piece of {kernel_dim} within {length}.")
+        self.kernel_dim, self.layout, self.interpolation, self.init_scale = (
+            kernel_dim,
+            layout,
+            interpolation,
+            init_scale,
+        )
+        n_lists = 1 if layout == "hankel" else n_scales
+        with seeded(random_state):
+            self.kernel_list = nn.ParameterList(nn.Parameter(self._start(init)) for _ in range(n_lists))
+            if power is not None:
+                a, b = power if isinstance(power, tuple) else (power, power)
+                self.decay = nn.Parameter(torch.rand(channels) * (b - a) + a, requires_grad=learn_power)
+        self.has_power = power is not None
+        spread = torch.ones(()) if self.has_power else torch.linspace(low, high, channels).view(1, -1, 1)
+        self.register_buffer("multiplier", spread)
+        if layout == "hankel":
+            self.register_buffer("basis", hankel_basis(length, kernel_dim), persistent=False)
+        self.register_buffer("kernel_norm", torch.ones(heads, channels, 1))
+        self.set_norm()
+
+    @torch.no_grad()
+    def set_norm(self) -> None:
+        """Make the norm of the whole kernel 1 for the weights as they are."""
+        self.kernel_norm.fill_(1.0)
+        self.kernel_norm.copy_(self._uncut(self.uncut_length).norm(dim=-1, keepdim=True))
+
+    @property
+    def uncut_length(self) -> int:
+        """Taps of all pieces together, ``length`` or a little more."""
+        if self.layout == "hankel":
+            return len(self.basis)
+        return self.kernel_dim * 2 ** (len(self.kernel_list) - 1 + self.init_scale)
+
+    def forward(self, length: int | None = None) -> Tensor:
+        """The first ``length`` taps, ``(heads, channels, length)``."""
+        return self._uncut(self._cut(length))
+
+    def parts(self) -> list[Part]:
+        """The pieces, weakened and divided by Z as in :meth:`forward`; not of "hankel" nor a power of t.
+
+        Raises:
+            ValueError: for these.
+        """
+        if self.layout == "hankel" or self.has_power:
+            what = "layout='hankel'" if self.layout == "hankel" else f"power (exponents {self.decay.tolist()[:3]}...)"
+            raise ValueError(f"an SGConvKernel with {what} is not made of pieces.")
+        return [Part(o, s, w / self.kernel_norm) for o, s, w in self._pieces()]
+
+    def _start(self, init: str) -> Tensor:
+        shape = (self.heads, self.channels, self.kernel_dim)
+        if init == "normal":
+            return torch.randn(shape)
+        # linspace(0, 2 pi h, d) of all h at once
+        angles = 2.0 * math.pi * torch.arange(self.channels)[:, None] * torch.linspace(0.0, 1.0, self.kernel_dim)
+        return angles.cos()[torch.randperm(self.channels)].expand(shape).clone()
+
+    def _pieces(self) -> Iterator[Part]:
+        last, offset = len(self.kernel_list) - 1, 0
+        for i, w in enumerate(self.kernel_list):
+            if self.layout == "sum":
+                yield Part(0, 2 ** (i + self.init_scale), w * self.multiplier ** (last - i))
+                continue
+            scale = 2 ** (max(i - 1, 0) + self.init_scale)
+            yield Part(offset, scale, w * self.multiplier ** (last - i))
+            offset += self.kernel_dim * scale
+
+    def _uncut(self, length: int) -> Tensor:
+        if self.layout == "hankel":
+            k = self.kernel_list[0] @ self.basis[:length].mT.to(self.kernel_list[0])
+        elif self.layout == "sum":
+            k = torch.stack(
+                [pad(self._stretched(p, length), (0, max(0, length - self._end(p)))) for p in self._pieces()]
+            )
+            k = k.sum(0)
+        else:
+            k = torch.cat([self._stretched(p, length) for p in self._pieces() if p.offset < length], -1)
+        if self.has_power:
+            t = torch.arange(1, length + 1, device=k.device, dtype=k.dtype)
+            k = k * torch.exp(-self.decay[:, None] * t.log())
+        return k / self.kernel_norm
+
+    def _end(self, part: Part) -> int:
+        return part.offset + self.kernel_dim * part.scale
+
+    def _stretched(self, part: Part, length: int) -> Tensor:
+        size = self.kernel_dim * part.scale
+        w = part.weights
+        if part.scale > 1:
+            options: dict[str, Any] = {"mode": "nearest"} if self.interpolation == "nearest" else {"mode": "linear"}
+            w = interpolate(w, size=size, **options)
+        return w[..., : max(0, length - part.offset)]
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows."""
+        return f"{super().extra_repr()}, kernel_dim={self.kernel_dim}, scales={len(self.kernel_list)}"

@@ -1,0 +1,317 @@
+"""A long kernel with few parameters that decays: what makes convolutions great on long sequences.
+
+Pieces that are each twice as long and half as strong as the one before make a kernel as long as the sequence, with a
+number of parameters that grows like the logarithm of the length.
+
+```pycon
+>>> import torch
+>>> from mercer.nn import SGConv
+>>> layer = SGConv(16, 4096, kernel_dim=16, random_state=0).eval()
+>>> sum(w[0, 0].numel() for w in layer.kernel.kernel_list)  # numbers a channel, for 4096 taps
+144
+>>> u = torch.randn(1, 1000, 16)
+>>> y, state = layer.prefill(u[:, :999], method="structured")
+>>> last, state = layer.step(u[:, 999], state)  # exact, without a sum over all taps
+>>> torch.allclose(last, layer(u)[:, 999], atol=1e-5), state.multiply_adds
+(True, 274)
+
+```
+
+RESULTS
+"""
+
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from mercer.data import impulse_responses, mnist1d
+from mercer.learn import SequenceClassifier
+from mercer.nn import ConvState, LongConv, LongConvKernel, S4DKernel, SGConv, SGConvKernel
+from mercer.nn.functional import long_conv
+from mercer.nn.training import train
+from mercer.papers import Effort, NotMeasured, Paper, Quantity, Run, sabotage
+from mercer.timing import compare
+
+paper = Paper.from_catalog(
+    3,
+    see=[
+        ("Official code", "https://github.com/ctlllll/SGConv"),
+        ("S4D, the baseline", "https://arxiv.org/abs/2206.11893"),
+        ("Flash Inference, relaxed convolution for generation", "https://arxiv.org/abs/2410.12982"),
+    ],
+)
+
+Array = np.ndarray[Any, Any]
+Layer = Callable[..., torch.nn.Module]
+N_TRAIN, EPOCHS, LENGTH = 1000, 40, 64
+PROTOCOL = """
+        MNIST-1D by its generator, 1000 series of 64 points to learn from and 1000 to test on; two causal layers of 24
+        channels, 8 numbers a scale, batches of 64, 40 epochs.
+    """
+
+
+@paper.claim(
+    "params",
+    says="The number of parameters grows like the logarithm of the length.",
+    reported="d (log2(L / d) + 1) a channel",
+    where="equation of the number of scales",
+    measures=(
+        Quantity("off", "largest difference from the formula, d = 64 and 2^10 to 2^20 steps", at_most=0.0),
+        Quantity("slope", "slope of the logarithm of the count against that of the length", at_most=0.3),
+    ),
+    identity=True,
+    quick=Effort(seeds=1, seconds=3),
+)
+def params(run: Run) -> None:
+    """Counts of kernels of one channel."""
+    for _ in run.seeds:
+        lengths = [2**n for n in range(10, 21, 2)]
+        counts = [sum(p.numel() for p in SGConvKernel(1, L, kernel_dim=64).parameters()) for L in lengths]
+        formula = [64 * (math.log2(L / 64) + 1) for L in lengths]
+        run.record(
+            off=max(abs(a - b) for a, b in zip(counts, formula, strict=True)),
+            slope=float(np.polyfit(np.log(lengths), np.log(counts), 1)[0]),
+        )
+    run.table("counts", list(zip(lengths, counts, strict=True)), columns=["steps", "numbers a channel"])
+
+
+@paper.claim(
+    "decay",
+    says="The kernel has to decay: near inputs weigh more than far ones.",
+    reported="an ablation (its numbers could not be read)",
+    where="principle 2 of the abstract",
+    measures=Quantity(
+        "gain", "test accuracy with pieces half as strong minus that without decay, in points", at_least=5.0
+    ),
+    rivals=Quantity("with_decay", "test accuracy with decay, in percent"),
+    quick=Effort(seeds=1, seconds=20),
+    full=Effort(seeds=10, seconds=3600),
+    notes=PROTOCOL,
+)
+def decay(run: Run) -> None:
+    """One kernel, with and without decay."""
+    for seed in run.seeds:
+        X, y = mnist1d(2 * N_TRAIN, length=LENGTH, random_state=seed)
+        found = {rate: _accuracy(_structured(rate), X, y, seed) for rate in (2.0, 1.0)}
+        run.record(gain=found[2.0] - found[1.0], with_decay=found[2.0])
+    kernels = {f"decay {rate:g}": _structured(rate)(4).kernel_()[0, 0] for rate in (2.0, 1.0)}
+
+    def draw(figure: Any) -> None:
+        for axes, (name, k) in zip(figure.subplots(1, 2), kernels.items(), strict=True):
+            axes.plot(k.numpy(), color="#2a6f97")
+            axes.set(title=name, xlabel="lag")
+
+    run.figure("kernels", draw, caption="Kernels as they start, 8 numbers a scale.", height=2.6)
+
+
+@paper.claim(
+    "structure",
+    says="A kernel of few parameters is better than a free one of the same length.",
+    where="principle 1 of the abstract",
+    measures=(
+        Quantity("gain", "test accuracy minus that of a free kernel, in points", at_least=3.0),
+        Quantity("found", "squared error of identified filters over the free kernel's", at_most=0.3),
+    ),
+    controls=Quantity("smoothed", "that error over the one of a free kernel, squashed and smoothed", at_most=1.0),
+    rivals=Quantity("share", "parameters of the kernel over those of the free one"),
+    quick=Effort(seeds=1, seconds=24),
+    full=Effort(seeds=10, seconds=3600),
+    notes=PROTOCOL
+    + """
+        The free kernel starts normal with norm 1. Filters: damped cosines of 512 taps, found from three records of
+        white noise with a signal-to-noise ratio of 1; 400 steps of Adam with 0.01; 16 numbers a scale. They decay by
+        construction, which favours the claim.
+    """,
+)
+def structure(run: Run) -> None:
+    """Accuracy on MNIST-1D, and filters found from noise."""
+    for seed in run.seeds:
+        data = mnist1d(2 * N_TRAIN, length=LENGTH, random_state=seed)
+        taps = partial(LongConvKernel, squash=None, dropout=0.0, init_std=LENGTH**-0.5)
+        free = partial(LongConv, length=LENGTH, kernel=taps)
+        errors = {
+            "structured": _identify(partial(SGConvKernel, kernel_dim=16), seed),
+            "free": _identify(partial(LongConvKernel, squash=None, dropout=0.0, init_std=0.06), seed),
+            "repaired": _identify(partial(LongConvKernel, squash=0.03, dropout=0.0, init_std=0.06, smooth=7), seed),
+        }
+        run.record(
+            gain=_accuracy(_structured(2.0), *data, seed) - _accuracy(free, *data, seed),
+            found=errors["structured"] / errors["free"],
+            smoothed=errors["structured"] / errors["repaired"],
+            share=sum(p.numel() for p in SGConvKernel(1, LENGTH, kernel_dim=8).parameters()) / LENGTH,
+        )
+
+
+@paper.claim(
+    "lra",
+    says="It surpasses S4 on the Long Range Arena.",
+    reported="average 87.17 against 86.09; ListOps 61.45, Text 89.20, Retrieval 91.11, Image 87.97, Pathfinder 95.46, "
+    "Path-X 97.83",
+    where="table of the Long Range Arena",
+    measures=Quantity("gap", "points below the paper's accuracy, worst task", at_most=1.0),
+    quick="six tasks of up to 16 384 steps and some 500 000 training steps each: days of one GPU",
+    full="needs the data of the Long Range Arena and days of one GPU",
+)
+def lra(run: Run) -> None:
+    """Not measured."""
+    raise NotMeasured("it needs the Long Range Arena")
+
+
+@paper.claim(
+    "speed",
+    says="It is faster than S4.",
+    reported='"faster"; no ratio could be read',
+    where="abstract",
+    kind="speed",
+    measures=Quantity("plain", "seconds of S4D, by its formula, over ours; least of 1024 and 4096 steps", at_least=2.0),
+    controls=Quantity("cached", "seconds of S4D with its kernel kept from before over ours", at_least=1.0),
+    rivals=Quantity("blocked", "seconds of S4D with its exponentials in blocks over ours"),
+    quick=Effort(seeds=1, seconds=15),
+    full="needs a GPU and the compiled kernel of S4D",
+    notes="""
+        Forward and backward of one layer, 64 channels, 8 sequences, float32; S4D with 64 numbers of state, in plain
+        torch: once as its official code computes it without compiled parts, once in blocks (:class:`S4DKernel`), once
+        with a kernel that is not learnt and not computed again. Medians of 5 interleaved rounds.
+    """,
+)
+def speed(run: Run) -> None:
+    """Layers that differ in their kernels only."""
+    rows, ratios = [], []
+    for seed in run.seeds:
+        for L in (1024, 4096):
+            layer = partial(LongConv, 64, L, random_state=seed)
+            rivals = {
+                "SGConv": layer(kernel=SGConvKernel),
+                "S4D": layer(kernel=partial(S4DKernel, definition=True)),
+                "S4D in blocks": layer(kernel=S4DKernel),
+                "S4D kept": layer(kernel=_Kept(S4DKernel(64, L, random_state=seed)())),
+            }
+            u = torch.randn(8, L, 64, generator=torch.Generator().manual_seed(seed), requires_grad=True)
+            found = compare({name: partial(_train_once, each, u) for name, each in rivals.items()}, rounds=5)
+            ratios.append([found.ratio("SGConv", name)[1] for name in ("S4D", "S4D kept", "S4D in blocks")])
+            rows.append((L, *(1e3 * found.timings[name].seconds(found.clock) for name in rivals)))
+        plain, cached, blocked = (min(column) for column in zip(*ratios, strict=True))
+        run.record(plain=plain, cached=cached, blocked=blocked)
+    run.table("milliseconds", rows, columns=["steps", *rivals], caption="Forward and backward of one layer.")
+
+
+@paper.claim(
+    "million",
+    says="It works on a million steps.",
+    reported="one layer of 256 channels, 1 000 000 steps, 20 GB of GPU memory",
+    where="README of the official code",
+    measures=Quantity("peak", "most memory of the whole process, in GB, 4 channels", at_most=1.0),
+    rivals=Quantity("seconds", "seconds of the forward pass"),
+    quick=Effort(seeds=1, seconds=6),
+    full="needs a GPU of more than 20 GB",
+    notes="Forward only; the process with its libraries takes some 0.3 GB of it.",
+)
+def million(run: Run) -> None:
+    """One layer, one sequence."""
+    for seed in run.seeds:
+        layer = SGConv(4, 1_000_000, random_state=seed).eval()
+        u = torch.randn(1, 1_000_000, 4, generator=torch.Generator().manual_seed(seed))
+        started = time.perf_counter()
+        with torch.no_grad():
+            y = layer(u)
+        seconds = time.perf_counter() - started
+        if not bool(y.isfinite().all()):
+            raise FloatingPointError("the output is not finite")
+        run.record(peak=run.peak_bytes() / 1e9, seconds=seconds)
+
+
+@paper.claim(
+    "step",
+    says="Generation takes d log L operations a step, exactly (beyond the paper, whose layer has no steps).",
+    measures=(
+        Quantity(
+            "error", "largest difference from the convolution, relative, float64", at_most=1e-12, over_seeds="worst"
+        ),
+        Quantity("single", "the same in float32", at_most=1e-5, over_seeds="worst"),
+        Quantity("share", "multiply-adds of a step over the taps, d = 64 and 16 384 steps", at_most=0.1),
+    ),
+    rivals=Quantity("numbers", "numbers kept a channel, over the taps"),
+    identity=True,
+    quick=Effort(seeds=2, seconds=6),
+    notes="Lengths 100, 128 and 1000 with 7, 8 and 16 numbers a scale; a chunk, then 300 steps, then a chunk.",
+)
+def step(run: Run) -> None:
+    """Structured states against one convolution of the whole."""
+    for seed in run.seeds:
+        errors = {torch.float64: [0.0], torch.float32: [0.0]}
+        for d, L in ((7, 100), (8, 128), (16, 1000)):
+            for dtype, found in errors.items():
+                kernel = SGConvKernel(3, L, kernel_dim=d, random_state=seed).to(dtype)
+                u = torch.randn(1, 3, 1500, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+                whole = long_conv(u, kernel().detach()[0], layout="bhl")
+                state = ConvState.start(kernel, method="structured")
+                parts = [state.advance(u[..., :500])]
+                parts += [state.step(u[..., t]).unsqueeze(-1) for t in range(500, 800)]
+                parts.append(state.advance(u[..., 800:]))
+                found.append(float((torch.cat(parts, -1)[:, 0] - whole).abs().max() / whole.abs().max()))
+        long: Any = ConvState.start(SGConvKernel(1, 16_384, kernel_dim=64), method="structured")
+        run.record(
+            error=max(errors[torch.float64]),
+            single=max(errors[torch.float32]),
+            share=long.multiply_adds / 16_384,
+            numbers=long.n_numbers / 16_384,
+        )
+
+
+paper.sabotage("half the numbers", lambda: sabotage.wrong_kernel(SGConvKernel, kernel_dim=32), breaks=["params"])
+paper.sabotage("no decay", lambda: sabotage.wrong_kernel(SGConvKernel, decay=1.0), breaks=["decay", "structure"])
+paper.sabotage("steps of nothing", lambda: sabotage.zeroed(ConvState, "step"), breaks=["step"])
+
+
+class _Kept(torch.nn.Module):
+    """A kernel that is there already."""
+
+    def __init__(self, taps: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("taps", taps.detach())
+
+    def forward(self, length: int) -> torch.Tensor:
+        taps: Any = self.taps
+        found: torch.Tensor = taps[..., :length]
+        return found
+
+
+def _structured(rate: float) -> Layer:
+    return partial(LongConv, length=LENGTH, kernel=partial(SGConvKernel, kernel_dim=8, decay=rate))
+
+
+def _accuracy(layer: Layer, X: Array, y: Array, seed: int) -> float:
+    """Of two layers of 24 channels, in percent, on the rows after the first 1000."""
+    model = SequenceClassifier(layer=layer, layers=2, width=24, norm="layer", max_epochs=EPOCHS, random_state=seed)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # a network this small loses more by sharing its work than it gains
+    try:
+        return 100.0 * model.fit(X[:N_TRAIN], y[:N_TRAIN]).score(X[N_TRAIN:], y[N_TRAIN:])
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _identify(kernel: Layer, seed: int) -> float:
+    """The squared held-out error over the signal's of filters found from noisy answers to white noise."""
+    data = impulse_responses(random_state=seed)
+    u, y, u_test, y_test = (torch.from_numpy(part).float() for part in data[1:])
+    module = kernel(*data.kernels.shape, heads=1, learning_rate=1e-2, random_state=seed)
+    train(
+        module,
+        [(u, y)],
+        loss=lambda m, batch: (long_conv(batch[0], m(u.shape[-1])[0], layout="bhl") - batch[1]).square().mean(),
+        n_steps=400,
+        optimizer=torch.optim.Adam,
+    )
+    with torch.no_grad():
+        gap = long_conv(u_test, module(u.shape[-1])[0], layout="bhl") - y_test
+    return float(gap.square().sum() / y_test.square().sum())
+
+
+def _train_once(layer: torch.nn.Module, u: torch.Tensor) -> None:
+    layer(u).square().mean().backward()

@@ -1,0 +1,303 @@
+"""Layers of long convolutions: what they compute, how they step, what they load."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from mercer.errors import ApproximationWarning, ShapeError
+from mercer.nn import H3Conv, LongConv, LongConvKernel, S4DKernel, SGConv, SGConvKernel
+from mercer.nn.functional import long_conv
+
+LAYERS = {
+    "dense": partial(LongConv, kernel=partial(LongConvKernel, dropout=0.0)),
+    "sgconv": partial(SGConv, kernel_dim=8, heads=2),
+    "s4d": partial(LongConv, kernel=partial(S4DKernel, state_dim=8)),
+    "linear": partial(SGConv, kernel_dim=8, output="linear", activation="silu"),
+    "bare": partial(SGConv, kernel_dim=8, output=None, activation=None),
+    "h3": partial(H3Conv, head_dim=2),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_steps_and_chunks_are_the_whole_and_the_future_is_not_seen(name):
+    for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
+        layer = LAYERS[name](4, 70, random_state=0).to(dtype).eval()
+        u = torch.randn(2, 70, 4, dtype=dtype)
+        with torch.no_grad():
+            whole = layer(u)
+            scale = float(whole.abs().max())
+            for method in ("ring", "relaxed", "block"):
+                state = layer.initial_state(2, method=method)
+                y, state = layer(u[:, :33], state=state)
+                found = [y]
+                for t in range(33, 50):
+                    y, state = layer.step(u[:, t], state)
+                    found.append(y.unsqueeze(1))
+                found.append(layer(u[:, 50:], state=state)[0])
+                assert float((torch.cat(found, 1) - whole).abs().max()) < tolerance * scale
+            for L in (1, 2, 31, 70):
+                for t in {0, L // 2, L - 1}:
+                    other = torch.cat([u[:, :t], torch.randn(2, L - t, 4, dtype=dtype)], 1)
+                    gap = (layer(other) - layer(u[:, :L]))[:, :t].abs()
+                    assert gap.numel() == 0 or float(gap.max()) < tolerance * scale
+
+
+def test_a_two_sided_layer_is_two_convolutions():
+    layer = LongConv(3, 20, kernel=partial(SGConvKernel, kernel_dim=4), causal=False, output=None)
+    layer.activation = torch.nn.Identity()
+    u = torch.randn(2, 20, 3)
+    k = layer.kernel(20)
+    forward = long_conv(u, k[:1])
+    # Lag -1 is the first tap of the second half.
+    later = torch.cat([u[:, 1:], torch.zeros(2, 1, 3)], 1)
+    backward = long_conv(later.flip(1), k[1:]).flip(1)
+    assert torch.allclose(layer(u), (forward + backward)[:, :, 0] + layer.D * u, atol=1e-5)
+    lags = layer.kernel_()
+    assert lags.shape == (1, 3, 40)
+    assert torch.equal(lags[0, :, 20:], k[0])
+    assert torch.equal(lags[0, :, :20].flip(-1), k[1])
+    with pytest.raises(ValueError, match="needs the future: it has no steps"):
+        layer.eval().initial_state()
+    with pytest.raises(ValueError, match="needs the future"):
+        layer.step(u[:, 0], None)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_folded_layer_gives_the_same_without_transforms(causal):
+    layer = SGConv(4, 30, kernel_dim=4, heads=2, causal=causal, random_state=0).eval()
+    folded = layer.fold()
+    for L in (1, 7, 30):
+        u = torch.randn(2, L, 4)
+        assert torch.allclose(folded(u), layer(u), atol=1e-5)
+    program = torch.export.export(folded, (torch.randn(1, 30, 4),))
+    names = {str(node.target) for node in program.graph.nodes}
+    assert any("conv1d" in name for name in names)
+    assert not any("fft" in name for name in names)
+
+
+def test_padding_is_not_mixed_in():
+    layer = LongConv(3, 20, kernel=partial(SGConvKernel, kernel_dim=4), causal=False).eval()
+    u = torch.randn(2, 20, 3)
+    lengths = torch.tensor([13, 20])
+    y = layer(u, lengths=lengths)
+    u[0, 13:] = 100.0
+    assert torch.equal(layer(u, lengths=lengths), y)
+    with pytest.raises(ShapeError, match=r"lengths is .2,."):
+        layer(u, lengths=torch.tensor([3]))
+
+
+def test_a_longer_sequence_meets_the_end_of_the_kernel_with_one_warning():
+    layer = SGConv(2, 16, kernel_dim=4, output=None, activation=None)
+    u = torch.randn(1, 40, 2)
+    with pytest.warns(ApproximationWarning, match="40 steps, the kernel 16 taps"):
+        y = layer(u)
+    assert torch.allclose(y, long_conv(u, layer.kernel()[0], skip=layer.D[0]), atol=1e-5)
+    layer(u)  # and no second one
+    LongConv(2, 16, kernel="s4d")(u)  # it never ends
+
+
+def test_parameter_groups_hold_every_parameter_once():
+    layer = SGConv(4, 64, kernel_dim=8, learning_rate=5e-4)
+    groups = layer.parameter_groups()
+    found = {tuple((k, v) for k, v in sorted(g.items()) if k != "params"): len(g["params"]) for g in groups}
+    assert found == {(("lr", 5e-4), ("weight_decay", 0.0)): 4, (("weight_decay", 0.0),): 2, (): 1}
+    ids = [id(p) for g in groups for p in g["params"]]
+    assert sorted(ids) == sorted(id(p) for p in layer.parameters())
+    own = LongConv(4, 64, kernel=SGConvKernel(4, 64, kernel_dim=8, power=1.0, learn_power=False))
+    assert len([p for g in own.parameter_groups() for p in g["params"]]) == len(list(own.parameters())) - 1
+
+
+@pytest.mark.parametrize("name", ["dense", "sgconv", "s4d"])
+def test_half_types_autocast_and_training(name):
+    layer = LAYERS[name](4, 50, random_state=0)
+    u = torch.randn(2, 50, 4)
+    expected = layer(u)
+    expected.square().mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in layer.parameters())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.allclose(layer(u).float(), expected, atol=0.05)
+    assert layer.bfloat16()(u.bfloat16()).dtype == torch.bfloat16
+
+
+@pytest.mark.slow(reason="torch.compile takes seconds to start")
+def test_layers_compile_without_a_break():
+    for name in ("dense", "sgconv", "s4d"):
+        layer = LAYERS[name](4, 50, random_state=0)
+        compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+        u = torch.randn(2, 50, 4)
+        found, expected = compiled(u), layer(u)
+        assert torch.allclose(found, expected, atol=1e-5)
+        gradients = [torch.autograd.grad(y.square().sum(), list(layer.parameters())) for y in (found, expected)]
+        assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in zip(*gradients, strict=True))
+
+
+def gconv_by_its_formula(u, weights, *, length, is_cat=True):
+    """The official forward pass in plain torch: (B, H, L), geometric decay or a power, GELU, linear (and GLU)."""
+    parts = [weights[f"kernel_list.{i}"] for i in range(sum(n.startswith("kernel_list") for n in weights))]
+    m, pieces = weights["multiplier"], []
+    for i, w in enumerate(parts):
+        scale = 2 ** (max(0, i - 1) if is_cat else i)
+        piece = torch.nn.functional.interpolate(w, scale_factor=scale, mode="linear") if scale > 1 else w
+        pieces.append(piece * m ** (len(parts) - 1 - i))
+    total = parts[0].shape[-1] * 2 ** (len(parts) - 1)
+    k = torch.cat(pieces, -1) if is_cat else sum(torch.nn.functional.pad(p, (0, total - p.shape[-1])) for p in pieces)
+    if "decay" in weights:
+        k = k * torch.exp(-weights["decay"].view(1, -1, 1) * torch.log(torch.arange(k.shape[-1]) + 1.0))
+    if not weights["kernel_norm_initialized"]:
+        weights["kernel_norm"] = k.norm(dim=-1, keepdim=True)
+    L = u.shape[-1]
+    k = torch.nn.functional.pad(k[..., : min(L, length)], (0, max(0, L - length))) / weights["kernel_norm"]
+    D = weights["D"]
+    if k.shape[0] == 2 * D.shape[0]:
+        k0, k1 = k.chunk(2)
+        k = torch.nn.functional.pad(k0, (0, L)) + torch.nn.functional.pad(k1.flip(-1), (L, 0))
+    y = torch.fft.irfft(torch.einsum("bhl,chl->bchl", torch.fft.rfft(u, 2 * L), torch.fft.rfft(k, 2 * L)), 2 * L)[
+        ..., :L
+    ]
+    y = (y + torch.einsum("bhl,ch->bchl", u, D)).flatten(1, 2)
+    y = torch.nn.functional.gelu(y).mT
+    name = "output_linear.0" if "output_linear.0.weight" in weights else "output_linear"
+    y = torch.nn.functional.linear(y, weights[f"{name}.weight"], weights[f"{name}.bias"])
+    return torch.nn.functional.glu(y, -1) if name.endswith("0") else y
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("kind", ["cat", "sum", "power", "fresh"])
+def test_official_weights_of_gconv_give_its_outputs(bidirectional, kind):
+    H, C, d, length = 3, 2, 4, 32
+    n_kernels = C * (2 if bidirectional else 1)
+    weights = {f"kernel_list.{i}": torch.randn(n_kernels, H, d, dtype=torch.float64) for i in range(4)}
+    weights |= {"D": torch.randn(C, H).double(), "multiplier": torch.linspace(1.0, 3.0, H).view(1, -1, 1).double()}
+    weights |= {
+        "kernel_norm": torch.rand(n_kernels, H, 1).double() + 1.0,
+        "kernel_norm_initialized": torch.tensor(True),
+    }
+    outputs = 2 * H if kind != "sum" else H
+    name = "output_linear.0" if kind != "sum" else "output_linear"
+    weights |= {f"{name}.weight": torch.randn(outputs, C * H).double(), f"{name}.bias": torch.randn(outputs).double()}
+    options = {"layout": "sum"} if kind == "sum" else {}
+    if kind == "power":
+        weights |= {"multiplier": torch.tensor(1.0).double(), "decay": torch.rand(H).double()}
+    if kind == "fresh":
+        weights |= {"kernel_norm": torch.ones(H, 1).double(), "kernel_norm_initialized": torch.tensor(False)}
+    layer = SGConv.from_official(weights, length=length, **options).double()
+    layer.load_state_dict(SGConv.from_official(weights, length=length, **options).state_dict())
+    for L in (1, 17, 32):
+        u = torch.randn(2, H, L).double()
+        expected = gconv_by_its_formula(u, dict(weights), length=length, is_cat=kind != "sum")
+        assert torch.allclose(layer(u.mT), expected, rtol=1e-5, atol=1e-5)  # the weights went through float32
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_official_weights_of_safari_give_its_outputs(bidirectional):
+    H, C, L = 3, 2, 16
+    k = torch.randn(C * (2 if bidirectional else 1), H, L)
+    weights = {"kernel.kernel": k, "D": torch.randn(C, H)}
+    weights |= {"output_linear.0.weight": torch.randn(2 * H, C * H), "output_linear.0.bias": torch.randn(2 * H)}
+    layer = LongConv.from_official(weights, kernel_options={"squash": 0.4, "init_std": 1.0})
+    squashed = torch.relu(k.abs() - 0.4) * k.sign()
+    taps = squashed if not bidirectional else torch.cat([squashed[:C], squashed[C:].flip(-1)], -1)
+    u = torch.randn(2, L, H)
+    y = long_conv(u, taps, skip=weights["D"], causal=not bidirectional).flatten(-2)
+    y = torch.nn.functional.linear(torch.nn.functional.gelu(y), *list(weights.values())[2:])
+    assert torch.allclose(layer(u), torch.nn.functional.glu(y, -1), atol=1e-5)
+
+
+def test_the_official_standalone_layer_is_two_sided():
+    H, L = 3, 16
+    weights = {"kernel": torch.randn(1, H, 2 * L), "D": torch.randn(1, H)}
+    layer = LongConv.from_official(weights, activation=None)
+    assert not layer.causal
+    u = torch.randn(2, L, H)
+    spectrum = torch.fft.rfft(u.mT, 2 * L) * torch.fft.rfft(weights["kernel"][0], 2 * L)
+    expected = torch.fft.irfft(spectrum, 2 * L)[..., :L].mT + weights["D"] * u
+    assert torch.allclose(layer(u), expected, atol=1e-4)
+
+
+def test_h3_is_its_formula():
+    layer = H3Conv(4, 20, head_dim=2, random_state=0).double().eval()
+    u = torch.randn(2, 20, 4).double()
+    q, k, v = layer.q_proj(u), layer.k_proj(u), layer.v_proj(u)
+    k = long_conv(k, layer.k_kernel()[0], skip=layer.k_D)
+    y = torch.zeros_like(u)
+    for head in range(2):
+        for i in range(2):
+            for j in range(2):
+                kv = (k[..., 2 * head + i] * v[..., 2 * head + j]).unsqueeze(-1)
+                mixed = long_conv(kv, layer.kernel()[0, head : head + 1], skip=layer.D[head : head + 1])[..., 0]
+                # The official code puts entry j of all heads side by side.
+                y[..., 2 * j + head] += q[..., 2 * head + i] * mixed
+    assert torch.allclose(layer(u), layer.output_linear(y), atol=1e-12)
+    assert len([p for g in layer.parameter_groups() for p in g["params"]]) == len(list(layer.parameters()))
+    with pytest.raises(ValueError, match="head_dim=3 does not divide"):
+        H3Conv(4, 20, head_dim=3)
+    with pytest.raises(ValueError, match=r"call .eval"):
+        layer.train().initial_state()
+    with pytest.raises(ShapeError, match=r"u is .B, L, 4."):
+        layer(u[..., :3])
+
+
+def test_a_kernel_of_ones_own():
+    class Exponential(torch.nn.Module):
+        def forward(self, length):
+            return torch.exp(-torch.arange(length) / 5.0).expand(1, 3, length)
+
+    layer = LongConv(3, 40, kernel=Exponential(), output=None, activation=None).eval()
+    u = torch.randn(1, 40, 3)
+    k = torch.exp(-torch.arange(40) / 5.0).expand(3, 40)
+    assert torch.allclose(layer(u), long_conv(u, k, skip=layer.D[0]), atol=1e-5)
+    _y, state = layer.prefill(u[:, :39], method="relaxed")
+    assert torch.allclose(layer.step(u[:, 39], state)[0], layer(u)[:, 39], atol=1e-5)
+    assert layer.prefill(u[:, :0])[0].shape == (1, 0, 3)
+
+
+def test_tied_dropout_leaves_out_whole_channels():
+    layer = LongConv(64, 20, kernel=partial(SGConvKernel, kernel_dim=4), dropout=0.5,
+                     tie_dropout=True, output=None, activation=None)  # fmt: skip
+    y = layer(torch.randn(2, 20, 64))
+    dead = (y == 0).all(1)
+    assert 0.2 < float(dead.double().mean()) < 0.8
+    assert not bool((y == 0).any(1)[~dead].any())
+
+
+def test_a_kernel_can_be_drawn():
+    pytest.importorskip("matplotlib")
+    axes = SGConv(4, 64, kernel_dim=8).plot_kernel(channels=2)
+    assert len(axes.lines) == 2
+    assert axes.get_xscale() == "log"
+    both = SGConv(4, 64, kernel_dim=8, causal=False).plot_kernel()
+    assert both.lines[0].get_xdata()[0] == -64
+
+
+def test_the_same_seed_gives_the_same_layer():
+    a, b = (SGConv(4, 64, kernel_dim=8, random_state=3) for _ in range(2))
+    assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+
+
+def test_what_makes_no_layer_is_refused():
+    for options, message in (
+        ({"kernel": "gauss"}, "kernel='gauss' is not one of 'dense', 'sgconv', 's4d'"),
+        ({"activation": "tanh"}, "activation='tanh' is not one of"),
+        ({"output": "mean"}, "output='mean' is not one of"),
+        ({"plan": "quick"}, "plan='quick' is not one of"),
+        ({"state": "none"}, "state='none' is not one of"),
+        ({"heads": 0}, "heads=0 must be 1 or more"),
+        ({"kernel": SGConvKernel(4, 64, kernel_dim=8), "causal": False}, "1 heads and 4 channels, but 2 and 4"),
+        ({"kernel": SGConvKernel(4, 32, kernel_dim=8)}, "the kernel has 32 taps, but length=64"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            LongConv(4, 64, **options)
+    layer = LongConv(4, 64, kernel="sgconv")
+    with pytest.raises(ShapeError, match=r"u is .B, L, 4., not"):
+        layer(torch.randn(2, 10, 3))
+    with pytest.raises(ValueError, match=r"call .eval"):
+        layer.initial_state()
+    for weights, message in (
+        ({"D": torch.ones(1, 4)}, "there is no kernel_list.0"),
+        ({}, "there is no 'D'"),
+        ({"D": torch.ones(2, 4), "kernel_list.0": torch.ones(3, 4, 8)}, "3 kernels a channel do not go with D"),
+        ({"D": torch.ones(1, 4), "kernel_list.0": torch.ones(1, 4, 8)}, "1 scales of 8 numbers do not make length=64"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            SGConv.from_official(weights, length=64)

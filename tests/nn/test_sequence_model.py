@@ -1,0 +1,165 @@
+"""Models of sequences with any mixer: shapes, steps, padding, what they refuse, and that they learn."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from mercer.errors import ShapeError
+from mercer.nn import H3Conv, LongConv, SGConvKernel, parameter_groups
+from mercer.nn.models import SequenceModel, create_model, list_models
+from mercer.nn.training import TensorBatches, train
+
+SG = partial(SGConvKernel, kernel_dim=4)
+CAUSAL = partial(LongConv, length=40, kernel=SG)
+TWO_SIDED = partial(LongConv, length=40, kernel=SG, causal=False)
+SMALL = {"layers": 2, "width": 8, "random_state": 0}
+
+
+class Shift(torch.nn.Module):
+    """A mixer that knows nothing of mercer."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(width))
+
+    def forward(self, u):
+        return self.weight * u.roll(1, 1)
+
+
+@pytest.mark.parametrize("prenorm", [True, False])
+@pytest.mark.parametrize("norm", ["rms", "layer"])
+@pytest.mark.parametrize("feedforward", [None, 16])
+def test_steps_are_the_whole_and_the_future_is_not_seen(prenorm, norm, feedforward):
+    model = SequenceModel(3, 5, layer=CAUSAL, pool=None, norm=norm, prenorm=prenorm, feedforward=feedforward, **SMALL)
+    assert model.causal
+    model = model.double().eval()
+    x = torch.randn(2, 40, 3).double()
+    whole = model(x)
+    states, found = model.initial_state(2), []
+    for t in range(40):
+        y, states = model.step(x[:, t], states)
+        found.append(y)
+    assert torch.allclose(torch.stack(found, 1), whole, atol=1e-12)
+    other = torch.cat([x[:, :17], torch.randn(2, 23, 3).double()], 1)
+    assert torch.allclose(model(other)[:, :17], whole[:, :17], atol=1e-12)
+
+
+def test_a_language_model_generates_token_by_token():
+    for gated in (False, True):
+        model = create_model("long_conv_language_model", vocabulary=11, length=30, gated=gated, kernel=SG, **SMALL)
+        model = model.eval()
+        tokens = torch.randint(11, (2, 30))
+        whole = model(tokens)
+        states = model.initial_state(2)
+        for t in range(30):
+            y, states = model.step(tokens[:, t], states)
+        assert whole.shape == (2, 30, 11)
+        assert torch.allclose(y, whole[:, -1], atol=1e-5)
+
+
+@pytest.mark.parametrize("pool", ["mean", "last"])
+def test_padding_changes_nothing(pool):
+    for layer in (CAUSAL, TWO_SIDED):
+        model = SequenceModel(2, 3, layer=layer, pool=pool, **SMALL).eval()
+        x = torch.randn(2, 40, 2)
+        lengths = torch.tensor([25, 40])
+        y = model(x, lengths=lengths)
+        assert torch.allclose(model(x[:1, :25]), y[:1], atol=1e-5)
+        x[0, 25:] = 100.0
+        assert torch.allclose(model(x, lengths=lengths), y, atol=1e-5)
+        assert not torch.allclose(model(x), y, atol=1e-2)
+
+
+def test_pools_are_what_they_say():
+    every = SequenceModel(2, 3, layer=TWO_SIDED, pool=None, norm="batch", **SMALL).eval()
+    x = torch.randn(2, 40, 2)
+    for pool, expected in (("mean", every(x).mean(1)), ("last", every(x)[:, -1])):
+        model = SequenceModel(2, 3, layer=TWO_SIDED, pool=pool, norm="batch", **SMALL).eval()
+        assert torch.allclose(model(x), expected, atol=1e-5)
+
+
+def test_any_mixer_will_do():
+    model = SequenceModel(2, 3, layer=Shift, **SMALL)
+    assert model(torch.randn(2, 10, 2)).shape == (2, 3)
+    assert not model.causal
+    with pytest.raises(ValueError, match="Shift has no steps"):
+        model.eval().initial_state()
+    assert SequenceModel(2, 3, layer=partial(H3Conv, length=20), **SMALL)(torch.randn(1, 20, 2)).shape == (1, 3)
+
+
+def test_batch_norm_in_a_causal_model_is_refused():
+    with pytest.raises(ValueError, match="norm='batch' with the causal LongConv leaks the future"):
+        SequenceModel(2, 3, layer=CAUSAL, norm="batch", **SMALL)
+    # What it would do: in training an early output depends on later inputs.
+    layer = torch.nn.BatchNorm1d(1)
+    x = torch.randn(1, 1, 10)
+    other = torch.cat([x[..., :5], torch.randn(1, 1, 5)], -1)
+    assert not torch.allclose(layer(x)[..., :5], layer(other)[..., :5])
+
+
+def test_kernels_keep_their_learning_rate_inside_a_model():
+    model = SequenceModel(2, 3, layer=CAUSAL, **SMALL)
+    groups = model.parameter_groups()
+    rates = {group.get("lr"): len(group["params"]) for group in groups}
+    assert rates[1e-3] == 2 * 5
+    ids = [id(p) for group in groups for p in group["params"]]
+    assert sorted(ids) == sorted(id(p) for p in model.parameters())
+    assert [len(g["params"]) for g in parameter_groups(torch.nn.Linear(2, 2))] == [1, 1]
+
+
+def test_it_learns_where_a_pulse_was():
+    x = torch.zeros(64, 40, 1)
+    places = torch.randint(2, (64,), generator=torch.Generator().manual_seed(0))
+    x[torch.arange(64), 5 + 20 * places] = 1.0
+    model = SequenceModel(1, 2, layer=CAUSAL, pool="last", **SMALL)
+
+    def loss(model, batch):
+        return torch.nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+    history = train(
+        model, TensorBatches([x, places], 32), loss=loss, n_epochs=40, optimizer=partial(torch.optim.Adam, lr=0.01)
+    )
+    assert history.losses[-1] < 0.1
+    assert bool((model(x).argmax(1) == places).all())
+
+
+def test_batches_are_all_rows_once_in_an_order_that_is_seeded():
+    x = torch.arange(10)
+    loader = TensorBatches([x, 2 * x], 4)
+    first = [batch[0] for batch in loader]
+    assert [len(rows) for rows in first] == [4, 4, 2]
+    assert sorted(torch.cat(first).tolist()) == list(range(10))
+    loader.generator.manual_seed(3)
+    again = torch.cat([batch[1] for batch in loader])
+    loader.generator.manual_seed(3)
+    assert torch.equal(torch.cat([batch[0] for batch in loader]) * 2, again)
+    with pytest.raises(ShapeError, match="equally many rows"):
+        TensorBatches([x, x[:3]], 4)
+    with pytest.raises(ValueError, match="batch_size=0"):
+        TensorBatches([x], 0)
+
+
+def test_the_same_seed_gives_the_same_model():
+    a, b = (SequenceModel(2, 3, layer=CAUSAL, **SMALL) for _ in range(2))
+    assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+    assert {"long_conv_classifier", "long_conv_language_model"} <= set(list_models())
+
+
+def test_what_makes_no_model_is_refused():
+    for options, message in (
+        ({"layers": 0}, "layers=0"),
+        ({"norm": "group"}, "norm='group' is not"),
+        ({"pool": "max"}, "pool='max' is not"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            SequenceModel(2, 3, layer=CAUSAL, **{**SMALL, **options})
+    model = SequenceModel(2, 3, layer=CAUSAL, **SMALL)
+    with pytest.raises(ShapeError, match=r"x is \(B, L, 2\), not"):
+        model(torch.randn(2, 10, 3))
+    with pytest.raises(ShapeError, match=r"lengths is \(2,\)"):
+        model(torch.randn(2, 10, 2), lengths=torch.tensor([1]))
+    with pytest.raises(ValueError, match="steps are for evaluation"):
+        model.train().step(torch.randn(2, 2), [])
+    with pytest.raises(ShapeError, match=r"x is \(B, L\), not"):
+        SequenceModel(5, 3, layer=CAUSAL, tokens=True, **SMALL)(torch.randn(2, 10, 5))
