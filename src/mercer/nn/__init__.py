@@ -1,6 +1,7 @@
 """Networks: layers, functions of them, and their training."""
 
 from mercer.nn import diagnostics, functional, models, training
+from mercer.nn.attention import SoftBlock, SoftmaxFreeAttention
 from mercer.nn.batched_mlp import BatchedMLP
 from mercer.nn.batched_module import BatchedModule
 from mercer.nn.bottleneck import BottleneckResidualMLP
@@ -27,6 +28,8 @@ __all__ = [
     "GramResidual",
     "GramState",
     "LinearizedNetwork",
+    "SoftBlock",
+    "SoftmaxFreeAttention",
     "diagnostics",
     "functional",
     "gram_divergence",

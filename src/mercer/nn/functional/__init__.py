@@ -1,3 +1,5 @@
 """Functions that layers are made of, without parameters: convolutions and attentions of tensors."""
 
-__all__: list[str] = []
+from mercer.nn.attention.nystrom import gaussian_attention, nystrom_attention
+
+__all__ = ["gaussian_attention", "nystrom_attention"]
