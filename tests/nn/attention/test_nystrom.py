@@ -40,9 +40,7 @@ def test_it_is_its_formula(inverse, normalize):
     assert (found - expected).abs().max() <= accuracy * expected.abs().max()
 
 
-@pytest.mark.parametrize(
-    ("dtype", "accuracy"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2), (torch.float16, 4e-3)]
-)
+@pytest.mark.parametrize(("dtype", "accuracy"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2), (torch.float16, 4e-3)])
 def test_narrow_types_lose_only_what_they_cannot_hold(dtype, accuracy):
     q, landmarks, v = tokens(dtype=dtype)
     found = nystrom_attention(q, landmarks, v, inverse="cholesky")

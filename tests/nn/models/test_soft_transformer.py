@@ -86,8 +86,8 @@ def test_names_and_shapes_are_the_official_ones(name):
             assert own == official_shapes(*OFFICIAL[name])
 
 
-# What the README of the official code gives at 224 x 224. Its "small" (24 M, 3.3 G) is of 7 blocks in stage 3; the code,
-# and so the checkpoints, has 20.
+# What the README of the official code gives at 224 x 224. Its "small" (24 M, 3.3 G) fits 7 blocks in stage 3, where its
+# code, and so its checkpoints, have 20.
 @pytest.mark.parametrize(
     ("size", "millions", "billions"),
     [

@@ -86,7 +86,7 @@ def test_files_that_are_none_are_told(tmp_path, name):
     with pytest.raises(FileNotFoundError, match="there is no such file"):
         load_checkpoint(network(), tmp_path / name)
     (tmp_path / name).write_bytes(b"not weights at all")
-    with pytest.raises(FileFormatError, match="cannot be read|no safetensors file"):
+    with pytest.raises(FileFormatError, match=r"cannot be read|no safetensors file"):
         load_checkpoint(network(), tmp_path / name)
 
 
