@@ -104,6 +104,17 @@ def test_gradients_agree_with_finite_differences():
     assert torch.autograd.gradcheck(attention, (q, landmarks, v))
 
 
+def test_gradients_inside_transforms_are_those_outside():
+    q, landmarks, v = tokens(batch=(2,))
+
+    def value(q):
+        return nystrom_attention(q, landmarks[0], v[0], n_iter=20).sum()
+
+    q = q.requires_grad_()
+    expected = torch.autograd.grad(value(q[0]) + value(q[1]), q)[0]
+    torch.testing.assert_close(torch.vmap(torch.func.grad(value))(q.detach()), expected)
+
+
 def test_a_graph_changes_no_value():
     q, landmarks, v = tokens(n=600, dtype=torch.float32)
     with_graph = nystrom_attention(q.clone().requires_grad_(), landmarks, v)

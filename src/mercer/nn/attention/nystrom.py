@@ -65,8 +65,8 @@ def nystrom_attention(
         ShapeError: shapes that do not fit.
         ValueError: an unknown ``inverse``.
 
-    Cost: ``6 n m e`` flops a head and pass, ``4 m^3`` a step of Newton; memory ``n m`` with gradients, else at most 64
-    MB.
+    Cost: ``6 n m e`` flops a head and pass, ``4 m^3`` a step of Newton; memory ``n m`` with gradients, else about 64 MB
+    at most.
     Source: Lu et al., Softmax-free Linear Transformers, arXiv 2207.03341.
 
     >>> q, v = torch.randn(2, 100, 8), torch.randn(2, 100, 4)
@@ -188,7 +188,8 @@ def _has_graph(kernel: Kernel, *tensors: Tensor) -> bool:
 def _exactly(like: Tensor) -> AbstractContextManager[object]:
     """Without autocast: neither distances nor the inverse survive half precision."""
     device = like.device.type
-    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
+    is_on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if is_on else nullcontext()
 
 
 def _entries_of(kernel: Kernel) -> Callable[[Tensor, Tensor], Tensor]:

@@ -51,7 +51,8 @@ class SoftmaxFreeAttention(nn.Module):
         solver: "newton" (matrix products only), "cholesky" (quickest on a CPU up to 64 landmarks) or "pinv".
         n_iter: steps of Newton. None stops each matrix by its residual; official checkpoints and exports want a number.
         ridge: on the diagonal of A. Without, landmarks that coincide make it singular.
-        kernel: any positive definite kernel in place of the Gaussian, of tokens divided by ``e^(1/4)``.
+        kernel: any positive definite kernel in place of the Gaussian, of tokens divided by ``e^(1/4)``. Its
+            hyperparameters are no parameters of the layer.
         learn_lengthscale: whether each head learns a length by which its tokens are divided.
         causal: only False.
 
@@ -197,7 +198,7 @@ class SoftmaxFreeAttention(nn.Module):
 
     def _note(self, residual: Tensor) -> None:
         """Keep the residual, and warn of a large one; inside a graph there is nobody to warn."""
-        if torch.compiler.is_exporting():
+        if torch.compiler.is_exporting() or residual.is_meta:
             return
         self.last_residual = residual.detach().amax()
         if not torch.compiler.is_compiling() and bool(self.last_residual > _LARGE_RESIDUAL):
