@@ -13,6 +13,7 @@ from mercer.nn.attention import (
     SoftmaxAttention,
     SRMSNorm,
 )
+from mercer.nn.attention import SoftBlock, SoftmaxFreeAttention
 from mercer.nn.batched_mlp import BatchedMLP
 from mercer.nn.batched_module import BatchedModule
 from mercer.nn.bottleneck import BottleneckResidualMLP
@@ -80,6 +81,8 @@ __all__ = [
     "S4DKernel",
     "SGConv",
     "SGConvKernel",
+    "SoftBlock",
+    "SoftmaxFreeAttention",
     "diagnostics",
     "functional",
     "gram_divergence",

@@ -40,6 +40,7 @@ from mercer.operators.matrices import (
     ToeplitzOperator,
     toeplitz,
 )
+from mercer.operators.newton import NewtonInverse, newton_inverse
 from mercer.operators.planning import Plan
 from mercer.operators.reductions import logsumexp
 from mercer.operators.solvers import (
@@ -70,6 +71,7 @@ __all__ = [
     "KernelSpectrum",
     "KroneckerOperator",
     "LogDeterminant",
+    "NewtonInverse",
     "NormalizedAdjacency",
     "NotPositiveDefinite",
     "Nystrom",
@@ -93,6 +95,7 @@ __all__ = [
     "logdet",
     "logdet_tensor",
     "logsumexp",
+    "newton_inverse",
     "nystrom",
     "pivoted_cholesky",
     "plan",

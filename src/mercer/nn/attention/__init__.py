@@ -4,7 +4,10 @@ from mercer.nn.attention.diag_attention import DiagAttention, SoftmaxAttention
 from mercer.nn.attention.gated_mlp import GatedMLP
 from mercer.nn.attention.linear_attention import linear_attention
 from mercer.nn.attention.norm_attention import LinearAttention, NormAttention
+from mercer.nn.attention.nystrom import gaussian_attention, nystrom_attention
 from mercer.nn.attention.positions import RotaryPositions
+from mercer.nn.attention.soft_block import SoftBlock
+from mercer.nn.attention.softmax_free import SoftmaxFreeAttention
 from mercer.nn.attention.srms_norm import SRMSNorm
 from mercer.nn.attention.states import AttentionState, BlockState, LinearState
 
@@ -18,6 +21,10 @@ __all__ = [
     "NormAttention",
     "RotaryPositions",
     "SRMSNorm",
+    "SoftBlock",
     "SoftmaxAttention",
+    "SoftmaxFreeAttention",
+    "gaussian_attention",
     "linear_attention",
+    "nystrom_attention",
 ]

@@ -1,13 +1,16 @@
 """Functions that layers are made of, without parameters: convolutions and attentions of tensors."""
 
 from mercer.nn.attention.linear_attention import linear_attention
+from mercer.nn.attention.nystrom import gaussian_attention, nystrom_attention
 from mercer.nn.convolution.long_convolution import fft_convolution_plan, long_conv
 from mercer.nn.convolution.monarch import monarch_convolve, monarch_factors
 
 __all__ = [
     "fft_convolution_plan",
+    "gaussian_attention",
     "linear_attention",
     "long_conv",
     "monarch_convolve",
     "monarch_factors",
+    "nystrom_attention",
 ]

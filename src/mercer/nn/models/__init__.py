@@ -6,8 +6,10 @@ from mercer.nn.models.mixer_block import CausalMixer, MixerBlock
 from mercer.nn.models.registry import create_model, list_models, register_model
 from mercer.nn.models.sequence import SequenceBlock, SequenceModel
 from mercer.nn.models.sequence_network import SequenceNetwork
+from mercer.nn.models.soft_transformer import SoftSize, SoftTransformer
 from mercer.nn.models.states import SequenceState
 from mercer.nn.models.transnormer import TransNormer
+from mercer.nn.models.weights import load_checkpoint
 
 __all__ = [
     "CausalMixer",
@@ -17,9 +19,12 @@ __all__ = [
     "SequenceModel",
     "SequenceNetwork",
     "SequenceState",
+    "SoftSize",
+    "SoftTransformer",
     "TransNormer",
     "create_model",
     "list_models",
+    "load_checkpoint",
     "long_conv_classifier",
     "long_conv_language_model",
     "register_model",

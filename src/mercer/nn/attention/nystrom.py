@@ -1,0 +1,260 @@
+"""Attention by a positive definite kernel of tokens, through a few landmark tokens; and the same without them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mercer.errors import ShapeError
+from mercer.kernels import RBF
+from mercer.kernels.base import Kernel
+from mercer.operators.newton import newton_inverse
+from mercer.operators.tiles.definition import reference_rows
+
+__all__ = ["Solver", "gaussian_attention", "nystrom_attention", "nystrom_with_residual"]
+
+Solver = Literal["newton", "cholesky", "pinv"]
+
+_GAUSSIAN = RBF(1.0)
+_TILE = 1 << 18  # entries of P made at once where no gradient is asked for: 1 MB in float32, a core's L2 cache
+_KEPT = 1 << 24  # entries of P that are kept between its two uses; beyond, they are made twice
+
+
+def nystrom_attention(
+    q: Tensor,
+    landmarks: Tensor,
+    v: Tensor,
+    *,
+    kernel: Kernel = _GAUSSIAN,
+    normalize: bool = True,
+    inverse: Solver = "newton",
+    n_iter: int | None = None,
+    ridge: float = 1e-2,
+    mask: Tensor | None = None,
+    landmark_mask: Tensor | None = None,
+) -> Tensor:
+    r"""Softmax-free attention in linear time: the kernel matrix of all tokens by the Nystrom method, times v.
+
+    .. math:: P (D^{-1/2} A^{-1} D^{-1/2}) P^T V, \quad P = k(Q, L), \quad A = k(L, L), \quad D = \mathrm{diag}(A 1)
+
+    Queries and keys are the same tokens. Nothing of size n x n is made.
+
+    Args:
+        q: ``(*batch, n, e)``; a kernel of distances wants it divided by ``e^(1/4)``, as in the paper.
+        landmarks: ``(*batch, m, e)``, m tokens that stand for all; on the scale of q.
+        v: ``(*batch, n, w)``.
+        kernel: any positive definite kernel of mercer. Plain RBF with one number is the quickest; a hyperparameter of
+            each head is a tensor ``(heads, 1)``. Tensors that require a gradient get it.
+        normalize: with D (SOFT++): the operator's norm stays near 1 however many landmarks there are. Without (SOFT) it
+            grows with m.
+        inverse: "newton" (:func:`mercer.operators.newton_inverse`), "cholesky" (quickest on a CPU for m <= 64), or
+            "pinv" (by eigenvalues, for a singular A without a ridge).
+        n_iter: of Newton; None stops at a residual of 1e-3. Exports need a number.
+        ridge: added to the diagonal of A, in units of its mean. Landmarks that nearly coincide make A singular.
+        mask: ``(*batch, n)``, bool, True for tokens that are there. The others count nowhere, and their output is 0.
+        landmark_mask: ``(*batch, m)``, likewise.
+
+    Returns:
+        ``(*batch, n, w)``, in v's dtype. Kernel values are computed in float32 at least, the inverse in float64.
+
+    Raises:
+        ShapeError: shapes that do not fit.
+        ValueError: an unknown ``inverse``.
+
+    Cost: ``6 n m e`` flops a head and pass, ``4 m^3`` a step of Newton; memory ``n m`` with gradients, else about 64 MB
+    at most.
+    Source: Lu et al., Softmax-free Linear Transformers, arXiv 2207.03341.
+
+    >>> q, v = torch.randn(2, 100, 8), torch.randn(2, 100, 4)
+    >>> nystrom_attention(q, q[:, ::10], v).shape
+    torch.Size([2, 100, 4])
+    """
+    found, _ = nystrom_with_residual(
+        q,
+        landmarks,
+        v,
+        kernel=kernel,
+        normalize=normalize,
+        inverse=inverse,
+        n_iter=n_iter,
+        ridge=ridge,
+        mask=mask,
+        landmark_mask=landmark_mask,
+    )
+    return found
+
+
+def nystrom_with_residual(
+    q: Tensor,
+    landmarks: Tensor,
+    v: Tensor,
+    *,
+    kernel: Kernel,
+    normalize: bool,
+    inverse: Solver,
+    n_iter: int | None,
+    ridge: float,
+    mask: Tensor | None,
+    landmark_mask: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    """:func:`nystrom_attention`, and the residual of each matrix's inverse, which only Newton has."""
+    _check(q, landmarks, v, inverse)
+    with _exactly(q):
+        dtype, work = v.dtype, torch.promote_types(torch.promote_types(q.dtype, v.dtype), torch.float32)
+        q, landmarks, v = q.to(work), landmarks.to(work), v.to(work)
+        if mask is not None:
+            v = v * mask[..., None]  # P enters only as P' V and as rows of the output
+        entries = _entries_of(kernel)
+        n, size = q.shape[-2], landmarks.shape[-2] * q.shape[:-2].numel()
+        # Without a graph tile by tile: a tile of P is still in cache when it is used.
+        rows = n if _has_graph(kernel, q, landmarks, v) else max(256, _TILE // max(1, size))
+        parts = q.split(rows, -2)
+        kept: list[Tensor] = []
+        S = torch.zeros((), dtype=work, device=q.device)
+        for part, values in zip(parts, v.split(rows, -2), strict=True):
+            P = entries(part, landmarks)
+            S = S + P.mT @ values
+            if len(parts) == 1 or n * size <= _KEPT:
+                kept.append(P)
+        W, residual = _middle(entries, landmarks.double(), S.double(), normalize, inverse, n_iter, ridge, landmark_mask)
+        W = W.to(work)
+        out = torch.cat([(kept[k] if kept else entries(part, landmarks)) @ W for k, part in enumerate(parts)], -2)
+        if mask is not None:
+            out = out * mask[..., None]
+        return out.to(dtype), residual
+
+
+def gaussian_attention(
+    q: Tensor,
+    v: Tensor,
+    *,
+    kernel: Kernel = _GAUSSIAN,
+    normalize_rows: bool = False,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """What :func:`nystrom_attention` approximates: ``k(Q, Q) V``, with the n x n matrix made. For tests and small n.
+
+    Args:
+        q: ``(*batch, n, e)``.
+        v: ``(*batch, n, w)``.
+        kernel: as there.
+        normalize_rows: divide each row by its sum, as softmax does. Without, rows sum to anything from 1 to n, and
+            networks train badly.
+        mask: ``(*batch, n)``, bool, True for tokens that are there.
+
+    Returns:
+        ``(*batch, n, w)``, in v's dtype.
+
+    >>> gaussian_attention(torch.zeros(2, 1), torch.eye(2), normalize_rows=True)
+    tensor([[0.5000, 0.5000],
+            [0.5000, 0.5000]])
+    """
+    with _exactly(q):
+        dtype, work = v.dtype, torch.promote_types(torch.promote_types(q.dtype, v.dtype), torch.float32)
+        K = _entries_of(kernel)(q.to(work), q.to(work))
+        if mask is not None:
+            K = K * mask[..., None, :]
+        if normalize_rows:
+            K = K / K.sum(-1, keepdim=True).clamp(min=torch.finfo(work).tiny)
+        out = K @ v.to(work)
+        return (out if mask is None else out * mask[..., None]).to(dtype)
+
+
+def _check(q: Tensor, landmarks: Tensor, v: Tensor, inverse: str) -> None:
+    if q.dim() < 2 or v.shape[:-1] != q.shape[:-1]:
+        raise ShapeError(
+            f"nystrom_attention: q is (*batch, n, e) and v (*batch, n, w) with the same batch and n, but they have "
+            f"shapes {tuple(q.shape)} and {tuple(v.shape)}."
+        )
+    if landmarks.shape[:-2] != q.shape[:-2] or landmarks.shape[-1] != q.shape[-1] or landmarks.shape[-2] == 0:
+        raise ShapeError(
+            f"nystrom_attention: q has shape {tuple(q.shape)}, so landmarks must be "
+            f"{(*q.shape[:-2], 'm', q.shape[-1])} with m >= 1, but have shape {tuple(landmarks.shape)}."
+        )
+    if inverse not in ("newton", "cholesky", "pinv"):
+        raise ValueError(f"nystrom_attention: inverse is 'newton', 'cholesky' or 'pinv', not {inverse!r}.")
+
+
+def _has_graph(kernel: Kernel, *tensors: Tensor) -> bool:
+    if torch.compiler.is_compiling():
+        return True
+    return torch.is_grad_enabled() and any(t.requires_grad for t in (*tensors, *kernel.tensors()))
+
+
+def _exactly(like: Tensor) -> AbstractContextManager[object]:
+    """Without autocast: neither distances nor the inverse survive half precision."""
+    device = like.device.type
+    is_on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if is_on else nullcontext()
+
+
+def _entries_of(kernel: Kernel) -> Callable[[Tensor, Tensor], Tensor]:
+    """What gives ``k(X, Y)`` as a tensor ``(*batch, n, m)``, differentiable, the whole batch at once."""
+    if type(kernel) is RBF and isinstance(kernel.lengthscale, int | float):
+        scale = 1.0 / kernel.lengthscale
+        return lambda X, Y: gaussian(X * scale, Y * scale) if scale != 1.0 else gaussian(X, Y)
+
+    def entries(X: Tensor, Y: Tensor) -> Tensor:
+        # An operator's tiles pay from some thousand points a matrix; here there are many matrices of few columns.
+        return reference_rows(kernel(X, Y).operands(), None, 0, X.shape[-2])
+
+    return entries
+
+
+def gaussian(X: Tensor, Y: Tensor) -> Tensor:
+    """exp(-|x - y|^2 / 2), by one GEMM of [x, -|x|^2/2, 1] with [y, 1, -|y|^2/2] of centred points.
+
+    The same as a tile of mercer's operators, for a batch. Exponents stop at -80: below -87 torch's exp is 25 times
+    slower, for denormals.
+    """
+    center = Y.detach().mean(-2, keepdim=True)
+    X, Y = X - center, Y - center
+    left = torch.cat([X, -0.5 * X.square().sum(-1, keepdim=True), torch.ones_like(X[..., :1])], -1)
+    right = torch.cat([Y, torch.ones_like(Y[..., :1]), -0.5 * Y.square().sum(-1, keepdim=True)], -1)
+    exponent = left @ right.mT
+    if exponent.requires_grad or torch.compiler.is_compiling():
+        return exponent.clamp(min=-80.0, max=0.0).exp()
+    return exponent.clamp_(min=-80.0, max=0.0).exp_()
+
+
+def _middle(
+    entries: Callable[[Tensor, Tensor], Tensor],
+    landmarks: Tensor,
+    S: Tensor,
+    normalize: bool,
+    inverse: Solver,
+    n_iter: int | None,
+    ridge: float,
+    valid: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    """The (normalised) inverse of ``k(L, L)`` times S ``(*batch, m, w)``, in float64."""
+    A = entries(landmarks, landmarks)
+    A = 0.5 * (A + A.mT)
+    eye = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
+    if valid is not None:  # a landmark that is not there meets nobody but itself
+        there = valid.to(A.dtype)
+        count = there.sum(-1, keepdim=True)
+        mean = (A.diagonal(dim1=-2, dim2=-1) * there).sum(-1, keepdim=True) / count.clamp(min=1.0)
+        own = (1.0 - there) * torch.where(count > 0.0, mean, 1.0)  # so that the ridge stays as it is without them
+        A = A * there[..., :, None] * there[..., None, :] + eye * own[..., None]
+        S = S * there[..., None]
+    if normalize:
+        root = A.sum(-1, keepdim=True).rsqrt()
+        S = root * S
+    residual = None
+    if inverse == "newton":
+        Y, residual, _ = newton_inverse(A, n_iter=n_iter, ridge=ridge)
+        W = Y @ S
+    else:
+        A = A + ridge * A.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None] * eye
+        if inverse == "cholesky":
+            W = torch.cholesky_solve(S, torch.linalg.cholesky(A))
+        else:
+            W = torch.linalg.pinv(A, hermitian=True) @ S
+    if valid is not None:
+        W = W * there[..., None]
+    return (root * W if normalize else W), residual

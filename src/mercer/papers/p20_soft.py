@@ -1,0 +1,446 @@
+"""Attention without softmax: a Gaussian kernel of tokens, made linear by a few landmark tokens.
+
+Softmax attention compares all n tokens with all others. Here the similarity is a Gaussian kernel, whose matrix is
+symmetric and positive definite, so the Nystrom method rebuilds it from the similarities to m landmarks: O(n m) in place
+of O(n^2). The inverse between landmarks comes from matrix products alone.
+
+```pycon
+>>> import torch
+>>> from mercer.nn import SoftmaxFreeAttention
+>>> layer = SoftmaxFreeAttention(64, 2, landmarks="conv", ratio=8, value_conv=3)
+>>> layer(torch.randn(1, 56 * 56, 64), grid=(56, 56)).shape  # 3136 tokens, 49 landmarks
+torch.Size([1, 3136, 64])
+>>> bool(layer.last_residual < 1e-3)  # Newton's iteration stops when the inverse is good, and says how good it is
+True
+
+```
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import LinearOperator, eigsh
+from sklearn.datasets import load_digits, load_sample_image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mercer.nn import SoftBlock
+from mercer.nn.diagnostics import peak_bytes
+from mercer.nn.functional import gaussian_attention, nystrom_attention
+from mercer.nn.training import train
+from mercer.operators import NewtonInverse, newton_inverse
+from mercer.papers import Curve, Effort, NotMeasured, Paper, Quantity, Run, curves, sabotage
+from mercer.timing import compare
+
+paper = Paper.from_catalog(
+    20,
+    see=[
+        ("SOFT, NeurIPS 2021", "https://arxiv.org/abs/2110.11945"),
+        ("Official code", "https://github.com/fudan-zvg/SOFT"),
+        ("Nystromformer", "https://arxiv.org/abs/2102.03902"),
+    ],
+)
+
+SIDES = (28, 56, 84, 112)  # of grids of tokens: n = 784 to 12 544
+CONDITIONS = (4.0, 1e2, 1e3, 1e4)
+
+
+@paper.claim(
+    "linear",
+    says="The cost of attention is linear in the number of tokens.",
+    reported="O(n)",
+    where="abstract",
+    measures=(
+        Quantity("slope", "slope of log time over log n, n = 784 to 12 544", at_most=1.4),
+        Quantity("error", "largest error at n = 784, relative to float64 with a Cholesky factor", at_most=5e-3),
+        Quantity("megabytes", "most memory beyond the inputs at n = 12 544, in MB", at_most=64.0),
+    ),
+    controls=Quantity("faster", "times faster than torch's scaled_dot_product_attention, n = 12 544", at_least=5.0),
+    rivals=Quantity("milliseconds", "time at n = 12 544, in ms"),
+    kind="speed",
+    quick=Effort(seeds=1, seconds=20),
+    full=Effort(seeds=1, seconds=600),
+    notes="""
+        Two heads of width 32, 49 landmarks, Newton stopped at a residual of 1e-3, one thread. torch's own attention
+        stores no n x n matrix either. In full forward and backward, to n = 65 536, on the device that is asked for.
+    """,
+)
+def linear(run: Run) -> None:
+    """Times of the same call for more and more tokens, in turns."""
+    for seed in run.seeds:
+        sides = (*SIDES, 256) if run.is_full else SIDES
+        inputs = [_tokens(side, 2, seed, run.device, graph=run.is_full) for side in sides]
+        ours = [partial(_run, _soft, *given, backward=run.is_full) for given in inputs]
+        times = compare({str(side): call for side, call in zip(sides, ours, strict=True)}, rounds=7)
+        seconds = [times.timings[str(side)].seconds(times.clock) for side in sides]
+        given = inputs[sides.index(112)]
+        rival = compare(
+            {"soft": partial(_run, _soft, *given), "torch": partial(_run, _torch, *given)}, rounds=3, clock=None
+        )
+        q, landmarks, v = (t.detach() for t in inputs[0])
+        exact = _soft(q.double(), landmarks.double(), v.double(), inverse="cholesky")
+        n = [side * side for side in sides]
+        run.record(
+            slope=float(np.polyfit(np.log(n), np.log(seconds), 1)[0]),
+            error=float((_soft(q, landmarks, v) - exact).abs().max() / exact.abs().max()),
+            megabytes=peak_bytes(partial(_run, _soft, *given)) / 1e6,
+            faster=rival.ratio("soft", "torch")[1],
+            milliseconds=1e3 * seconds[sides.index(112)],
+        )
+    shown = [
+        Curve(n, [1e3 * s for s in seconds], "o-", "SOFT, 49 landmarks"),
+        Curve([n[sides.index(112)]], [1e3 * rival.timings["torch"].seconds(rival.clock)], "s", "torch"),
+    ]
+    axes = {"xlabel": "tokens", "ylabel": "milliseconds", "xscale": "log", "yscale": "log"}
+    run.figure("time", curves(shown, **axes), caption="Two heads of width 32, one thread.")
+
+
+@paper.claim(
+    "inverse",
+    says="Newton's iteration, with the gradient in closed form, replaces a pseudo-inverse by SVD.",
+    where="section 3",
+    measures=(
+        Quantity("residual", "largest entry of |I - A Y| after 40 steps, condition 4 to 1e4", at_most=1e-6),
+        Quantity("gradient", "error of the gradient against autograd through LAPACK's inverse", at_most=1e-10),
+        Quantity("differences", "error of the gradient against finite differences", at_most=1e-6),
+    ),
+    rivals=(
+        Quantity("at20", "the same residual after the official 20 steps"),
+        Quantity("steps", "most steps to 1e-6 from a multiple of the identity, which is our start"),
+    ),
+    quick=Effort(seeds=3, seconds=10),
+    notes="""
+        Kernel matrices of 49 and of 196 landmarks in 32 columns, closer and closer to each other, in float64, without a
+        ridge; gradients of those of 49. Errors of gradients are relative to their largest entry, or to the sum of the
+        sizes of what a difference adds up.
+    """,
+)
+def inverse(run: Run) -> None:
+    """Residuals by condition, and gradients."""
+    rows: list[tuple[Any, ...]] = []
+    for seed in run.seeds:
+        is_first, worst, at20, steps = not rows, 0.0, 0.0, 0
+        for m in (49, 196):
+            for condition in CONDITIONS:
+                A = _landmark_matrix(m, condition, seed)
+                early, late, ours = (
+                    newton_inverse(A, **how) for how in ({"n_iter": 20}, {"n_iter": 40}, {"rtol": 1e-6})
+                )
+                worst, at20 = max(worst, float(late.residual)), max(at20, float(early.residual))
+                steps = max(steps, int(ours.n_iter))
+                if is_first:
+                    rows.append((m, condition, float(early.residual), float(late.residual), int(ours.n_iter)))
+        errors = [_gradient_errors(_landmark_matrix(49, condition, seed), seed) for condition in CONDITIONS]
+        gradient, difference = (max(column) for column in zip(*errors, strict=True))
+        run.record(residual=worst, gradient=gradient, differences=difference, at20=at20, steps=steps)
+    columns = ("landmarks", "condition", "after 20 steps", "after 40 steps", "steps of ours to 1e-6")
+    run.table("residuals", rows, columns=columns, caption="max |I - A Y|, by the paper's start and by ours.")
+
+
+@paper.claim(
+    "norm",
+    says="The symmetric normalisation bounds the norm of the attention operator, which otherwise grows with m.",
+    reported="O(m) without, O(1) with (wording unverified)",
+    where="theorem of the normalised form",
+    measures=(
+        Quantity("grows", "spectral norm without, at n = 3136 over n = 196", at_least=5.0, over_seeds="worst"),
+        Quantity("bounded", "largest spectral norm with it, n = 196 to 3136", at_most=1.0, over_seeds="worst"),
+    ),
+    rivals=(
+        Quantity("smallest", "spectral norm without, at n = 196"),
+        Quantity("largest", "spectral norm without, at n = 3136"),
+    ),
+    quick=Effort(seeds=3, seconds=25),
+    full="A trained network (`SoftTransformer.from_official`) gives its features to `nystrom_attention` as here.",
+    notes="""
+        A photograph of scikit-learn at 56 to 224 pixels, in 4 x 4 patches, whose 48 values go through a random matrix
+        to 32 columns. Landmarks are means of 2 x 2 tokens, m = 49 to 784.
+    """,
+)
+def norm(run: Run) -> None:
+    """Norms by Lanczos, each product a call of the attention."""
+    for seed in run.seeds:
+        found: dict[bool, list[float]] = {True: [], False: []}
+        sizes = (14, 28, 42, 56)
+        for side in sizes:
+            q = _patches(side, seed)
+            landmarks = F.avg_pool2d(q.mT.unflatten(1, (side, side)), 2).flatten(1).mT
+            for normalize, norms in found.items():
+                norms.append(_spectral_norm(q, landmarks, normalize=normalize))
+        without, given = found[False], found[True]
+        run.record(grows=without[-1] / without[0], bounded=max(given), smallest=without[0], largest=without[-1])
+    n = [side * side for side in sizes]
+    shown = [Curve(n, without, "o-", "SOFT"), Curve(n, given, "s-", "SOFT++, normalised")]
+    axes = {"xlabel": "tokens (four a landmark)", "ylabel": "spectral norm", "xscale": "log", "yscale": "log"}
+    run.figure("norms", curves(shown, **axes), caption=f"Norm of the attention operator; seed {seed}.")
+
+
+@paper.claim(
+    "accuracy",
+    says="Better accuracy for the same complexity than transformers with softmax.",
+    reported="79.3 % (SOFT) and 79.4 % (SOFT++) top-1 on ImageNet, tiny",
+    where="table of ImageNet results",
+    measures=(
+        Quantity("soft", "accuracy of SOFT minus that of softmax, in points", at_least=-2.0),
+        Quantity("normed", "accuracy of SOFT++ minus that of softmax, in points", at_least=-2.0),
+        Quantity("exact", "the lower of both minus that of the exact Gaussian kernel, in points", at_least=20.0),
+    ),
+    controls=Quantity(
+        "rows", "the lower of both minus that of the exact kernel with rows that sum to 1, in points", at_least=-2.0
+    ),
+    rivals=(
+        Quantity("softmax", "test accuracy with softmax, in %"),
+        Quantity("plain", "with SOFT"),
+        Quantity("plus", "with SOFT++"),
+        Quantity("gaussian", "with the exact Gaussian kernel"),
+        Quantity("averaged", "with the exact Gaussian kernel, rows summing to 1"),
+    ),
+    quick=Effort(seeds=3, seconds=60),
+    full="Needs ImageNet and the official weights: `SoftTransformer.from_official` and a validation loop of one's own.",
+    notes="""
+        Digits at 16 x 16 pixels in 2 x 2 patches: 64 tokens, two blocks of width 32 with two heads, 16 landmarks, no
+        convolution of the values, ten epochs. Only the attention differs. All are trained too briefly to be good.
+    """,
+)
+def accuracy(run: Run) -> None:
+    """Five attentions in one small network."""
+    for seed in run.seeds:
+        percent = {name: 100.0 * _digits_accuracy(make, seed) for name, make in _attentions().items()}
+        lower = min(percent["plain"], percent["plus"])
+        run.record(
+            soft=percent["plain"] - percent["softmax"],
+            normed=percent["plus"] - percent["softmax"],
+            exact=lower - percent["gaussian"],
+            rows=lower - percent["averaged"],
+            **percent,
+        )
+
+
+@paper.claim(
+    "longer",
+    says="Much longer sequences fit into the same memory.",
+    where="abstract",
+    measures=Quantity("share", "peak memory over that of explicit softmax attention", at_most=0.1),
+    controls=Quantity("torch", "peak memory over that of torch's scaled_dot_product_attention", at_most=1.0),
+    rivals=Quantity("megabytes", "peak memory of SOFT, in MB"),
+    quick=Effort(seeds=1, seconds=20),
+    full=Effort(seeds=1, seconds=600),
+    notes="""
+        Forward and backward of one head of width 32 at n = 12 544, beyond the inputs; in full 65 536 tokens, where the
+        explicit matrix is not made but counted: three times n² floats.
+    """,
+)
+def longer(run: Run) -> None:
+    """Peak memory of three attentions."""
+    for seed in run.seeds:
+        given = _tokens(256 if run.is_full else 112, 1, seed, run.device, graph=True)
+        ours, theirs = (peak_bytes(partial(_run, how, *given, backward=True)) for how in (_soft, _torch))
+        n = given[0].shape[-2]
+        explicit = 12 * n * n if run.is_full else peak_bytes(partial(_run, _explicit, *given, backward=True))
+        run.record(share=ours / explicit, torch=ours / theirs, megabytes=ours / 1e6)
+
+
+paper.sabotage(
+    "a matrix of all tokens in place of landmarks",
+    lambda: sabotage.replaced(nystrom_attention, _without_landmarks),
+    breaks=["longer"],
+)
+paper.sabotage("no inverse", lambda: sabotage.replaced(newton_inverse, _no_inverse), breaks=["linear", "inverse"])
+paper.sabotage("never normalised", lambda: sabotage.replaced(nystrom_attention, _unnormalised), breaks=["norm"])
+paper.sabotage("no training", lambda: sabotage.replaced(train, _no_training), breaks=["accuracy"])
+
+
+def _normal(seed: int, *shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def _tokens(side: int, heads: int, seed: int, device: torch.device, *, graph: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, 49 landmarks and values ``(1, heads, n, 32)``; queries on the scale of the layer's."""
+    q, v = (_normal(seed + i, 1, heads, side * side, 32).float().to(device) for i in range(2))
+    q = (q / 32**0.25).requires_grad_(graph)
+    landmarks = F.avg_pool2d(q.mT.unflatten(3, (side, side)).flatten(0, 1), side // 7).flatten(2).mT[None]
+    return q, landmarks, v.requires_grad_(graph)
+
+
+def _soft(q: Tensor, landmarks: Tensor, v: Tensor, **options: Any) -> Tensor:
+    return nystrom_attention(q, landmarks, v, **options)
+
+
+def _torch(q: Tensor, landmarks: Tensor, v: Tensor) -> Tensor:
+    return F.scaled_dot_product_attention(q, q, v)
+
+
+def _explicit(q: Tensor, landmarks: Tensor, v: Tensor) -> Tensor:
+    return torch.softmax(q @ q.mT, -1) @ v
+
+
+def _run(
+    attention: Callable[..., Tensor], q: Tensor, landmarks: Tensor, v: Tensor, *, backward: bool = False
+) -> Tensor:
+    """One call, and its gradient in q and v where asked for."""
+    if not backward:
+        with torch.no_grad():
+            return attention(q, landmarks, v)
+    out = attention(q, landmarks, v)
+    return torch.autograd.grad(out.sum(), (q, v), retain_graph=True)[0]
+
+
+def _landmark_matrix(m: int, condition: float, seed: int) -> Tensor:
+    """A Gaussian kernel matrix of this condition: points drawn once, the spread found by bisection."""
+    X = _normal(seed, m, 32)
+    low, high = -6.0, 3.0  # of the logarithm of the spread
+    for _ in range(30):
+        middle = 0.5 * (low + high)
+        A = torch.exp(-0.5 * torch.cdist(X, X).square() * float(np.exp(2.0 * middle)))
+        values = torch.linalg.eigvalsh(A)
+        low, high = (middle, high) if float(values[-1] / values[0].clamp(min=1e-14)) > condition else (low, middle)
+    return A
+
+
+def _gradient_errors(A: Tensor, seed: int) -> tuple[float, float]:
+    """Of a random linear function of the inverse: against LAPACK, and against central differences."""
+    A, G, direction = A.requires_grad_(), _normal(seed + 1, *A.shape), _normal(seed + 2, *A.shape)
+
+    def value(A: Tensor) -> Tensor:
+        return (newton_inverse(A, n_iter=40).inverse * G).sum()
+
+    found = torch.autograd.grad(value(A), A)[0]
+    expected = torch.autograd.grad((torch.linalg.inv(A) * G).sum(), A)[0]
+    direction = direction + direction.mT
+    step = 1e-3 * float(torch.linalg.eigvalsh(A.detach())[0])
+    with torch.no_grad():
+        rise = float(value(A + step * direction) - value(A - step * direction)) / (2.0 * step)
+    terms = found * direction
+    return (
+        float((found - expected).abs().max() / expected.abs().max()),
+        abs(rise - float(terms.sum())) / float(terms.abs().sum()),
+    )
+
+
+def _patches(side: int, seed: int) -> Tensor:
+    """Tokens ``(side^2, 32)`` of a photograph: random features of its 4 x 4 patches, each column standardised."""
+    try:
+        picture = load_sample_image("china.jpg")
+    except ImportError as error:
+        raise NotMeasured("it needs pillow to read a photograph: pip install 'mercer[tables]'") from error
+    image = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].double()[..., :427, 100:527]
+    image = F.interpolate(image, size=(4 * side, 4 * side), mode="bilinear", antialias=True)
+    patches = F.unfold(image, 4, stride=4)[0].mT @ _normal(seed, 48, 32)
+    return (patches - patches.mean(0)) / patches.std(0) / 32**0.25
+
+
+def _spectral_norm(q: Tensor, landmarks: Tensor, *, normalize: bool) -> float:
+    def product(v: Any) -> Any:
+        values = torch.from_numpy(np.array(v, dtype=np.float64)).reshape(-1, 1)
+        return nystrom_attention(q, landmarks, values, normalize=normalize, inverse="cholesky").numpy().reshape(-1)
+
+    operator = LinearOperator((len(q), len(q)), matvec=product, dtype=np.float64)
+    start = np.ones(len(q))
+    return float(eigsh(operator, k=1, tol=1e-3, v0=start, return_eigenvectors=False)[0])
+
+
+class _Exact(nn.Module):
+    """Attention by all pairs of tokens: softmax, or the Gaussian kernel with or without rows that sum to 1."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.W_q, self.W_k, self.W_v, self.ff = (nn.Linear(32, 32) for _ in range(4))
+
+    def forward(self, x: Tensor, **_: Any) -> Tensor:
+        q, k, v = (w(x).unflatten(-1, (2, 16)).transpose(1, 2) for w in (self.W_q, self.W_k, self.W_v))
+        if self.kind == "softmax":
+            mixed = F.scaled_dot_product_attention(q, k, v)
+        else:
+            mixed = gaussian_attention(q / 2.0, v, normalize_rows=self.kind == "averaged")  # 2 is 16^(1/4)
+        out: Tensor = self.ff(mixed.transpose(1, 2).flatten(2))
+        return out
+
+
+class _Network(nn.Module):
+    """Two blocks on 64 patches of digits."""
+
+    def __init__(self, make: Callable[[], SoftBlock]) -> None:
+        super().__init__()
+        self.embed, self.head = nn.Linear(4, 32), nn.Linear(32, 10)
+        self.positions = nn.Parameter(0.02 * torch.randn(1, 64, 32))
+        self.blocks = nn.ModuleList([make(), make()])
+
+    def forward(self, patches: Tensor) -> Tensor:
+        x = self.embed(patches) + self.positions
+        for block in self.blocks:
+            x = block(x, grid=(8, 8))
+        logits: Tensor = self.head(x.mean(1))
+        return logits
+
+
+def _attentions() -> dict[str, Callable[[], SoftBlock]]:
+    def exact(kind: str) -> SoftBlock:
+        block = SoftBlock(32, 2)
+        block.mha = _Exact(kind)  # type: ignore[assignment]
+        return block
+
+    soft = partial(SoftBlock, 32, 2, landmarks="conv", ratio=2, solver="cholesky")
+    found: dict[str, Callable[[], SoftBlock]] = {
+        "plain": partial(soft, normalize=False),
+        "plus": partial(soft, normalize=True),
+    }
+    return found | {kind: partial(exact, kind) for kind in ("softmax", "gaussian", "averaged")}
+
+
+def _digits_accuracy(make: Callable[[], SoftBlock], seed: int) -> float:
+    """Accuracy on 597 digits after ten epochs on 1200, in batches of 64."""
+    images, labels = (torch.from_numpy(array) for array in load_digits(return_X_y=True))
+    images = F.interpolate(images.float().reshape(-1, 1, 8, 8) / 16.0, size=(16, 16), mode="bilinear")
+    patches = F.unfold(images, 2, stride=2).mT
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    patches, labels = patches[order], labels[order]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = _Network(make)
+    train(
+        model,
+        _Batches(patches[:1200], labels[:1200], seed),
+        loss=lambda model, batch: F.cross_entropy(model(batch[0]), batch[1]),
+        n_epochs=10,
+        optimizer=partial(torch.optim.AdamW, lr=1e-3),
+        random_state=seed,
+        description="digits",
+    )
+    with torch.no_grad():
+        return float((model.eval()(patches[1200:]).argmax(1) == labels[1200:]).double().mean())
+
+
+class _Batches:
+    """Batches of 64 in an order of their own each time."""
+
+    def __init__(self, patches: Tensor, labels: Tensor, seed: int) -> None:
+        self.patches, self.labels = patches, labels
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.randperm(len(self.labels), generator=self.generator)
+        for rows in order.split(64):
+            yield self.patches[rows], self.labels[rows]
+
+
+def _without_landmarks(q: Tensor, landmarks: Tensor, v: Tensor, **_: Any) -> Tensor:
+    return gaussian_attention(q, v)
+
+
+def _unnormalised(
+    *tensors: Tensor, original: Callable[..., Tensor] = nystrom_attention, normalize: bool = True, **options: Any
+) -> Tensor:
+    return original(*tensors, normalize=False, **options)
+
+
+def _no_inverse(A: Tensor, **_: Any) -> NewtonInverse:
+    batch = A.shape[:-2]
+    return NewtonInverse(A, torch.ones(batch, dtype=torch.float64), torch.zeros(batch, dtype=torch.int64))
+
+
+def _no_training(model: nn.Module, *_: Any, **__: Any) -> None:
+    model.eval()
