@@ -1,6 +1,6 @@
 """Networks: layers, functions of them, and their training."""
 
-from mercer.nn import diagnostics, functional, models, training
+from mercer.nn import diagnostics, functional, models, random_features, training
 from mercer.nn.batched_mlp import BatchedMLP
 from mercer.nn.batched_module import BatchedModule
 from mercer.nn.bottleneck import BottleneckResidualMLP
@@ -12,12 +12,29 @@ from mercer.nn.gram_layer import GramLayer, GramResidual, gram_divergence
 from mercer.nn.gram_output import GramOutput, gram_objective, gram_penalty
 from mercer.nn.gram_state import GramState
 from mercer.nn.linearized_network import LinearizedNetwork
+from mercer.nn.random_features import (
+    AdapterReport,
+    BundledNetwork,
+    CompressedLayer,
+    CompressionReport,
+    RandomFeatureLayer,
+    SNNKAdapter,
+    SNNKLinear,
+    add_adapters,
+    bundle,
+    compress,
+    load_adapters,
+)
 from mercer.nn.self_distillation import self_distill
 
 __all__ = [
+    "AdapterReport",
     "BatchedMLP",
     "BatchedModule",
     "BottleneckResidualMLP",
+    "BundledNetwork",
+    "CompressedLayer",
+    "CompressionReport",
     "DistilledRound",
     "DistilledRounds",
     "FeaturesToGram",
@@ -27,12 +44,20 @@ __all__ = [
     "GramResidual",
     "GramState",
     "LinearizedNetwork",
+    "RandomFeatureLayer",
+    "SNNKAdapter",
+    "SNNKLinear",
+    "add_adapters",
+    "bundle",
+    "compress",
     "diagnostics",
     "functional",
     "gram_divergence",
     "gram_objective",
     "gram_penalty",
+    "load_adapters",
     "models",
+    "random_features",
     "self_distill",
     "training",
 ]
