@@ -16,6 +16,8 @@ from sklearn.neighbors import KernelDensity as TwinDensity
 from sklearn.utils.estimator_checks import check_estimator
 
 from mercer.learn import (
+    BundledNetworkClassifier,
+    BundledNetworkRegressor,
     DeepGramMachine,
     DeepKernelMachineClassifier,
     DeepKernelMachineRegressor,
@@ -80,6 +82,8 @@ PAIRS = [
     # Without a ridge the checks' data, in which rows repeat, are refused; the twin has one too.
     (NTKRegressor("NTK(depth=2)", alpha=1e-3), TwinRidge(kernel="rbf")),
     (NTKClassifier("NTK(depth=2)", alpha=1e-3), RidgeClassifier()),
+    (BundledNetworkRegressor(layers=(40,), alpha=0.1), TwinRidge()),
+    (BundledNetworkClassifier(layers=(40,), alpha=0.1), RidgeClassifier()),
     # The twins' weights are no repeated rows either: an iterate is chosen by rows left out, and a copy gives one away.
     (RecursiveFeatureMachine(max_iter=1), RandomForestRegressor(2)),
     (RecursiveFeatureMachineClassifier(max_iter=1), RandomForestClassifier(2)),

@@ -1,6 +1,8 @@
 """Kernel models with scikit-learn's interface."""
 
 from mercer.learn.bayesian_optimizer import BayesianOptimizer
+from mercer.learn.bundled_network_classifier import BundledNetworkClassifier
+from mercer.learn.bundled_network_regressor import BundledNetworkRegressor
 from mercer.learn.conformal import SplitConformal
 from mercer.learn.deep_gram_machine import DeepGramMachine
 from mercer.learn.deep_kernel_machine import DeepKernelMachineRegressor
@@ -41,6 +43,8 @@ from mercer.learn.wide_dgp import WideDGP, sample_wide_dgp
 
 __all__ = [
     "BayesianOptimizer",
+    "BundledNetworkClassifier",
+    "BundledNetworkRegressor",
     "Categorical",
     "DeepGramMachine",
     "DeepKernelMachineClassifier",

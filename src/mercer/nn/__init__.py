@@ -14,6 +14,7 @@ from mercer.nn.attention import (
     SRMSNorm,
 )
 from mercer.nn.attention import SoftBlock, SoftmaxFreeAttention
+from mercer.nn import diagnostics, functional, models, random_features, training
 from mercer.nn.batched_mlp import BatchedMLP
 from mercer.nn.batched_module import BatchedModule
 from mercer.nn.bottleneck import BottleneckResidualMLP
@@ -44,11 +45,31 @@ from mercer.nn.self_distillation import self_distill
 
 __all__ = [
     "AttentionState",
+from mercer.nn.random_features import (
+    AdapterReport,
+    BundledNetwork,
+    CompressedLayer,
+    CompressionReport,
+    RandomFeatureLayer,
+    SNNKAdapter,
+    SNNKLinear,
+    add_adapters,
+    bundle,
+    compress,
+    load_adapters,
+)
+from mercer.nn.self_distillation import self_distill
+
+__all__ = [
+    "AdapterReport",
     "BatchedMLP",
     "BatchedModule",
     "BlockState",
     "BottleneckResidualMLP",
     "DiagAttention",
+    "BundledNetwork",
+    "CompressedLayer",
+    "CompressionReport",
     "DistilledRound",
     "DistilledRounds",
     "FeaturesToGram",
@@ -83,13 +104,21 @@ __all__ = [
     "SGConvKernel",
     "SoftBlock",
     "SoftmaxFreeAttention",
+    "RandomFeatureLayer",
+    "SNNKAdapter",
+    "SNNKLinear",
+    "add_adapters",
+    "bundle",
+    "compress",
     "diagnostics",
     "functional",
     "gram_divergence",
     "gram_objective",
     "gram_penalty",
+    "load_adapters",
     "models",
     "parameter_groups",
+    "random_features",
     "self_distill",
     "training",
 ]

@@ -25,6 +25,7 @@ from mercer.operators.functions import (
     solve_tensor,
 )
 from mercer.operators.greedy import Selection, coding_rate, greedy_logdet
+from mercer.operators.hadamard import hadamard_transform
 from mercer.operators.kernel_operator import KernelOperator, plan
 from mercer.operators.kronecker import KroneckerOperator, kronecker
 from mercer.operators.logarithm import log_of
@@ -89,6 +90,7 @@ __all__ = [
     "convolve",
     "eigsh",
     "greedy_logdet",
+    "hadamard_transform",
     "inv_quad_logdet",
     "kronecker",
     "log_of",

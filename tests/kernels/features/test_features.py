@@ -10,6 +10,7 @@ from sklearn.base import clone
 from mercer.errors import ShapeError
 from mercer.kernels import (
     RBF,
+    ArcCosine,
     Constant,
     Laplacian,
     Linear,
@@ -21,6 +22,7 @@ from mercer.kernels import (
     to_text,
 )
 from mercer.kernels.features import (
+    ArcCosineFeatures,
     ExactFeatures,
     FeatureKernel,
     NystromFeatures,
@@ -37,6 +39,10 @@ def points(n, d=3, seed=0, dtype=torch.float64):
 
 
 MAPS = {
+    "arc_cosine": lambda: ArcCosineFeatures(ArcCosine(1, [0.7, 1.9, 1.1], 0.5), 64, d=3, random_state=0),
+    "arc_cosine_hadamard": lambda: ArcCosineFeatures(
+        ArcCosine(2, 0.7, 0.5), 64, d=3, method="hadamard", random_state=0
+    ),
     "fourier_rbf": lambda: RandomFourier(RBF(1.3), 64, d=3, random_state=0),
     "fourier_ard": lambda: RandomFourier(RBF([0.7, 1.9, 1.1]), 64, d=3, method="iid", random_state=0),
     "fourier_matern": lambda: RandomFourier(Matern(1.3, nu=1.2), 64, d=3, method="quasi", random_state=0),

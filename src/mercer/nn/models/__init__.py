@@ -6,6 +6,7 @@ from mercer.nn.models.mixer_block import CausalMixer, MixerBlock
 from mercer.nn.models.registry import create_model, list_models, register_model
 from mercer.nn.models.sequence import SequenceBlock, SequenceModel
 from mercer.nn.models.sequence_network import SequenceNetwork
+from mercer.nn.models.snnk_transformer import SNNKTransformer, SNNKTransformerBlock
 from mercer.nn.models.soft_transformer import SoftSize, SoftTransformer
 from mercer.nn.models.states import SequenceState
 from mercer.nn.models.transnormer import TransNormer
@@ -15,6 +16,8 @@ __all__ = [
     "CausalMixer",
     "LanguageModel",
     "MixerBlock",
+    "SNNKTransformer",
+    "SNNKTransformerBlock",
     "SequenceBlock",
     "SequenceModel",
     "SequenceNetwork",

@@ -1,0 +1,213 @@
+"""Adapters put into a trained model, and taken out again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from typing import Any
+
+from torch import Tensor, nn
+
+from mercer import store
+from mercer.nn.checkpoint import load_weights
+from mercer.nn.random_features.places import Place, find_places
+from mercer.nn.random_features.snnk_adapter import SNNKAdapter
+
+__all__ = ["Adapted", "AdapterReport", "add_adapters", "load_adapters"]
+
+KIND, VERSION = "adapters", 1
+
+
+class Adapted(nn.Module):
+    """A module and the adapter of its output; of a tuple, of its first part."""
+
+    def __init__(self, module: nn.Module, adapter: SNNKAdapter) -> None:
+        super().__init__()
+        self.module, self.adapter = module, adapter
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The module's output, adapted."""
+        out = self.module(*args, **kwargs)
+        return (self.adapter(out[0]), *out[1:]) if isinstance(out, tuple) else self.adapter(out)
+
+
+@dataclass
+class AdapterReport:
+    """What :func:`add_adapters` has done to a model.
+
+    Attributes:
+        names: of the modules that got an adapter.
+        n_adapter_parameters: trainable numbers in the adapters.
+        n_trainable: trainable numbers of the model now.
+        n_parameters: all numbers of the model, adapters included.
+    """
+
+    names: list[str]
+    n_adapter_parameters: int
+    n_trainable: int
+    n_parameters: int
+    _model: nn.Module = field(repr=False)
+    _arguments: dict[str, Any] = field(repr=False)
+    _places: list[Place] = field(repr=False)
+    _was_trainable: list[nn.Parameter] = field(repr=False)
+    _also_trained: list[str] = field(repr=False)
+    _fused: list[tuple[nn.TransformerEncoderLayer, int]] = field(repr=False)
+
+    @property
+    def adapters(self) -> dict[str, SNNKAdapter]:
+        """The adapters by the name of the module that they follow."""
+        found: dict[str, SNNKAdapter] = {}
+        for name in self.names:
+            module = self._model.get_submodule(name)
+            if not isinstance(module, Adapted):
+                raise ValueError(f"{name} has no adapter any more: it was removed.")
+            found[name] = module.adapter
+        return found
+
+    def parameters(self) -> list[nn.Parameter]:
+        """What an optimiser gets: everything in the model that is trained now."""
+        return [p for p in self._model.parameters() if p.requires_grad]
+
+    def merge(self) -> None:
+        """Fold each adapter's scale (or map up) into its matrix: the same outputs with fewer numbers."""
+        for adapter in self.adapters.values():
+            adapter.merge()
+
+    def remove(self) -> None:
+        """Put the model back as it was: no adapters, and trained what was trained before."""
+        for name in self.adapters:
+            _put(self._model, name, self._model.get_submodule(f"{name}.module"))
+        for layer, kind in self._fused:
+            layer.activation_relu_or_gelu = kind
+        for parameter in self._was_trainable:
+            parameter.requires_grad_(True)
+
+    def save_adapter(self, path: str | os.PathLike[str]) -> None:
+        """Write the adapters, and what else is trained, to one safetensors file; :func:`load_adapters` reads it.
+
+        Raises:
+            TypeError: an activation that is no name.
+        """
+        tensors = {f"{n}/{k}": v for n, adapter in self.adapters.items() for k, v in adapter.state_dict().items()}
+        own: dict[str, Tensor] = dict(self._model.named_parameters())
+        # Names of the model without adapters, so that they mean the same before and after.
+        tensors |= {f"/{name}": own[_adapted_name(name, self.names)] for name in self._also_trained}
+        merged = {n: adapter.scale is None and adapter.up is None for n, adapter in self.adapters.items()}
+        meta = {
+            "kind": KIND,
+            "version": VERSION,
+            "places": {place.name: place.width for place in self._places},
+            "arguments": self._arguments,
+            "trained": self._also_trained,
+            "merged": merged,
+        }
+        store.save_state(path, tensors=tensors, meta=meta)
+
+
+def add_adapters(
+    model: nn.Module,
+    where: str | Callable[[str, nn.Module], bool] = "auto",
+    *,
+    width: int | None = None,
+    also_train: Sequence[str] = (),
+    **arguments: Any,
+) -> AdapterReport:
+    """Freeze a model and put a :class:`SNNKAdapter` after some of its modules, in place.
+
+    The model computes what it did before, until the adapters are trained.
+
+    Args:
+        model: trained.
+        where: "auto" finds Transformer layers (torch's own, those of :mod:`mercer.nn.models`, of transformers' BERT and
+            timm's vision transformers) and adapts the output of attention and of the feed-forward part; or a function
+            of a name and a module that says which modules get one.
+        width: of the outputs; None takes the last linear layer or norm of each module.
+        also_train: patterns of names of parameters that stay trainable: ``("head.*", "*norm*")``.
+        **arguments: of :class:`SNNKAdapter`. ``random_state`` is that of the first; each has its own draw.
+
+    Returns:
+        What was added, with ``merge``, ``remove`` and ``save_adapter``.
+
+    Raises:
+        ValueError: no place was found, or a pattern that fits no parameter.
+
+    >>> layer = torch.nn.TransformerEncoderLayer(16, 2, 64, batch_first=True)
+    >>> report = add_adapters(layer, n_features=4)
+    >>> report.names, report.n_trainable
+    (['dropout1', 'dropout2'], 160)
+    """
+    return _adapt(model, find_places(model, where, width), also_train, arguments)
+
+
+def load_adapters(model: nn.Module, path: str | os.PathLike[str]) -> AdapterReport:
+    """Put adapters from a file into a model without any; the rest is frozen, as :func:`add_adapters` does.
+
+    Raises:
+        FileFormatError: the file is damaged, or of another model.
+        ValueError: the model lacks a module that the file names.
+    """
+    tensors, meta = store.load_state(path, kind=KIND, version=VERSION)
+    modules = dict(model.named_modules())
+    missing = [name for name in meta["places"] if name not in modules]
+    if missing:
+        raise ValueError(f"{path} has adapters for {', '.join(missing)}, which the model does not have.")
+    places = [Place(name, width) for name, width in meta["places"].items()]
+    report = _adapt(model, places, meta["trained"], meta["arguments"])
+    for name, adapter in report.adapters.items():
+        if meta["merged"][name]:
+            adapter.merge()
+        own = {k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")}
+        load_weights(adapter, own, path)
+    parameters = dict(model.named_parameters())
+    for name in meta["trained"]:
+        parameters[_adapted_name(name, report.names)].data.copy_(tensors[f"/{name}"])
+    return report
+
+
+def _adapt(
+    model: nn.Module, places: list[Place], also_train: Sequence[str], arguments: dict[str, Any]
+) -> AdapterReport:
+    named = dict(model.named_parameters())
+    kept = [name for name in named if any(fnmatch(name, pattern) for pattern in also_train)]
+    for pattern in also_train:
+        if not any(fnmatch(name, pattern) for name in named):
+            raise ValueError(f"also_train={pattern!r} fits no parameter of the model, such as {next(iter(named))!r}.")
+    was_trainable = [p for p in named.values() if p.requires_grad]
+    for name, parameter in named.items():
+        parameter.requires_grad_(name in kept)
+    # torch's fused inference of a TransformerEncoderLayer would leave out what stands in place of its dropouts.
+    fused = [(m, m.activation_relu_or_gelu) for m in model.modules() if isinstance(m, nn.TransformerEncoderLayer)]
+    for module, _ in fused:
+        module.activation_relu_or_gelu = 0
+    _insert(model, places, arguments)
+    names = [place.name for place in places]
+    report = AdapterReport(names, 0, 0, 0, model, dict(arguments), places, was_trainable, kept, fused)
+    report.n_adapter_parameters = sum(p.numel() for a in report.adapters.values() for p in a.parameters())
+    report.n_trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    report.n_parameters = sum(p.numel() for p in model.parameters())
+    return report
+
+
+def _insert(model: nn.Module, places: Sequence[Place], arguments: dict[str, Any]) -> None:
+    first = arguments.get("random_state", 0)
+    for number, place in enumerate(places):
+        module = model.get_submodule(place.name)
+        example = next(iter(model.parameters()))
+        own = {**arguments, "random_state": first + number if isinstance(first, int) else first}
+        adapter = SNNKAdapter(place.width, **own).to(device=example.device, dtype=example.dtype)
+        _put(model, place.name, Adapted(module, adapter).train(module.training))
+
+
+def _put(model: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, module)
+
+
+def _adapted_name(name: str, adapted: Sequence[str]) -> str:
+    """The name of a parameter once the modules around it are adapted."""
+    for place in adapted:
+        if name.startswith(f"{place}."):
+            return f"{place}.module.{name.removeprefix(f'{place}.')}"
+    return name

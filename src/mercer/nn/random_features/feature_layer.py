@@ -1,0 +1,114 @@
+"""Random features as a layer: what was drawn are its buffers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mercer.errors import ShapeError
+from mercer.kernels import ArcCosine
+from mercer.kernels.features import ArcCosineFeatures, LayerFeatures, UniversalRandomFeatures
+
+__all__ = ["RandomFeatureLayer", "make_features"]
+
+
+class RandomFeatureLayer(nn.Module):
+    """Phi of a feature map on the last axis: random, fixed, saved and moved with the model.
+
+    Nothing in it is trained. Features of half types are computed in float32.
+
+    Args:
+        features: :class:`mercer.kernels.features.ArcCosineFeatures` or
+            :class:`mercer.kernels.features.UniversalRandomFeatures`.
+        length: to which inputs, and rows of weights, are scaled; None leaves them as they are. The authors use
+            ``d ** 0.25`` where they replace trained layers.
+
+    Raises:
+        TypeError: ``features`` is no map of a layer.
+        ValueError: a length that is not positive.
+
+    >>> from mercer.kernels.features import UniversalRandomFeatures
+    >>> layer = RandomFeatureLayer(UniversalRandomFeatures("cos", 32, d=3))
+    >>> layer(torch.zeros(5, 7, 3)).shape
+    torch.Size([5, 7, 32])
+    """
+
+    def __init__(self, features: LayerFeatures, *, length: float | None = None) -> None:
+        super().__init__()
+        if not isinstance(features, LayerFeatures):
+            raise TypeError(
+                f"RandomFeatureLayer needs ArcCosineFeatures or UniversalRandomFeatures, not {type(features).__name__}."
+            )
+        if length is not None and not length > 0.0:
+            raise ValueError(f"RandomFeatureLayer(length={length!r}): the length is > 0, or None.")
+        self.features, self.length = features, length
+        self.in_features, self.n_features = features.d, features.n_features
+        for name, value in features.state.items():
+            self.register_buffer(name, value.detach().to(torch.get_default_dtype()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(..., d) -> (..., n_features)``, in the dtype of x."""
+        if x.is_complex():
+            raise TypeError(f"Random features are of real numbers, but x is {x.dtype}. Give real and imaginary parts.")
+        if x.shape[-1] != self.in_features:
+            raise ShapeError(f"Features of {self.in_features} columns: x must be (..., d), not {tuple(x.shape)}.")
+        return self.features.input_map(self._drawn(), self._prepared(x)).to(x.dtype)
+
+    @torch.no_grad()
+    def weight_features(self, W: Tensor, b: Tensor | None = None) -> Tensor:
+        """Psi of a layer's weights ``(o, d)`` and biases ``(o,)``: ``(o, n_features)``, in the dtype of W."""
+        wide = self._prepared(W)
+        return self.features.weight_map(self._drawn(), wide, None if b is None else b.to(wide)).to(W.dtype)
+
+    def extra_repr(self) -> str:
+        """The map and its sizes."""
+        scaled = "" if self.length is None else f", length={self.length:g}"
+        return f"{self.in_features}, {self.n_features}, {type(self.features).__name__}{scaled}"
+
+    def _drawn(self) -> dict[str, Tensor]:
+        return {name: value for name, value in self._buffers.items() if value is not None}
+
+    def _prepared(self, x: Tensor) -> Tensor:
+        """In float32 at least (exponents overflow in half), and of the length asked for."""
+        wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        return wide if self.length is None else nn.functional.normalize(wide, dim=-1) * self.length
+
+
+def make_features(
+    activation: Any,
+    n_features: int,
+    d: int,
+    *,
+    bias: bool = True,
+    offset: float = 0.0,
+    method: str = "orthogonal",
+    random_state: Any = 0,
+    **spectral: Any,
+) -> LayerFeatures:
+    """The feature map that layers mean by an activation: "relu" is the arc-cosine kernel, all else is universal.
+
+    Args:
+        activation: "relu", or what :class:`mercer.kernels.features.UniversalRandomFeatures` takes.
+        n_features: columns.
+        d: columns of the inputs.
+        bias: whether units have biases: a constant coordinate for "relu".
+        offset: of "relu" only.
+        method: how projections are drawn.
+        random_state: of the draw; None is fresh.
+        **spectral: ``gaussian_scale``, ``split``, ``balance``, which "relu" has not.
+
+    Raises:
+        ValueError: an argument that the activation has not, or an unknown activation.
+    """
+    if isinstance(activation, str) and activation == "relu":
+        if spectral:
+            raise ValueError(f"activation='relu' has no {', '.join(spectral)}: these are of universal random features.")
+        kernel = ArcCosine(1, bias_variance=1.0 if bias else 0.0)
+        return ArcCosineFeatures(kernel, n_features, d=d, offset=offset, method=method, random_state=random_state)
+    if offset:
+        raise ValueError(f"offset={offset} is of activation='relu' only, not of {activation!r}.")
+    return UniversalRandomFeatures(
+        activation, n_features, d=d, bias=bias, method=method, random_state=random_state, **spectral
+    )

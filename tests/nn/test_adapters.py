@@ -1,0 +1,184 @@
+"""Adapters in trained models: found places, frozen rest, merged, removed, saved."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from mercer.errors import FileFormatError
+from mercer.nn import SNNKAdapter, add_adapters, load_adapters
+from mercer.nn.models import SNNKTransformer
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Sequential(nn.Linear(6, 6), nn.Tanh())
+
+    def forward(self, x):
+        return x + self.inner(x)
+
+
+class BertOutput(nn.Module):
+    """As in transformers: dense, dropout, then the residual."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense, self.dropout, self.LayerNorm = nn.Linear(8, 6), nn.Dropout(0.1), nn.LayerNorm(6)
+
+    def forward(self, hidden, x):
+        return self.LayerNorm(self.dropout(self.dense(hidden)) + x)
+
+
+class VisionBlock(nn.Module):
+    """As in timm."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm1, self.attn, self.norm2, self.mlp = nn.LayerNorm(6), nn.Linear(6, 6), nn.LayerNorm(6), nn.Linear(6, 6)
+
+
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+
+    def forward(self, x):
+        return self.linear(x), "kept"
+
+
+def network():
+    torch.manual_seed(1)
+    return nn.Sequential(Block(), Block(), nn.Linear(6, 3))
+
+
+def train(report, model, x, y):
+    optimizer = torch.optim.Adam(report.parameters(), lr=0.02)
+    for _ in range(30):
+        loss = nn.functional.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def is_block(name, module):
+    return isinstance(module, Block)
+
+
+def test_adapters_train_while_the_rest_is_frozen_and_come_out_again(tmp_path):
+    model, x = network(), torch.randn(50, 6)
+    before, y = model(x).detach(), (x[:, 0] > 0).long()
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    report = add_adapters(model, is_block, n_features=5, also_train=["2.*"])
+    assert torch.equal(model(x), before)
+    assert report.names == ["0", "1"]
+    assert report.n_adapter_parameters == 2 * (6 * 5 + 6)
+    assert report.n_trainable == report.n_adapter_parameters + 21
+    assert report.n_parameters == report.n_adapter_parameters + sum(v.numel() for v in state.values())
+    draws = [adapter.features.G for adapter in report.adapters.values()]
+    assert not torch.equal(*draws)
+    train(report, model, x, y)
+    trained = model(x).detach()
+    assert not torch.allclose(trained, before, atol=0.1)
+    report.save_adapter(tmp_path / "adapter.safetensors")
+    fresh = network()
+    again = load_adapters(fresh, tmp_path / "adapter.safetensors")
+    assert torch.equal(fresh(x), trained)
+    assert again.n_trainable == report.n_trainable
+    report.merge()
+    torch.testing.assert_close(model(x), trained)
+    report.save_adapter(tmp_path / "merged.safetensors")
+    merged = network()
+    load_adapters(merged, tmp_path / "merged.safetensors")
+    torch.testing.assert_close(merged(x), trained)
+    report.remove()
+    assert all(p.requires_grad for p in model.parameters())
+    found = model.state_dict()
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[k], state[k]) for k in state if not k.startswith("2."))
+    with pytest.raises(ValueError, match="it was removed"):
+        report.merge()
+
+
+def test_parameters_inside_an_adapted_module_can_be_trained_and_saved(tmp_path):
+    model, x = network(), torch.randn(20, 6)
+    report = add_adapters(model, is_block, also_train=["0.inner.0.bias"])
+    train(report, model, x, (x[:, 0] > 0).long())
+    report.save_adapter(tmp_path / "adapter.safetensors")
+    fresh = network()
+    load_adapters(fresh, tmp_path / "adapter.safetensors")
+    assert torch.equal(fresh(x), model(x))
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_the_layers_of_torch_are_adapted_in_inference_too(norm_first):
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=norm_first)
+    model, x = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).eval(), torch.randn(3, 5, 8)
+    with torch.inference_mode():
+        before = model(x)
+    report = add_adapters(model)
+    assert report.names == [f"layers.{i}.dropout{j}" for i in (0, 1) for j in (1, 2)]
+    for adapter in report.adapters.values():
+        nn.init.normal_(adapter.scale)
+    with torch.inference_mode():
+        fused = model(x)
+    torch.testing.assert_close(fused, model(x).detach())
+    assert not torch.allclose(fused, before, atol=0.01)
+    report.remove()
+    with torch.inference_mode():
+        torch.testing.assert_close(model(x), before)
+    assert layer.activation_relu_or_gelu == 1
+
+
+def test_places_are_found_in_layers_of_other_libraries_and_our_own():
+    assert add_adapters(nn.ModuleDict({"output": BertOutput()})).names == ["output.dropout"]
+    assert add_adapters(nn.ModuleList([VisionBlock()])).names == ["0.attn", "0.mlp"]
+    decoder = nn.TransformerDecoderLayer(8, 2, 16)
+    assert add_adapters(decoder).names == ["dropout1", "dropout2", "dropout3"]
+    ours = SNNKTransformer(2, vocabulary=5, width=8, n_heads=2, depth=1)
+    report = add_adapters(ours, n_features=4)
+    assert report.names == ["blocks.0.attention", "blocks.0.feed_forward"]
+    assert ours(torch.ones(2, 3, dtype=torch.int64)).shape == (2, 2)
+    assert report.n_trainable == 2 * (8 * 4 + 8)
+
+
+def test_of_a_tuple_the_first_part_is_adapted():
+    model, x = nn.Sequential(Pair()), torch.randn(4, 6)
+    report = add_adapters(model, lambda name, module: isinstance(module, Pair))
+    nn.init.normal_(report.adapters["0"].scale)
+    adapted, rest = model(x)
+    assert rest == "kept"
+    assert isinstance(report.adapters["0"], SNNKAdapter)
+    assert not torch.allclose(adapted, model[0].module(x)[0])
+
+
+def test_what_cannot_be_adapted_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"where=lambda name, module: .*Block"):
+        add_adapters(network())
+    with pytest.raises(ValueError, match=r"it is 'auto', or a function"):
+        add_adapters(network(), "everywhere")
+    with pytest.raises(ValueError, match=r"fits no parameter of the model, such as '0.inner.0.weight'"):
+        add_adapters(network(), is_block, also_train=["head.*"])
+    with pytest.raises(ValueError, match=r"lies within another place"):
+        add_adapters(network(), lambda name, _: name in ("0", "0.inner"))
+    with pytest.raises(ValueError, match=r"give width="):
+        add_adapters(nn.Sequential(nn.ReLU(), nn.Linear(3, 3)), lambda name, _: name == "0")
+    assert add_adapters(nn.Sequential(nn.ReLU(), nn.Linear(3, 3)), lambda name, _: name == "0", width=3).names == ["0"]
+    report = add_adapters(network(), is_block)
+    report.save_adapter(tmp_path / "adapter.safetensors")
+    with pytest.raises(ValueError, match=r"has adapters for 0, 1, which"):
+        load_adapters(nn.ModuleDict({"a": nn.Linear(6, 6)}), tmp_path / "adapter.safetensors")
+    with pytest.raises(FileFormatError, match=r"written for another model"):
+        load_adapters(nn.Sequential(nn.Linear(6, 9), nn.Linear(9, 6)), _edited(tmp_path / "adapter.safetensors", 9))
+
+
+def _edited(path, width):
+    """The same file, saying another width."""
+    from mercer.store import load_state, save_state
+
+    tensors, meta = load_state(path, kind="adapters", version=1)
+    meta = json.loads(json.dumps(meta))
+    meta["places"] = dict.fromkeys(meta["places"], width)
+    save_state(path.with_name("edited"), tensors=tensors, meta=meta)
+    return path.with_name("edited")
