@@ -1,6 +1,6 @@
 """Networks: layers, functions of them, and their training."""
 
-from mercer.nn import diagnostics, functional, models, training
+from mercer.nn import diagnostics, functional, models, random_features, training
 from mercer.nn.attention import (
     AttentionState,
     BlockState,
@@ -10,11 +10,11 @@ from mercer.nn.attention import (
     LinearState,
     NormAttention,
     RotaryPositions,
+    SoftBlock,
     SoftmaxAttention,
+    SoftmaxFreeAttention,
     SRMSNorm,
 )
-from mercer.nn.attention import SoftBlock, SoftmaxFreeAttention
-from mercer.nn import diagnostics, functional, models, random_features, training
 from mercer.nn.batched_mlp import BatchedMLP
 from mercer.nn.batched_module import BatchedModule
 from mercer.nn.bottleneck import BottleneckResidualMLP
@@ -41,10 +41,6 @@ from mercer.nn.gram_output import GramOutput, gram_objective, gram_penalty
 from mercer.nn.gram_state import GramState
 from mercer.nn.linearized_network import LinearizedNetwork
 from mercer.nn.parameter_groups import parameter_groups
-from mercer.nn.self_distillation import self_distill
-
-__all__ = [
-    "AttentionState",
 from mercer.nn.random_features import (
     AdapterReport,
     BundledNetwork,
@@ -62,51 +58,48 @@ from mercer.nn.self_distillation import self_distill
 
 __all__ = [
     "AdapterReport",
+    "AttentionState",
     "BatchedMLP",
     "BatchedModule",
     "BlockState",
     "BottleneckResidualMLP",
-    "DiagAttention",
     "BundledNetwork",
+    "ButterflyConv",
     "CompressedLayer",
     "CompressionReport",
-    "DistilledRound",
-    "DistilledRounds",
-    "FeaturesToGram",
-    "GatedMLP",
-    "ButterflyConv",
     "ConvState",
     "ConvolutionKernel",
+    "DiagAttention",
     "DistilledRound",
     "DistilledRounds",
     "FeaturesToGram",
     "FoldedConv",
+    "GatedMLP",
     "GramKernel",
     "GramLayer",
     "GramOutput",
     "GramResidual",
     "GramState",
-    "LinearAttention",
-    "LinearState",
-    "LinearizedNetwork",
-    "NormAttention",
-    "RotaryPositions",
-    "SRMSNorm",
-    "SoftmaxAttention",
     "H3Conv",
     "H3State",
+    "LinearAttention",
+    "LinearState",
     "LinearizedNetwork",
     "LongConv",
     "LongConvKernel",
     "MonarchFFT",
+    "NormAttention",
+    "RandomFeatureLayer",
+    "RotaryPositions",
     "S4DKernel",
     "SGConv",
     "SGConvKernel",
-    "SoftBlock",
-    "SoftmaxFreeAttention",
-    "RandomFeatureLayer",
     "SNNKAdapter",
     "SNNKLinear",
+    "SRMSNorm",
+    "SoftBlock",
+    "SoftmaxAttention",
+    "SoftmaxFreeAttention",
     "add_adapters",
     "bundle",
     "compress",
