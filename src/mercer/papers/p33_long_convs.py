@@ -327,7 +327,8 @@ def _identify(kernel: Callable[..., torch.nn.Module], data: ImpulseResponses, se
 
 def _by_torch(u: torch.Tensor, spectrum: torch.Tensor) -> torch.Tensor:
     n = 2 * u.shape[-1]
-    return torch.fft.irfft(torch.fft.rfft(u, n) * spectrum, n)[..., : u.shape[-1]]
+    y: torch.Tensor = torch.fft.irfft(torch.fft.rfft(u, n) * spectrum, n)
+    return y[..., : u.shape[-1]]
 
 
 def _by_scipy(u: Array, spectrum: Array) -> Array:

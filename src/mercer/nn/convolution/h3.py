@@ -128,7 +128,8 @@ class H3Conv(nn.Module):
         flat = pairs.flatten(0, 2)
         y = (state.mix.step(flat)[:, 0] + self.D * flat).view_as(pairs)
         y = (y * self._split(q.unsqueeze(-1)).squeeze(-1).unsqueeze(2)).sum(1)
-        return self.output_linear(y.flatten(1)), state
+        mixed: Tensor = self.output_linear(y.flatten(1))
+        return mixed, state
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The kernels' own learning rate and no decay; no decay of skips and biases; the rest."""
