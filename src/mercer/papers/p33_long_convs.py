@@ -17,7 +17,7 @@ torch.Size([2, 4096, 32])
 
 ```
 
-RESULTS
+**What came out** is in the tables below.
 """
 
 import math
