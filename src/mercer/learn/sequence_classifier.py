@@ -153,7 +153,8 @@ class SequenceClassifier(ClassifierMixin, Saved, BaseEstimator):
 
     def predict(self, X: Any, *, lengths: Any = None) -> Array:
         """The most probable class of each sequence, ``(m,)``."""
-        found: Array = self.classes_[self._probabilities(X, lengths).argmax(1).numpy()]
+        places = self._probabilities(X, lengths).argmax(1).numpy()
+        found: Array = self.classes_[places]
         return found
 
     def predict_proba(self, X: Any, *, lengths: Any = None) -> Any:
