@@ -288,7 +288,8 @@ def _structured(rate: float) -> Layer:
 def _start(rate: float) -> torch.Tensor:
     """The kernel of one channel as it starts."""
     kernel = SGConvKernel(1, LENGTH, kernel_dim=8, decay=rate, random_state=0)
-    return kernel().detach()[0, 0]
+    taps: torch.Tensor = kernel().detach()[0, 0]
+    return taps
 
 
 def _accuracy(layer: Layer, X: Array, y: Array, seed: int) -> float:

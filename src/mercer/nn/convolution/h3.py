@@ -137,7 +137,8 @@ class H3Conv(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         """``(B, H, L)`` as ``(B, d, heads, L)``; column ``h d + i`` is entry i of head h."""
-        return x.unflatten(1, (-1, self.head_dim)).transpose(1, 2)
+        split: Tensor = x.unflatten(1, (-1, self.head_dim))
+        return split.transpose(1, 2)
 
     def _pairs(self, k: Tensor, v: Tensor) -> Tensor:
         return self._split(k).unsqueeze(2) * self._split(v).unsqueeze(1)
