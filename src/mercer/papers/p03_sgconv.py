@@ -17,7 +17,18 @@ number of parameters that grows like the logarithm of the length.
 
 ```
 
-**What came out** is in the tables below.
+**What came out.** Without decay a model of MNIST-1D loses 20 points of accuracy, with free taps 8, and free taps find a
+filter from noise with thirteen times the squared error. A step of generation takes a sixteenth of the taps in
+multiply-adds and agrees with the convolution to 1e-15. A million steps of four channels take 0.6 GB and 0.7 s.
+
+**What did not.** It is 2.9 times as fast as S4D where that is computed by its formula, as the official code does
+without compiled parts. That is S4D's formula and not S4D: with its exponentials in blocks (`S4DKernel`) it takes 0.86
+of SGConv's time at 1024 steps or the same at 4096, and with a kernel that is kept 0.85. Most of a layer is the
+convolution, which both share.
+
+**What is not there yet.** One seed each for the two claims on MNIST-1D, whose networks take ten seconds of a core to
+train. Contrary pilots, from the card: on digits as sequences of 256 steps, 160 training steps, no decay had 69.3 % and
+free taps 65.4 %, so that decay is no law for every task and budget.
 """
 
 import math
