@@ -22,9 +22,8 @@ filter from noise with thirteen times the squared error. A step of generation ta
 multiply-adds and agrees with the convolution to 1e-15. A million steps of four channels take 0.6 GB and 0.7 s.
 
 **What did not.** It is 2.9 times as fast as S4D where that is computed by its formula, as the official code does
-without compiled parts. That is S4D's formula and not S4D: with its exponentials in blocks (`S4DKernel`) it takes 0.86
-of SGConv's time at 1024 steps or the same at 4096, and with a kernel that is kept 0.85. Most of a layer is the
-convolution, which both share.
+without compiled parts. That is the formula and not S4D: with its exponentials in blocks (`S4DKernel`) S4D takes 0.86 to
+1.2 times as long as SGConv, and with a kernel that is kept 0.85. Most of the time goes into what both share.
 
 **What is not there yet.** One seed each for the two claims on MNIST-1D, whose networks take ten seconds of a core to
 train. Contrary pilots, from the card: on digits as sequences of 256 steps, 160 training steps, no decay had 69.3 % and
