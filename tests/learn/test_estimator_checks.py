@@ -114,7 +114,10 @@ PAIRS = [
         DeepKernelMachineClassifier(depth=1, max_epochs=3, n_inducing=10, learning_rate=0.1),
         TwinClassifier(optimizer=None),
     ),
-    (SequenceClassifier(width=8, layers=1, kernel_dim=2, max_epochs=10, learning_rate=0.05), RidgeClassifier()),
+    (
+        SequenceClassifier(width=8, layers=1, kernel_dim=2, max_epochs=8, batch_size=16, learning_rate=0.05),
+        RidgeClassifier(),
+    ),
     (DeepGramMachine(depth=1, nu=float("inf"), learn_hyperparameters=False), TwinProcess(optimizer=None)),
     pytest.param(
         GaussianProcessRegressor(),

@@ -69,9 +69,9 @@ class SequenceClassifier(ClassifierMixin, Saved, BaseEstimator):
     >>> t = np.arange(50)
     >>> X = np.array([np.sin(0.2 * f * t + p) for f in (1, 2) for p in range(20)])
     >>> y = np.repeat(["slow", "fast"], 20)
-    >>> model = SequenceClassifier(width=8, layers=1, kernel_dim=4, max_epochs=20, random_state=0).fit(X, y)
-    >>> model.score(X, y)
-    1.0
+    >>> model = SequenceClassifier(width=8, layers=1, kernel_dim=4, max_epochs=30, batch_size=10, random_state=0)
+    >>> model.fit(X, y).score(X, y) > 0.9
+    True
     """
 
     _not_saved = ("network_",)
@@ -153,7 +153,8 @@ class SequenceClassifier(ClassifierMixin, Saved, BaseEstimator):
 
     def predict(self, X: Any, *, lengths: Any = None) -> Array:
         """The most probable class of each sequence, ``(m,)``."""
-        found: Array = self.classes_[self._probabilities(X, lengths).argmax(1).numpy()]
+        places = self._probabilities(X, lengths).argmax(1).numpy()
+        found: Array = self.classes_[places]
         return found
 
     def predict_proba(self, X: Any, *, lengths: Any = None) -> Any:

@@ -46,7 +46,7 @@ def sequence_network(
         }
         layer = partial(LongConv, length=length, kernel=kernels[estimator.kernel], causal=estimator.causal)
     # The statistics of a batch need two steps at least.
-    norm = ("rms" if estimator.causal or length == 1 else "batch") if estimator.norm is None else estimator.norm
+    norm: Any = ("rms" if estimator.causal or length == 1 else "batch") if estimator.norm is None else estimator.norm
     return SequenceModel(
         columns,
         classes,

@@ -13,11 +13,21 @@ number of parameters that grows like the logarithm of the length.
 >>> y, state = layer.prefill(u[:, :999], method="structured")
 >>> last, state = layer.step(u[:, 999], state)  # exact, without a sum over all taps
 >>> torch.allclose(last, layer(u)[:, 999], atol=1e-5), state.multiply_adds
-(True, 274)
+(True, 256)
 
 ```
 
-RESULTS
+**What came out.** Without decay a model of MNIST-1D loses 20 points of accuracy, with free taps 8, and free taps find a
+filter from noise with thirteen times the squared error. A step of generation takes a sixteenth of the taps in
+multiply-adds and agrees with the convolution to 1e-15. A million steps of four channels take 0.6 GB and 0.7 s.
+
+**What did not.** It is 2.9 times as fast as S4D where that is computed by its formula, as the official code does
+without compiled parts. That is the formula and not S4D: with its exponentials in blocks (`S4DKernel`) S4D takes 0.86 to
+1.2 times as long as SGConv, and with a kernel that is kept 0.85. Most of the time goes into what both share.
+
+**What is not there yet.** One seed each for the two claims on MNIST-1D, whose networks take ten seconds of a core to
+train. Contrary pilots, from the card: on digits as sequences of 256 steps, 160 training steps, no decay had 69.3 % and
+free taps 65.4 %, so that decay is no law for every task and budget.
 """
 
 import math
@@ -99,7 +109,7 @@ def decay(run: Run) -> None:
         X, y = mnist1d(2 * N_TRAIN, length=LENGTH, random_state=seed)
         found = {rate: _accuracy(_structured(rate), X, y, seed) for rate in (2.0, 1.0)}
         run.record(gain=found[2.0] - found[1.0], with_decay=found[2.0])
-    kernels = {f"decay {rate:g}": _structured(rate)(4).kernel_()[0, 0] for rate in (2.0, 1.0)}
+    kernels = {f"decay {rate:g}": _start(rate) for rate in (2.0, 1.0)}
 
     def draw(figure: Any) -> None:
         for axes, (name, k) in zip(figure.subplots(1, 2), kernels.items(), strict=True):
@@ -285,13 +295,21 @@ def _structured(rate: float) -> Layer:
     return partial(LongConv, length=LENGTH, kernel=partial(SGConvKernel, kernel_dim=8, decay=rate))
 
 
+def _start(rate: float) -> torch.Tensor:
+    """The kernel of one channel as it starts."""
+    kernel = SGConvKernel(1, LENGTH, kernel_dim=8, decay=rate, random_state=0)
+    taps: torch.Tensor = kernel().detach()[0, 0]
+    return taps
+
+
 def _accuracy(layer: Layer, X: Array, y: Array, seed: int) -> float:
     """Of two layers of 24 channels, in percent, on the rows after the first 1000."""
     model = SequenceClassifier(layer=layer, layers=2, width=24, norm="layer", max_epochs=EPOCHS, random_state=seed)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # a network this small loses more by sharing its work than it gains
     try:
-        return 100.0 * model.fit(X[:N_TRAIN], y[:N_TRAIN]).score(X[N_TRAIN:], y[N_TRAIN:])
+        model.fit(X[:N_TRAIN], y[:N_TRAIN])
+        return 100.0 * float(model.score(X[N_TRAIN:], y[N_TRAIN:]))
     finally:
         torch.set_num_threads(threads)
 

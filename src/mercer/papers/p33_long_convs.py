@@ -17,7 +17,16 @@ torch.Size([2, 4096, 32])
 
 ```
 
-RESULTS
+**What came out.** Taps that are found from noisy records have a third of the squared error if they are smoothed and
+squashed, half if they are smoothed. The products of small matrices are the convolution to 4e-7 in float32 and to
+6e-3 with bfloat16 operands, in one pass and in three. Learnt matrices fit a filter that changes along the sequence with
+a fifteenth of the residual. One training step on 65,536 steps and 16 channels takes 0.3 s and a process of 0.6 GB.
+
+**What hangs by a thread.** The threshold alone: 0.64, 0.86 and 0.86 of the free kernel's error for three seeds, with a
+bound of 0.8 on their mean. And structure does better than any repair: an SGConv kernel has 0.08 of that error.
+
+**What is not there yet.** Speed is measured on a quiet machine only; the paper's own is on a GPU. That thresholds reach
+the quality of state space models needs the Long Range Arena.
 """
 
 import math
@@ -327,7 +336,8 @@ def _identify(kernel: Callable[..., torch.nn.Module], data: ImpulseResponses, se
 
 def _by_torch(u: torch.Tensor, spectrum: torch.Tensor) -> torch.Tensor:
     n = 2 * u.shape[-1]
-    return torch.fft.irfft(torch.fft.rfft(u, n) * spectrum, n)[..., : u.shape[-1]]
+    y: torch.Tensor = torch.fft.irfft(torch.fft.rfft(u, n) * spectrum, n)
+    return y[..., : u.shape[-1]]
 
 
 def _by_scipy(u: Array, spectrum: Array) -> Array:

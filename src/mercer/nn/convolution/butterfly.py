@@ -95,7 +95,7 @@ class ButterflyConv(nn.Module):
             )
         x = u.mT  # (B, H, L)
         spectrum = self.transform_u(x) * self.transform_k(self.kernel.to(x.dtype))
-        y = self.inverse(spectrum).real[..., : u.shape[1]]
+        y: Tensor = self.inverse(spectrum).real[..., : u.shape[1]]
         return (y + self.D.unsqueeze(-1) * x).mT
 
     @property

@@ -46,7 +46,7 @@ class LongConvKernel(ConvolutionKernel):
 
     >>> kernel = LongConvKernel(4, 100, random_state=0)
     >>> kernel().shape, round(kernel.alive_fraction(), 2)
-    (torch.Size([2, 4, 100]), 0.6)
+    (torch.Size([2, 4, 100]), 0.61)
     """
 
     def __init__(

@@ -128,7 +128,8 @@ class H3Conv(nn.Module):
         flat = pairs.flatten(0, 2)
         y = (state.mix.step(flat)[:, 0] + self.D * flat).view_as(pairs)
         y = (y * self._split(q.unsqueeze(-1)).squeeze(-1).unsqueeze(2)).sum(1)
-        return self.output_linear(y.flatten(1)), state
+        mixed: Tensor = self.output_linear(y.flatten(1))
+        return mixed, state
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The kernels' own learning rate and no decay; no decay of skips and biases; the rest."""
@@ -136,7 +137,8 @@ class H3Conv(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         """``(B, H, L)`` as ``(B, d, heads, L)``; column ``h d + i`` is entry i of head h."""
-        return x.unflatten(1, (-1, self.head_dim)).transpose(1, 2)
+        split: Tensor = x.unflatten(1, (-1, self.head_dim))
+        return split.transpose(1, 2)
 
     def _pairs(self, k: Tensor, v: Tensor) -> Tensor:
         return self._split(k).unsqueeze(2) * self._split(v).unsqueeze(1)

@@ -187,6 +187,7 @@ class LongConv(nn.Module):
         """For an optimiser: the kernel with its own learning rate and no decay; skip and biases without; the rest."""
         pairs: list[tuple[nn.Parameter, Mapping[str, float]]] = []
         own = getattr(self.kernel, "parameter_groups", None)
+        groups: list[dict[str, Any]]
         groups = [{"params": list(self.kernel.parameters()), "weight_decay": 0.0}] if own is None else own()
         for group in groups:
             settings = {name: value for name, value in group.items() if name != "params"}

@@ -159,7 +159,8 @@ def _convolve(x: Tensor, k: Tensor, start: int, plan: str) -> Tensor:
     if plan == "auto" and _is_trained_short(x, k):
         return _by_spectra(x, k, start)
     if torch.compiler.is_compiling():
-        return convolution(x, k, start, x.shape[-1], METHODS[plan] or "")
+        y: Tensor = convolution(x, k, start, x.shape[-1], METHODS[plan] or "")
+        return y
     return convolve(x, k, mode="same" if start else "causal", method=METHODS[plan])
 
 
@@ -191,7 +192,8 @@ def _by_spectra(x: Tensor, k: Tensor, start: int) -> Tensor:
     """Transforms that autograd sees: it keeps spectra and sums the kernel's gradient over the batch before it
     transforms back, so that training takes four transforms a row in place of seven."""
     L, n = x.shape[-1], 2 * smooth_length(-(-(x.shape[-1] + k.shape[-1] - 1) // 2))
-    return torch.fft.irfft(torch.fft.rfft(x, n) * torch.fft.rfft(k, n), n)[..., start : start + L]
+    y: Tensor = torch.fft.irfft(torch.fft.rfft(x, n) * torch.fft.rfft(k, n), n)
+    return y[..., start : start + L]
 
 
 def _check(

@@ -36,7 +36,7 @@ def monarch_factors(N: int, *, radix: int = 16, order: int | None = None) -> tup
     if order is not None:
         for left in range(order, 1, -1):
             target = N ** (1.0 / left)
-            factors.append(min(_divisors(N), key=lambda d, target=target: abs(d / target - 1.0)))
+            factors.append(min((abs(d / target - 1.0), d) for d in _divisors(N))[1])
             N //= factors[-1]
         return tuple(sorted([*factors, N], reverse=True))
     while N > 1:

@@ -67,7 +67,8 @@ class RelaxedState(HistoryState):
         if m <= DIRECT:
             return (kept @ block.unsqueeze(-1)).squeeze(-1)
         # Of a cyclic product of length 2m the second half has nothing that wrapped around.
-        return torch.fft.irfft(torch.fft.rfft(block, 2 * m) * kept, 2 * m)[..., m:]
+        added: Tensor = torch.fft.irfft(torch.fft.rfft(block, 2 * m) * kept, 2 * m)
+        return added[..., m:]
 
     def past(self) -> Tensor:
         """The last inputs, oldest first."""

@@ -64,18 +64,18 @@ class SGConv(LongConv):
             super().__init__(channels, length, kernel=kernel, **options)
 
     @classmethod
-    def from_official(cls, state_dict: Mapping[str, Tensor], *, length: int, **options: Any) -> Self:
+    def from_official(cls, state_dict: Mapping[str, Tensor], **options: Any) -> Self:
         """A layer with the weights of the official GConv.
 
         Args:
             state_dict: with ``kernel_list.i``, ``kernel_norm``, ``multiplier``, ``D``, ``output_linear...``, and
                 ``decay`` where it is a power.
-            length: its ``l_max``.
-            options: what the weights do not tell: ``layout``, ``interpolation``, ``activation``, ...
+            options: ``length``, which is its ``l_max``, and what the weights do not tell: ``layout``,
+                ``interpolation``, ``activation``, ...
 
         Raises:
             ValueError: weights that are not there or do not fit.
         """
         from mercer.nn.convolution.official import from_gconv
 
-        return from_gconv(cls, state_dict, length=length, **options)
+        return from_gconv(cls, state_dict, **options)

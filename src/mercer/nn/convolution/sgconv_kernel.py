@@ -132,7 +132,8 @@ class SGConvKernel(ConvolutionKernel):
         """Taps of all pieces together, ``length`` or a little more."""
         if self.layout == "hankel":
             return len(self.basis)
-        return self.kernel_dim * 2 ** (len(self.kernel_list) - 1 + self.init_scale)
+        n: int = self.kernel_dim << (len(self.kernel_list) - 1 + self.init_scale)
+        return n
 
     def forward(self, length: int | None = None) -> Tensor:
         """The first ``length`` taps, ``(heads, channels, length)``."""
@@ -180,7 +181,8 @@ class SGConvKernel(ConvolutionKernel):
         if self.has_power:
             t = torch.arange(1, length + 1, device=k.device, dtype=k.dtype)
             k = k * torch.exp(-self.decay[:, None] * t.log())
-        return k / self.kernel_norm
+        divided: Tensor = k / self.kernel_norm
+        return divided
 
     def _end(self, part: Part) -> int:
         return part.offset + self.kernel_dim * part.scale

@@ -120,6 +120,7 @@ def _segments(part: Part, kernel: SGConvKernel) -> Iterator[Segment]:
     offset, s, w = part.offset, part.scale, part.weights.detach()
     d = w.shape[-1]
     assert kernel.length is not None
+    runs: list[tuple[int, int, Tensor, Tensor | None]]
     if s == 1 or kernel.interpolation == "nearest":
         runs = [(offset + n * s, s, w[..., n], None) for n in range(d)]
     else:

@@ -117,7 +117,8 @@ class SequenceModel(nn.Module):
         h = self.encoder(x)
         for block in self._blocks():
             h = block(h, lengths)
-        return self.decoder(self._pooled(self.norm(h), lengths))
+        answer: Tensor = self.decoder(self._pooled(self.norm(h), lengths))
+        return answer
 
     def initial_state(self, batch: int = 1) -> list[Any]:
         """The states of all mixers, for :meth:`step`.
@@ -125,7 +126,7 @@ class SequenceModel(nn.Module):
         Raises:
             ValueError: in training, or a mixer that has no steps.
         """
-        states = []
+        states: list[Any] = []
         for block in self._blocks():
             if block.is_pointwise:
                 states.append(None)
