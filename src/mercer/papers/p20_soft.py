@@ -22,12 +22,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import LinearOperator, eigsh
 from sklearn.datasets import load_digits, load_sample_image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mercer.nn import SoftBlock
+from mercer.nn import SoftBlock, SoftmaxFreeAttention
 from mercer.nn.diagnostics import peak_bytes
 from mercer.nn.functional import gaussian_attention, nystrom_attention
 from mercer.nn.training import train
@@ -149,31 +148,47 @@ def inverse(run: Run) -> None:
         Quantity("grows", "spectral norm without, at n = 3136 over n = 196", at_least=5.0, over_seeds="worst"),
         Quantity("bounded", "largest spectral norm with it, n = 196 to 3136", at_most=1.0, over_seeds="worst"),
     ),
+    controls=Quantity("photograph", "the same on a photograph", at_most=1.0, over_seeds="worst"),
     rivals=(
-        Quantity("smallest", "spectral norm without, at n = 196"),
-        Quantity("largest", "spectral norm without, at n = 3136"),
+        Quantity("noise", "spectral norm without, at n = 3136"),
+        Quantity("alike", "the same on the photograph"),
+        Quantity("own", "spectral norm with it and the landmarks of a new layer, at n = 3136"),
     ),
-    quick=Effort(seeds=3, seconds=25),
+    quick=Effort(seeds=2, seconds=20),
     full="A trained network (`SoftTransformer.from_official`) gives its features to `nystrom_attention` as here.",
     notes="""
-        A photograph of scikit-learn at 56 to 224 pixels, in 4 x 4 patches, whose 48 values go through a random matrix
-        to 32 columns. Landmarks are means of 2 x 2 tokens, m = 49 to 784.
+        Noise at 56 to 224 pixels, in 4 x 4 patches, whose 48 values go through a random matrix to 32 columns. Landmarks
+        are means of 2 x 2 tokens, m = 49 to 784. The control does the same with a photograph of scikit-learn.
     """,
 )
 def norm(run: Run) -> None:
-    """Norms by Lanczos, each product a call of the attention."""
+    """Norms by subspace iteration, each product a call of the attention."""
+    sizes = (14, 28, 42, 56)
     for seed in run.seeds:
-        found: dict[bool, list[float]] = {True: [], False: []}
-        sizes = (14, 28, 42, 56)
-        for side in sizes:
-            q = _patches(side, seed)
-            landmarks = F.avg_pool2d(q.mT.unflatten(1, (side, side)), 2).flatten(1).mT
-            for normalize, norms in found.items():
-                norms.append(_spectral_norm(q, landmarks, normalize=normalize))
-        without, given = found[False], found[True]
-        run.record(grows=without[-1] / without[0], bounded=max(given), smallest=without[0], largest=without[-1])
+        found: dict[tuple[bool, bool], list[float]] = {}
+        for is_photograph in (False, True):
+            tokens = [_patches(side, seed, is_photograph=is_photograph) for side in sizes]
+            means = [
+                F.avg_pool2d(q.mT.unflatten(1, (side, side)), 2).flatten(1).mT
+                for q, side in zip(tokens, sizes, strict=True)
+            ]
+            for normalize in (False, True):
+                pairs = zip(tokens, means, strict=True)
+                found[is_photograph, normalize] = [_spectral_norm(*pair, normalize=normalize) for pair in pairs]
+        run.record(
+            grows=found[False, False][-1] / found[False, False][0],
+            bounded=max(found[False, True]),
+            photograph=max(found[True, True]),
+            noise=found[False, False][-1],
+            alike=found[True, False][-1],
+            own=_norm_of_a_layer(sizes[-1], seed),
+        )
     n = [side * side for side in sizes]
-    shown = [Curve(n, without, "o-", "SOFT"), Curve(n, given, "s-", "SOFT++, normalised")]
+    shown = [
+        Curve(n, norms, ("s-" if normalize else "o-") + f"C{int(is_photograph)}", f"{what}, {how}")
+        for (is_photograph, normalize), norms in found.items()
+        for what, how in [(("noise", "photograph")[is_photograph], ("SOFT", "SOFT++, normalised")[normalize])]
+    ]
     axes = {"xlabel": "tokens (four a landmark)", "ylabel": "spectral norm", "xscale": "log", "yscale": "log"}
     run.figure("norms", curves(shown, **axes), caption=f"Norm of the attention operator; seed {seed}.")
 
@@ -310,7 +325,7 @@ def _gradient_errors(A: Tensor, seed: int) -> tuple[float, float]:
     found = torch.autograd.grad(value(A), A)[0]
     expected = torch.autograd.grad((torch.linalg.inv(A) * G).sum(), A)[0]
     direction = direction + direction.mT
-    step = 1e-3 * float(torch.linalg.eigvalsh(A.detach())[0])
+    step = 1e-5 * float(torch.linalg.eigvalsh(A.detach())[0])
     with torch.no_grad():
         rise = float(value(A + step * direction) - value(A - step * direction)) / (2.0 * step)
     terms = found * direction
@@ -320,26 +335,40 @@ def _gradient_errors(A: Tensor, seed: int) -> tuple[float, float]:
     )
 
 
-def _patches(side: int, seed: int) -> Tensor:
-    """Tokens ``(side^2, 32)`` of a photograph: random features of its 4 x 4 patches, each column standardised."""
-    try:
-        picture = load_sample_image("china.jpg")
-    except ImportError as error:
-        raise NotMeasured("it needs pillow to read a photograph: pip install 'mercer[tables]'") from error
-    image = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].double()[..., :427, 100:527]
-    image = F.interpolate(image, size=(4 * side, 4 * side), mode="bilinear", antialias=True)
+def _patches(side: int, seed: int, *, is_photograph: bool) -> Tensor:
+    """Tokens ``(side^2, 32)``: random features of 4 x 4 patches of an image, each token of mean 0 and variance 1."""
+    if is_photograph:
+        try:
+            picture = load_sample_image("china.jpg")
+        except ImportError as error:
+            raise NotMeasured("it needs pillow to read a photograph: pip install 'mercer[tables]'") from error
+        image = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].double()[..., :427, 100:527]
+        image = F.interpolate(image, size=(4 * side, 4 * side), mode="bilinear", antialias=True)
+        image = (image - image.mean()) / image.std()
+    else:
+        image = _normal(seed + 1, 1, 3, 4 * side, 4 * side)
     patches = F.unfold(image, 4, stride=4)[0].mT @ _normal(seed, 48, 32)
-    return (patches - patches.mean(0)) / patches.std(0) / 32**0.25
+    return F.layer_norm(patches, (32,)) / 32**0.25
 
 
 def _spectral_norm(q: Tensor, landmarks: Tensor, *, normalize: bool) -> float:
-    def product(v: Any) -> Any:
-        values = torch.from_numpy(np.array(v, dtype=np.float64)).reshape(-1, 1)
-        return nystrom_attention(q, landmarks, values, normalize=normalize, inverse="cholesky").numpy().reshape(-1)
+    """The largest eigenvalue of a symmetric operator, by ten rounds of eight vectors."""
+    V = torch.linalg.qr(_normal(0, len(q), 8))[0]
+    for _ in range(10):
+        AV = nystrom_attention(q, landmarks, V, normalize=normalize, inverse="cholesky")
+        V, R = torch.linalg.qr(AV)
+    return float(torch.linalg.svdvals(R)[0])
 
-    operator = LinearOperator((len(q), len(q)), matvec=product, dtype=np.float64)
-    start = np.ones(len(q))
-    return float(eigsh(operator, k=1, tol=1e-3, v0=start, return_eigenvectors=False)[0])
+
+def _norm_of_a_layer(side: int, seed: int) -> float:
+    """Of SOFT++ on noise, with the landmarks that a new layer finds."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        layer = SoftmaxFreeAttention(32, 1, landmarks="conv", ratio=2).double()
+    x = 32**0.25 * _patches(side, seed, is_photograph=False)
+    with torch.no_grad():
+        q, landmarks = layer.W_q(x) / 32**0.25, layer.find_landmarks(x[None], grid=(side, side))[0, 0]
+    return _spectral_norm(q, landmarks, normalize=True)
 
 
 class _Exact(nn.Module):
