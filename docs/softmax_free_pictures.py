@@ -36,7 +36,7 @@ def draw_attention() -> None:
     token = 33 * SIDE + 12
     one = F.one_hot(torch.tensor(token), SIDE * SIDE).double()[:, None]
     figure, axes = plt.subplots(1, 4, figsize=(11, 3.0), layout="constrained")
-    picture = image[0].permute(1, 2, 0).numpy() / 255.0
+    picture = (image[0].permute(1, 2, 0).numpy() / 255.0).clip(0.0, 1.0)
     axes[0].imshow(picture)
     step = 4 * SIDE / 7
     for k in range(1, 7):

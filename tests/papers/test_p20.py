@@ -38,7 +38,7 @@ def test_the_norm_is_the_largest_eigenvalue_of_the_operator():
             q, q[::5], torch.eye(40, dtype=torch.float64), normalize=normalize, inverse="cholesky"
         )
         norm = float(torch.linalg.eigvalsh(0.5 * (dense + dense.mT))[-1])
-        assert _spectral_norm(q, q[::5], normalize=normalize) == pytest.approx(norm, rel=1e-3)
+        assert _spectral_norm(q, q[::5], normalize=normalize) == pytest.approx(norm, rel=1e-2)
 
 
 def test_only_the_attention_differs_between_the_networks():
