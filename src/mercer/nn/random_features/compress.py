@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mercer.errors import ShapeError
 from mercer.nn.random_features.closed_form import RidgeSums
+from mercer.nn.random_features.places import put_module
 from mercer.nn.random_features.snnk_linear import SNNKLinear
 
 __all__ = ["CompressedLayer", "CompressionReport", "FittedKernelLayer", "compress"]
@@ -155,9 +156,9 @@ def compress(
             layers.append(CompressedLayer(name, 0, error, before, before))
             continue
         example = next(small.parameters())
-        _put(small, name, fitted.to(device=example.device, dtype=example.dtype))
+        put_module(small, name, fitted.to(device=example.device, dtype=example.dtype))
         if follower is not None:
-            _put(small, follower, nn.Identity())
+            put_module(small, follower, nn.Identity())
         after = sum(p.numel() for p in fitted.parameters())
         layers.append(CompressedLayer(name, fitted.n_features, error, before, after))
     return CompressionReport(small.train(model.training), tuple(layers))
@@ -251,8 +252,3 @@ def _fit(
     layer.weight.copy_(V)
     layer.intercept.copy_(c)
     return layer, error
-
-
-def _put(model: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, module)
