@@ -6,6 +6,18 @@ from mercer.data.diamonds import diamonds
 from mercer.data.flights import flights
 from mercer.data.hierarchical import hierarchical_polynomial
 from mercer.data.label_noise import noisy_labels, noisy_split
+from mercer.data.lra import (
+    LISTOPS_TOKENS,
+    LRA_TASKS,
+    ListOps,
+    LongRangeTask,
+    Split,
+    encode_listops,
+    load_lra,
+    make_listops,
+    make_pathfinder,
+    save_listops,
+)
 from mercer.data.multisphere import gaussian_field, multisphere
 from mercer.data.pde import PDE_BENCHMARKS, PDEProblem, pde_benchmark
 from mercer.data.permutations import PermutationTask, permutation_task
@@ -14,20 +26,30 @@ from mercer.data.toy import toy_sine
 from mercer.data.uci import uci_split
 
 __all__ = [
+    "LISTOPS_TOKENS",
+    "LRA_TASKS",
     "PDE_BENCHMARKS",
     "Bunch",
+    "ListOps",
+    "LongRangeTask",
     "PDEProblem",
     "PermutationTask",
+    "Split",
     "concrete",
     "diamonds",
+    "encode_listops",
     "flights",
     "gaussian_field",
     "hierarchical_polynomial",
+    "load_lra",
+    "make_listops",
+    "make_pathfinder",
     "multisphere",
     "noisy_labels",
     "noisy_split",
     "pde_benchmark",
     "permutation_task",
+    "save_listops",
     "spiked_regression",
     "toy_sine",
     "uci_split",
