@@ -156,7 +156,7 @@ class Canvas:
     def _pixels(self, paddle: Paddle, *, less: float = 0.0) -> tuple[Array, Array]:
         """The pixels whose centre is within a margin of it, or a little less."""
         top, bottom, left, right = self._window(paddle)
-        centers = np.meshgrid(np.arange(top, bottom), np.arange(left, right), indexing="ij")
+        centers = list(np.meshgrid(np.arange(top, bottom), np.arange(left, right), indexing="ij"))
         along, across = _coordinates(paddle, centers)
         length = float(np.hypot(*(paddle.head - paddle.tail)))
         beyond = along - along.clip(0.0, length)
