@@ -40,7 +40,8 @@ def cholesky_update(L: Tensor, V: Tensor) -> Tensor:
         raise ShapeError(f"cholesky_update: L is {tuple(L.shape)} and V {tuple(V.shape)}; V needs {r} columns.")
     if 4 * len(V) > r:
         R = torch.linalg.qr(torch.cat([L.mT, V]), mode="r").R
-        return (R * R.diagonal().sign()[:, None]).mT.contiguous()
+        updated: Tensor = (R * R.diagonal().sign()[:, None]).mT.contiguous()
+        return updated
     R, V = L.mT.clone(), V.clone()
     for j in range(r):
         head, column = R[j, j].clone(), V[:, j].clone()

@@ -34,8 +34,8 @@ def load_image(folder: Path, length: int, limit: int | None) -> LongRangeTask:
     test = read(find_file(folder, f"test_batch{'.bin' if is_binary else ''}", "image", where))
     X, y = (np.concatenate([batch[i] for batch in batches]) for i in (0, 1))
     cut = int(0.9 * len(X))
-    parts = [Split(X[:cut][:limit], y[:cut][:limit]), Split(X[cut:][:limit], y[cut:][:limit])]
-    return LongRangeTask("image", *parts, Split(test[0][:limit], test[1][:limit]), 10, 256, length, True)
+    train, valid = Split(X[:cut][:limit], y[:cut][:limit]), Split(X[cut:][:limit], y[cut:][:limit])
+    return LongRangeTask("image", train, valid, Split(test[0][:limit], test[1][:limit]), 10, 256, length, True)
 
 
 def load_pathfinder(
@@ -74,7 +74,8 @@ def load_pathfinder(
                 X[n], y[n] = _read_png(path, side), label
                 n += 1
         parts.append(Split(X[:n], y[:n]))
-    return LongRangeTask(name, *parts, 2, 256, length, True)
+    train, valid, test = parts
+    return LongRangeTask(name, train, valid, test, 2, 256, length, True)
 
 
 def _metadata(file: Path) -> list[tuple[Path, int]]:

@@ -32,7 +32,8 @@ def load_listops(folder: Path, length: int, limit: int | None) -> LongRangeTask:
             sources.append(row[0])
             values.append(int(row[1]))
         parts.append(Split(encode_listops(sources, length), np.array(values, dtype=np.int64)))
-    return LongRangeTask("listops", *parts, 10, len(LISTOPS_TOKENS) + 1, length, False)
+    train, valid, test = parts
+    return LongRangeTask("listops", train, valid, test, 10, len(LISTOPS_TOKENS) + 1, length, False)
 
 
 def load_text(folder: Path, length: int, limit: int | None) -> LongRangeTask:
@@ -77,7 +78,8 @@ def load_retrieval(folder: Path, length: int, limit: int | None) -> LongRangeTas
             pairs.append(_bytes([text.encode() for text in texts], length))
         X = np.stack(pairs) if pairs else np.zeros((0, 2, length), dtype=np.int16)
         parts.append(Split(X, np.array(classes, dtype=np.int64)))
-    return LongRangeTask("retrieval", *parts, 2, BYTES, length, False)
+    train, valid, test = parts
+    return LongRangeTask("retrieval", train, valid, test, 2, BYTES, length, False)
 
 
 def find_file(folder: Path, name: str, task: str, where: str) -> Path:

@@ -51,6 +51,8 @@ class ArcCosineFeatures(LayerFeatures):
     tensor([[2.0..., 0.3...]])
     """
 
+    kernel: ArcCosine
+
     def __init__(
         self,
         kernel: ArcCosine,

@@ -118,8 +118,8 @@ class UniversalRandomFeatures(LayerFeatures):
                 f"{name}(gaussian_scale={self.gaussian_scale!r}): M must be >= 0 where one side has real features, and "
                 f"> -1/8 with split='both': below, the variance is infinite."
             )
-        asked = (self.activation, self.n_features, self.d, self.gaussian_scale, self._pairs, self.bias, self.method)
-        asked = (*asked, self.random_state)
+        drawn_by = (self.activation, self.n_features, self.d, self.gaussian_scale, self._pairs, self.bias, self.method)
+        asked = (*drawn_by, self.random_state)
         if asked != getattr(self, "_asked", None):
             self._asked = asked
             self._state = self._drawn()
@@ -176,7 +176,8 @@ class UniversalRandomFeatures(LayerFeatures):
         size = torch.exp(size) * (len(squares) ** -0.5)
         if self._pairs:
             return torch.cat([size * torch.cos(angle), sign * (size * torch.sin(angle))], -1)
-        return size if is_real else size * torch.cos(angle)
+        single: Tensor = size if is_real else size * torch.cos(angle)
+        return single
 
     def _drawn(self) -> dict[str, Tensor]:
         """All that is random."""
