@@ -62,7 +62,8 @@ def draw_adapters(axes: plt.Axes) -> None:
     for name, accuracy, count in table["rows"]:
         color = next(c for word, c in looks.items() if name.startswith(word))
         axes.plot(max(count, 300), accuracy, "o", color=color)
-        axes.annotate(f" {name}", (max(count, 300), accuracy), fontsize=8, va="center")
+        place = (max(count, 300), accuracy)
+        axes.annotate(name, place, (7, 0), textcoords="offset points", fontsize=8, va="center")
     axes.set(xscale="log", xlabel="trained numbers beside the head", xlim=(200, 4e5))
     axes.set_xticks([300, 1e3, 1e4, 1e5], ["0", "1000", "10⁴", "10⁵"])
     axes.set_title("test accuracy, turned digits, %", loc="left", fontsize=9)

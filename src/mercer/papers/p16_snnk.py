@@ -29,19 +29,20 @@ True
 
 ```
 
-**What came out.** Features are unbiased and their error falls as it should; orthogonal rows leave 70 % of it, and products
-of signs and Hadamard matrices as little. A bundled network of two layers classifies digits as a trained one does (97 %).
-Adapters of 4 992 numbers do as well as bottleneck adapters of 25 056 (93.6 and 93.1 %, with two points of difference
-either way between seeds). The layer is eight times faster than a linear layer with GELU, and 1.4 times faster than a
-matrix of rank 64.
+**What came out.** Features are unbiased and their error falls as it should; orthogonal rows leave 70 % of it, and
+products of signs and Hadamard matrices as little. A bundled network of two layers classifies digits as a trained one
+does (97 %). Adapters of 4 992 numbers do as well as bottleneck adapters of 25 056 (93.6 and 93.1 %, with two points of
+difference either way between seeds). The layer is nearly eight times as fast as a linear layer with GELU, and 1.4 times
+as fast as a matrix of rank 64.
 
 **What did not.** Bottleneck adapters of 6 552 numbers do as well (93.3 %), so most of the factor of five is what the
-baseline's width was chosen to be. Closed-form fits of trained layers (ours, not the paper's) equal fits by gradients, but a
-truncated singular value decomposition of as many numbers loses one to two points less: the features do not know which
-directions matter. And a second bundled layer of 256 features adds nothing to the first on digits.
+baseline's width was chosen to be. Closed-form fits of trained layers (ours, not the paper's) equal fits by gradients,
+but a truncated singular value decomposition of as many numbers loses one to two points less: the features do not know
+which directions matter. And a second bundled layer of 256 features adds nothing to the first on digits.
 
-**In the official code**, and not here: series of GELU with wrong signs, projections that are not saved with the model, weights
-whose features come from another draw than those of the inputs (a sabotage below), inputs and weights that are scaled apart.
+**In the official code**, and not here: series of GELU with wrong signs, projections that are not saved with the model,
+weights whose features come from another draw than those of the inputs (a sabotage below), inputs and weights that are
+scaled apart.
 """
 
 import copy
