@@ -105,7 +105,7 @@ def draw_pathfinder() -> None:
     for column, size in enumerate((32, 32, 64, 64, 128, 128)):
         images = make_pathfinder(8, size=size, random_state=10 + column)
         for row, label in enumerate((1, 0)):
-            chosen = images.X[np.flatnonzero(images.y == label)[0]].reshape(size, size)
+            chosen = images.inputs[np.flatnonzero(images.targets == label)[0]].reshape(size, size)
             axes[row, column].imshow(chosen, cmap="gray", vmin=0, vmax=255)
             axes[row, column].set_axis_off()
             if row == 0:

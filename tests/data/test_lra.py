@@ -38,10 +38,10 @@ def value_of(source):
 
 def test_expressions_have_their_values_and_lengths_and_the_official_brackets():
     found = make_listops(40, min_length=20, max_length=120, random_state=1)
-    lengths = (found.X != 0).sum(1)
+    lengths = (found.inputs != 0).sum(1)
     assert lengths.min() > 20
     assert lengths.max() < 120
-    assert [value_of(source) for source in found.sources] == found.y.tolist()
+    assert [value_of(source) for source in found.sources] == found.targets.tolist()
     assert len(set(found.sources)) == 40
     assert all(source.count("(") == source.count(")") for source in found.sources)
     for source in found.sources:  # an opening bracket for every token but the first
@@ -76,11 +76,11 @@ def test_listops_are_written_and_read_in_the_official_form(tmp_path):
         save_listops(tmp_path / f"basic_{name}.tsv", data)
     assert (tmp_path / "basic_val.tsv").read_text().splitlines()[0] == "Source\tTarget"
     task = load_lra(tmp_path, "listops")
-    assert (task.train.X.shape, task.n_classes, task.vocabulary, task.length) == ((5, 2000), 10, 16, 2000)
-    np.testing.assert_array_equal(task.test.X[:, :40], parts["c"].X)
-    np.testing.assert_array_equal(task.valid.y, parts["b"].y)
+    assert (task.train.inputs.shape, task.n_classes, task.vocabulary, task.length) == ((5, 2000), 10, 16, 2000)
+    np.testing.assert_array_equal(task.test.inputs[:, :40], parts["c"].inputs)
+    np.testing.assert_array_equal(task.valid.targets, parts["b"].targets)
     short = load_lra(tmp_path, "listops", length=7, limit=2)
-    np.testing.assert_array_equal(short.train.X, parts["a"].X[:2, :7])
+    np.testing.assert_array_equal(short.train.inputs, parts["a"].inputs[:2, :7])
     (tmp_path / "basic_test.tsv").write_text("Source\tTarget\n( 3 )\tthree\n")
     with pytest.raises(FileFormatError, match=r"basic_test.tsv, line 2: an expression, a tab and a digit"):
         load_lra(tmp_path, "listops")
@@ -110,12 +110,12 @@ def test_reviews_are_bytes_and_the_test_part_validates(tmp_path):
             for i in (0, 2, 10):
                 (folder / f"{i}_{stars}.txt").write_bytes(f"{part} {kind} {i} é".encode())
     task = load_lra(tmp_path, "text", length=16)
-    assert task.train.y.tolist() == [0, 0, 0, 1, 1, 1]
-    assert bytes((task.train.X[1][task.train.X[1] > 0] - 1).astype(np.uint8)).decode() == "train neg 2 é"
-    assert task.train.X[2].tolist()[:10] == [b + 1 for b in b"train neg 10"[:10]]
+    assert task.train.targets.tolist() == [0, 0, 0, 1, 1, 1]
+    assert bytes((task.train.inputs[1][task.train.inputs[1] > 0] - 1).astype(np.uint8)).decode() == "train neg 2 é"
+    assert task.train.inputs[2].tolist()[:10] == [b + 1 for b in b"train neg 10"[:10]]
     assert task.valid is task.test
-    assert (task.vocabulary, task.train.X.dtype) == (257, np.int16)
-    assert load_lra(tmp_path, "text", limit=3).train.X.shape == (4, 4000)  # as many of each class
+    assert (task.vocabulary, task.train.inputs.dtype) == (257, np.int16)
+    assert load_lra(tmp_path, "text", limit=3).train.inputs.shape == (4, 4000)  # as many of each class
     with pytest.raises(FileNotFoundError, match=r"must be the folder aclImdb"):
         load_lra(tmp_path / "train", "text")
 
@@ -127,9 +127,9 @@ def test_pairs_of_papers_are_read_from_tabs(tmp_path):
         ]
         (tmp_path / f"new_aan_pairs.{part}.tsv").write_text("".join(rows))
     task = load_lra(tmp_path, "retrieval", length=20)
-    assert task.train.X.shape == (3, 2, 20)
-    assert task.valid.y.tolist() == [0, 1, 1]
-    assert bytes((task.train.X[2, 1, :9] - 1).astype(np.uint8)) == b"another 2"
+    assert task.train.inputs.shape == (3, 2, 20)
+    assert task.valid.targets.tolist() == [0, 1, 1]
+    assert bytes((task.train.inputs[2, 1, :9] - 1).astype(np.uint8)) == b"another 2"
     for line in ("2\ta\tb\tc\td\n", "1\ta\tb\tc\n"):
         (tmp_path / "new_aan_pairs.test.tsv").write_text(line)
         with pytest.raises(FileFormatError, match=r"line 1: a label 0 or 1, two names and two texts"):
@@ -152,15 +152,15 @@ def cifar(folder, n=10):
 def test_images_are_grey_and_the_last_tenth_of_the_training_images_validates(tmp_path):
     pixels, labels = cifar(tmp_path)
     task = load_lra(tmp_path / "bin", "image")
-    assert [len(part.y) for part in (task.train, task.valid, task.test)] == [45, 5, 10]
-    np.testing.assert_array_equal(task.test.y, labels)
+    assert [len(part.targets) for part in (task.train, task.valid, task.test)] == [45, 5, 10]
+    np.testing.assert_array_equal(task.test.targets, labels)
     red, green, blue = pixels.reshape(10, 3, 1024).astype(float).transpose(1, 0, 2)
     grey = 0.2989 * red + 0.587 * green + 0.114 * blue
-    assert np.abs(task.test.X - grey).max() <= 1.0
-    assert (task.test.X.dtype, task.is_pixels, task.vocabulary) == (np.uint8, True, 256)
+    assert np.abs(task.test.inputs - grey).max() <= 1.0
+    assert (task.test.inputs.dtype, task.is_pixels, task.vocabulary) == (np.uint8, True, 256)
     for a, b in zip(vars(load_lra(tmp_path / "py", "image")).values(), vars(task).values(), strict=True):
         np.testing.assert_equal(a, b)
-    assert len(load_lra(tmp_path / "bin", "image", limit=3).valid.y) == 3
+    assert len(load_lra(tmp_path / "bin", "image", limit=3).valid.targets) == 3
     with pytest.raises(ShapeError, match=r"have 1024 pixels"):
         load_lra(tmp_path / "bin", "image", length=784)
     (tmp_path / "bin" / "test_batch.bin").write_bytes(b"\0" * 3000)
@@ -206,14 +206,16 @@ def test_pathfinder_folders_are_read_by_their_metadata(tmp_path, task, side, for
     (folder / "imgs" / "0" / "sample_3.png").write_bytes(b"")  # the release has such an image
     found = load_lra(tmp_path, task)
     parts = (found.train, found.valid, found.test)
-    assert sum(len(part.y) for part in parts) == 19
-    levels = np.concatenate([part.X[:, 0] for part in parts])
+    assert sum(len(part.targets) for part in parts) == 19
+    levels = np.concatenate([part.inputs[:, 0] for part in parts])
     assert sorted(levels.tolist()) == [level for level in range(1, 21) if level != 4]
-    assert [labels[level] for level in levels] == np.concatenate([part.y for part in parts]).tolist()
-    assert found.train.X.shape[1] == side * side
-    np.testing.assert_array_equal(load_lra(folder, task).train.X, found.train.X)  # the inner folder will do too
+    assert [labels[level] for level in levels] == np.concatenate([part.targets for part in parts]).tolist()
+    assert found.train.inputs.shape[1] == side * side
+    np.testing.assert_array_equal(
+        load_lra(folder, task).train.inputs, found.train.inputs
+    )  # the inner folder will do too
     other = load_lra(tmp_path, task, random_state=1)
-    assert not np.array_equal(np.sort(other.test.X[:, 0]), np.sort(found.test.X[:, 0]))
+    assert not np.array_equal(np.sort(other.test.inputs[:, 0]), np.sort(found.test.inputs[:, 0]))
     if form == "array":
         return
     (folder / "imgs" / "0" / "sample_3.png").unlink()
@@ -258,17 +260,17 @@ def bars(image):
 @pytest.mark.parametrize("size", [32, 64, 128, 256])
 def test_images_are_reproducible_and_leave_the_border_free(size):
     images = make_pathfinder(2, size=size, contour_length=6, random_state=3)
-    assert images.X.shape == (2, size * size)
-    assert images.X.max(1).tolist() == [255] * 2
-    np.testing.assert_array_equal(images.X, make_pathfinder(2, size=size, contour_length=6, random_state=3).X)
-    assert not np.array_equal(images.X, make_pathfinder(2, size=size, contour_length=6, random_state=4).X)
-    for image in images.X.reshape(2, size, size):
+    assert images.inputs.shape == (2, size * size)
+    assert images.inputs.max(1).tolist() == [255] * 2
+    np.testing.assert_array_equal(images.inputs, make_pathfinder(2, size=size, contour_length=6, random_state=3).inputs)
+    assert not np.array_equal(images.inputs, make_pathfinder(2, size=size, contour_length=6, random_state=4).inputs)
+    for image in images.inputs.reshape(2, size, size):
         edge = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
         assert edge.mean() < 0.05 * 255.0
 
 
 def test_bars_of_a_snake_stand_a_margin_apart_and_others_further():
-    image = make_pathfinder(1, size=256, contour_length=6, distractors=0, random_state=0).X[0].reshape(256, 256)
+    image = make_pathfinder(1, size=256, contour_length=6, distractors=0, random_state=0).inputs[0].reshape(256, 256)
     # Twelve bars, of which up to three at each dot touch it; a margin of 3 pixels on each side keeps the others apart.
     assert 8 <= bars(image)[1] <= 12
 
@@ -281,7 +283,7 @@ def test_the_label_says_whether_the_dots_are_on_one_snake():
     right = usable = 0
     images = make_pathfinder(16, size=256, contour_length=6, distractors=0, random_state=0)
     disc = np.hypot(*np.mgrid[-5:6, -5:6]) <= 5.0
-    for pixels, truth in zip(images.X.reshape(-1, 256, 256), images.y, strict=True):
+    for pixels, truth in zip(images.inputs.reshape(-1, 256, 256), images.targets, strict=True):
         joined, count = label(binary_dilation(pixels > 0, disc))
         rows, columns = np.nonzero(_opened(pixels == 255))
         dots = np.stack([rows, columns], 1)
@@ -306,4 +308,4 @@ def test_settings_are_those_of_the_arena_and_others_refused():
         make_pathfinder(1, size=48)
     with pytest.raises(ValueError, match=r"at least 3 paddles"):
         make_pathfinder(1, contour_length=2)
-    assert make_pathfinder(0).X.shape == (0, 1024)
+    assert make_pathfinder(0).inputs.shape == (0, 1024)

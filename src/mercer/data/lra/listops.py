@@ -33,13 +33,13 @@ class ListOps(NamedTuple):
     """Expressions and their values.
 
     Attributes:
-        X: tokens ``(n, max_length)``, padded with 0, int16.
-        y: values ``(n,)``, 0 to 9.
+        inputs: tokens ``(n, max_length)``, padded with 0, int16.
+        targets: values ``(n,)``, 0 to 9.
         sources: the expressions as the official files have them.
     """
 
-    X: Array
-    y: Array
+    inputs: Array
+    targets: Array
     sources: list[str]
 
 
@@ -73,7 +73,7 @@ def make_listops(
     lra_benchmarks/data/listops.py.
 
     >>> found = make_listops(2, min_length=4, max_length=12, random_state=3)
-    >>> found.X.shape, [len(source.split()) > 4 for source in found.sources]
+    >>> found.inputs.shape, [len(source.split()) > 4 for source in found.sources]
     ((2, 12), [True, True])
     """
     longest = max_args  # of the deepest lists, and so on upwards
@@ -127,7 +127,7 @@ def save_listops(path: str | os.PathLike[str], data: ListOps) -> None:
     with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, delimiter="\t")
         writer.writerow(["Source", "Target"])
-        writer.writerows(zip(data.sources, data.y.tolist(), strict=True))
+        writer.writerows(zip(data.sources, data.targets.tolist(), strict=True))
 
 
 def _node(

@@ -71,7 +71,7 @@ def make_pathfinder(
         random_state: seed.
 
     Returns:
-        X ``(n, size * size)`` pixels row by row, uint8, and y ``(n,)``.
+        Pixels row by row, ``(n, size * size)`` uint8, and labels ``(n,)``.
 
     Raises:
         ValueError: another size, or a contour of fewer than 3 paddles.
@@ -81,7 +81,7 @@ def make_pathfinder(
     lra_benchmarks/data/pathfinder.py.
 
     >>> images = make_pathfinder(4, contour_length=6)
-    >>> images.X.shape, images.X.dtype, int(images.X.max()), set(images.y) <= {0, 1}
+    >>> images.inputs.shape, images.inputs.dtype, int(images.inputs.max()), set(images.targets) <= {0, 1}
     ((4, 1024), dtype('uint8'), 255, True)
     """
     if size not in SETTINGS:

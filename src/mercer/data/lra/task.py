@@ -16,13 +16,13 @@ class Split(NamedTuple):
     """Sequences and their classes.
 
     Attributes:
-        X: ``(n, length)`` tokens, padded at the end with 0, int16; or pixels row by row, uint8; ``(n, 2, length)``
+        inputs: ``(n, length)`` tokens, padded at the end with 0, int16; or pixels row by row, uint8; ``(n, 2, length)``
             where two texts are compared.
-        y: ``(n,)`` classes from 0 on, int64.
+        targets: ``(n,)`` classes from 0 on, int64.
     """
 
-    X: Array
-    y: Array
+    inputs: Array
+    targets: Array
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class LongRangeTask:
         name: "listops", "text", "retrieval", "image", "pathfinder" or "pathx".
         train, valid, test: the parts. For "text" the last two are the same, as in the official code.
         n_classes: classes.
-        vocabulary: numbers that may stand in X: tokens with the padding, or 256 levels of a pixel.
+        vocabulary: numbers that may stand in the inputs: tokens with the padding, or 256 levels of a pixel.
         length: of every sequence.
-        is_pixels: whether X holds pixels, which 0 does not pad.
+        is_pixels: whether inputs are pixels, which 0 does not pad.
     """
 
     name: str

@@ -38,8 +38,8 @@ class UniversalRandomFeatures(LayerFeatures):
 
     Args:
         activation: "cos", "sin", "gaussian" (``exp(-z^2 / 2)``), "sinc" (``sin(pi z) / (pi z)``), "sinc2"; "gelu",
-            "tanh", "sigmoid", "exp" by their power series (tanh for |z| < pi / 2 and sigmoid for |z| < pi only); a
-            :class:`GridSpectrum` or :class:`PowerSeries` of your own.
+            "tanh", "sigmoid", "exp" by their power series (tanh for ``|z| < pi / 2`` and sigmoid for ``|z| < pi``
+            only); a :class:`GridSpectrum` or :class:`PowerSeries` of your own.
         n_features: columns; even where ``split`` is "weight" or "both", which need two a draw.
         d: columns of the inputs.
         gaussian_scale: M, of the order of ``1 / d``; lowers the variance a little. Not used by a power series.
