@@ -8,6 +8,18 @@ from mercer.data.hierarchical import hierarchical_polynomial
 from mercer.data.impulse_responses import ImpulseResponses, impulse_responses
 from mercer.data.label_noise import noisy_labels, noisy_split
 from mercer.data.mnist1d import mnist1d
+from mercer.data.lra import (
+    LISTOPS_TOKENS,
+    LRA_TASKS,
+    ListOps,
+    LongRangeTask,
+    Split,
+    encode_listops,
+    load_lra,
+    make_listops,
+    make_pathfinder,
+    save_listops,
+)
 from mercer.data.multisphere import gaussian_field, multisphere
 from mercer.data.pde import PDE_BENCHMARKS, PDEProblem, pde_benchmark
 from mercer.data.permutations import PermutationTask, permutation_task
@@ -17,6 +29,8 @@ from mercer.data.toy import toy_sine
 from mercer.data.uci import uci_split
 
 __all__ = [
+    "LISTOPS_TOKENS",
+    "LRA_TASKS",
     "PDE_BENCHMARKS",
     "Bunch",
     "CharacterText",
@@ -24,19 +38,29 @@ __all__ = [
     "PDEProblem",
     "PermutationTask",
     "TokenWindows",
+    "ListOps",
+    "LongRangeTask",
+    "PDEProblem",
+    "PermutationTask",
+    "Split",
     "concrete",
     "diamonds",
+    "encode_listops",
     "flights",
     "gaussian_field",
     "hierarchical_polynomial",
     "impulse_responses",
     "mnist1d",
+    "load_lra",
+    "make_listops",
+    "make_pathfinder",
     "multisphere",
     "noisy_labels",
     "noisy_split",
     "pde_benchmark",
     "permutation_task",
     "python_documentation",
+    "save_listops",
     "spiked_regression",
     "text_file",
     "toy_sine",

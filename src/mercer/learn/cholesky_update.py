@@ -31,16 +31,18 @@ def cholesky_update(L: Tensor, V: Tensor) -> Tensor:
     Source: Golub & Van Loan, Matrix computations (4th ed., 2013), section 6.5.4.
 
     >>> L = torch.tensor([[2.0, 0.0], [1.0, 1.0]], dtype=torch.float64)
-    >>> cholesky_update(L, torch.tensor([[0.0, 1.0]], dtype=torch.float64)).round(decimals=4)
-    tensor([[2.0000, 0.0000],
-            [1.0000, 1.4142]], dtype=torch.float64)
+    >>> updated = cholesky_update(L, torch.tensor([[0.0, 1.0]], dtype=torch.float64))
+    >>> updated @ updated.mT  # L L' is [[4, 2], [2, 2]]
+    tensor([[4.0000, 2.0000],
+            [2.0000, 3.0000]], dtype=torch.float64)
     """
     r = len(L)
     if L.shape != (r, r) or V.dim() != 2 or V.shape[1] != r:
         raise ShapeError(f"cholesky_update: L is {tuple(L.shape)} and V {tuple(V.shape)}; V needs {r} columns.")
     if 4 * len(V) > r:
         R = torch.linalg.qr(torch.cat([L.mT, V]), mode="r").R
-        return (R * R.diagonal().sign()[:, None]).mT.contiguous()
+        updated: Tensor = (R * R.diagonal().sign()[:, None]).mT.contiguous()
+        return updated
     R, V = L.mT.clone(), V.clone()
     for j in range(r):
         head, column = R[j, j].clone(), V[:, j].clone()

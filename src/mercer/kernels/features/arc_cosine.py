@@ -25,8 +25,8 @@ class ArcCosineFeatures(LayerFeatures):
         G_{ij} \sim N(0, 1)
 
     at order n = 1 and 2; at order 0 steps, ``G x > a``. At a = 0 the mean of <Phi(x), Phi(y)> is the kernel. Between
-    inputs and weights it is the same kernel: not ``relu(w . x)``, but a function of |w|, |x| and their angle. A bias
-    of a unit takes the place of the constant coordinate.
+    inputs and weights it is the same kernel: not ``relu(w . x)``, but a function of ``|w|``, ``|x|`` and their angle. A
+    bias of a unit takes the place of the constant coordinate.
 
     Args:
         kernel: :class:`mercer.kernels.ArcCosine`; with a bias variance > 0 points get a constant coordinate.
@@ -48,8 +48,10 @@ class ArcCosineFeatures(LayerFeatures):
 
     >>> features = ArcCosineFeatures(mc.kernels.ArcCosine(bias_variance=0.0), 20_000, d=2, random_state=0)
     >>> features.estimate(torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 0.0], [0.0, 1.0]]))  # 2 and 1 / pi
-    tensor([[2.0..., 0.3...]])
+    tensor([[1.9918, 0.3083]])
     """
+
+    kernel: ArcCosine
 
     def __init__(
         self,

@@ -97,8 +97,8 @@ class GridSpectrum(WaveSpectrum):
 
     .. math:: f(z) = 2 \, \mathrm{Re} \int_0^\infty F(\xi) \, e^{2 \pi i \xi z} \, d\xi
 
-    Frequencies are drawn by the inverse of the distribution function of |F|, which is constant between two points of
-    the grid, as F is: the mean of F at both.
+    Frequencies are drawn by the inverse of the distribution function of ``|F|``, which is constant between two points
+    of the grid, as F is: the mean of F at both.
 
     Args:
         xi: ``(k,)``, increasing, >= 0; beyond them F is 0.

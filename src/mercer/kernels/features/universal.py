@@ -38,8 +38,8 @@ class UniversalRandomFeatures(LayerFeatures):
 
     Args:
         activation: "cos", "sin", "gaussian" (``exp(-z^2 / 2)``), "sinc" (``sin(pi z) / (pi z)``), "sinc2"; "gelu",
-            "tanh", "sigmoid", "exp" by their power series (tanh for |z| < pi / 2 and sigmoid for |z| < pi only); a
-            :class:`GridSpectrum` or :class:`PowerSeries` of your own.
+            "tanh", "sigmoid", "exp" by their power series (tanh for ``|z| < pi / 2`` and sigmoid for ``|z| < pi``
+            only); a :class:`GridSpectrum` or :class:`PowerSeries` of your own.
         n_features: columns; even where ``split`` is "weight" or "both", which need two a draw.
         d: columns of the inputs.
         gaussian_scale: M, of the order of ``1 / d``; lowers the variance a little. Not used by a power series.
@@ -118,8 +118,8 @@ class UniversalRandomFeatures(LayerFeatures):
                 f"{name}(gaussian_scale={self.gaussian_scale!r}): M must be >= 0 where one side has real features, and "
                 f"> -1/8 with split='both': below, the variance is infinite."
             )
-        asked = (self.activation, self.n_features, self.d, self.gaussian_scale, self._pairs, self.bias, self.method)
-        asked = (*asked, self.random_state)
+        drawn_by = (self.activation, self.n_features, self.d, self.gaussian_scale, self._pairs, self.bias, self.method)
+        asked = (*drawn_by, self.random_state)
         if asked != getattr(self, "_asked", None):
             self._asked = asked
             self._state = self._drawn()
@@ -176,7 +176,8 @@ class UniversalRandomFeatures(LayerFeatures):
         size = torch.exp(size) * (len(squares) ** -0.5)
         if self._pairs:
             return torch.cat([size * torch.cos(angle), sign * (size * torch.sin(angle))], -1)
-        return size if is_real else size * torch.cos(angle)
+        single: Tensor = size if is_real else size * torch.cos(angle)
+        return single
 
     def _drawn(self) -> dict[str, Tensor]:
         """All that is random."""

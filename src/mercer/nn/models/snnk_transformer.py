@@ -173,7 +173,7 @@ class SNNKTransformer(nn.Module):
         mask = x != 0 if self.is_tokens else None
         if mask is not None:  # a row of nothing but padding has one position, or its mean would be that of none
             mask = mask | (torch.arange(x.shape[1], device=x.device) == 0)
-        states = self.embedding(x) + self.positions[: x.shape[1]]
+        states: Tensor = self.embedding(x) + self.positions[: x.shape[1]]
         for block in self.blocks:
             states = block(states, mask)
         states = self.norm(states)

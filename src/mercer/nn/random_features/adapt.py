@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mercer import store
 from mercer.nn.checkpoint import load_weights
-from mercer.nn.random_features.places import Place, find_places
+from mercer.nn.random_features.places import Place, find_places, put_module
 from mercer.nn.random_features.snnk_adapter import SNNKAdapter
 
 __all__ = ["Adapted", "AdapterReport", "add_adapters", "load_adapters"]
@@ -78,7 +78,7 @@ class AdapterReport:
     def remove(self) -> None:
         """Put the model back as it was: no adapters, and trained what was trained before."""
         for name in self.adapters:
-            _put(self._model, name, self._model.get_submodule(f"{name}.module"))
+            put_module(self._model, name, self._model.get_submodule(f"{name}.module"))
         for layer, kind in self._fused:
             layer.activation_relu_or_gelu = kind
         for parameter in self._was_trainable:
@@ -197,12 +197,7 @@ def _insert(model: nn.Module, places: Sequence[Place], arguments: dict[str, Any]
         example = next(iter(model.parameters()))
         own = {**arguments, "random_state": first + number if isinstance(first, int) else first}
         adapter = SNNKAdapter(place.width, **own).to(device=example.device, dtype=example.dtype)
-        _put(model, place.name, Adapted(module, adapter).train(module.training))
-
-
-def _put(model: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, module)
+        put_module(model, place.name, Adapted(module, adapter).train(module.training))
 
 
 def _adapted_name(name: str, adapted: Sequence[str]) -> str:

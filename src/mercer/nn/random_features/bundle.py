@@ -159,7 +159,7 @@ def bundle(
     W, b = linears[0].weight, linears[0].bias
     for layer, following in zip(made.maps, linears[1:], strict=False):
         Psi = layer.weight_features(W.double(), None if b is None else b.double())  # type: ignore[operator]
-        W, b = following.weight.double() @ Psi, following.bias  # type: ignore[assignment]
+        W, b = following.weight.double() @ Psi, following.bias
     made.output.weight.copy_(W)
     made.output.bias.zero_() if b is None else made.output.bias.copy_(b)
     if depth == hidden:

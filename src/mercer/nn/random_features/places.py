@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["Place", "find_places"]
+__all__ = ["Place", "find_places", "put_module"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,12 @@ def find_places(model: nn.Module, where: str | Callable[[str, nn.Module], bool],
         if any(other is not place and place.name.startswith(f"{other.name}.") for other in found):
             raise ValueError(f"{place.name} lies within another place: let `where` choose one of them.")
     return found
+
+
+def put_module(model: nn.Module, name: str, module: nn.Module) -> None:
+    """Put a module in the place of the one that has this name in ``model.named_modules()``."""
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, module)
 
 
 def _of_layer(name: str, module: nn.Module) -> list[Place]:

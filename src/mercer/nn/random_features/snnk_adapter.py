@@ -87,7 +87,7 @@ class SNNKAdapter(nn.Module):
     @torch.no_grad()
     def merge(self) -> None:
         """Multiply s, or the map up, into Psi: the same function with one matrix ``(width, m)``; not to be undone."""
-        merged = self.weight
+        merged: Tensor = self.weight
         if self.up is not None:
             merged = self.up @ self.weight
         elif self.scale is not None:
