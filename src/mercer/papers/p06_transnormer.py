@@ -80,18 +80,13 @@ FULL_NOTE = "In full: WikiText-103 by characters, 6 layers of width 512, blocks 
     """,
 )
 def gradient(run: Run) -> None:
-    """Gradients in the scores themselves: queries are scores, and keys are unit vectors."""
+    """Gradients in the scores themselves."""
     deltas = np.logspace(0, -8, 9)
     for seed in run.seeds:
         draw = torch.Generator().manual_seed(seed)
         u = torch.rand(1, 1, 64, 64, dtype=torch.float64, generator=draw)
         v, direction = torch.randn(2, 1, 1, 64, 16, dtype=torch.float64, generator=draw)
-        keys, norm = torch.eye(64, dtype=torch.float64)[None, None], SRMSNorm()
-        forms: dict[str, Callable[[Tensor], Tensor]] = {
-            "divided": lambda s, k=keys, v=v: linear_attention(s, k, v, causal=False, normalize=True),
-            "normed": lambda s, k=keys, v=v, norm=norm: norm(linear_attention(s, k, v, causal=False)),
-            "softmax": lambda s, v=v: s.softmax(-1) @ v,
-        }
+        forms = _forms_of_attention(v)
         found = {
             name: np.array([_largest_gradient(form, delta * u, direction) for delta in deltas])
             for name, form in forms.items()
@@ -326,6 +321,16 @@ paper.sabotage(
 )
 
 
+def _forms_of_attention(v: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Outputs by scores: with unit vectors for keys, queries are the scores."""
+    keys, norm = torch.eye(v.shape[2], dtype=v.dtype)[None, None], SRMSNorm()
+    return {
+        "divided": lambda scores: linear_attention(scores, keys, v, causal=False, normalize=True),
+        "normed": lambda scores: norm(linear_attention(scores, keys, v, causal=False)),
+        "softmax": lambda scores: scores.softmax(-1) @ v,
+    }
+
+
 def _largest_gradient(form: Callable[[Tensor], Tensor], scores: Tensor, direction: Tensor) -> float:
     scores = scores.clone().requires_grad_()
     return float(torch.autograd.grad((form(scores) * direction).sum(), scores)[0].abs().max())
@@ -397,7 +402,7 @@ def _fused(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def _time(n: int, *, backward: bool = False) -> Any:
     """Seconds of linear attention and of its rivals; those that take long are left out at great lengths."""
-    rivals = {"ours": linear_attention, "torch": _fused, "stored": _stored}
+    rivals: dict[str, Callable[..., Tensor]] = {"ours": linear_attention, "torch": _fused, "stored": _stored}
     rivals = {k: f for k, f in rivals.items() if n <= {"ours": 8192, "torch": 4096, "stored": 2048 - backward}[k]}
     inputs = _inputs(n)
     calls = {name: partial(_both_ways if backward else _forward, f, inputs) for name, f in rivals.items()}
