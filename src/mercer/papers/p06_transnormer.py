@@ -312,8 +312,8 @@ def _forgetful(attention: Callable[..., Any], *args: Any, state: Tensor | None =
 
 
 paper.sabotage("an eps that bounds nothing", lambda: sabotage.wrong_kernel(SRMSNorm, eps=1e-30), breaks=["gradient"])
-paper.sabotage("a division in place of the norm", _with_a_division, breaks=["spread"])
-paper.sabotage("no training", lambda: sabotage.replaced(train, _untrained), breaks=["quality", "dilution"])
+paper.sabotage("a division in place of the norm", _with_a_division, breaks=["spread", "quality"])
+paper.sabotage("no training", lambda: sabotage.replaced(train, _untrained), breaks=["dilution"])
 paper.sabotage(
     "a state that is forgotten",
     lambda: sabotage.replaced(linear_attention, partial(_forgetful, linear_attention)),
