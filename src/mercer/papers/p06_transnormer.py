@@ -422,7 +422,7 @@ class _LiveBytes(TorchDispatchMode):
     """Counts the bytes of tensors that are made inside it and still there; ``most`` is their largest number."""
 
     def __init__(self, inputs: list[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.most = 0
         self.known = {x.untyped_storage()._cdata for x in inputs}
 
