@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -59,7 +61,7 @@ def scored(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, score: str, 
             allowed = None if allowed is None else allowed.expand(-1, shape[1], -1, -1, -1).flatten(1, 2)
         o = functional.scaled_dot_product_attention(q, k, v, attn_mask=allowed, is_causal=causal)
         return o.view(shape) if len(shape) == 5 else o
-    weights = (q @ k.mT * q.shape[-1] ** -0.5).relu()
+    weights = (q @ k.mT / math.sqrt(q.shape[-1])).relu()
     if causal:
         weights = weights.tril()
     return (weights if allowed is None else weights * allowed) @ v

@@ -49,8 +49,7 @@ def loop(
         ``(N, n, t)`` and the state after the last row, both in the accumulator's type. Differentiable any number of
         times: the gradients are such attentions themselves, forwards for q and backwards for k and v.
     """
-    found: tuple[Tensor, Tensor] = _Walk.apply(q, k, v, state, decay, chunk, False)
-    return found
+    return _apply(q, k, v, state, decay, chunk, False)
 
 
 class _Walk(torch.autograd.Function):
@@ -80,14 +79,19 @@ class _Walk(torch.autograd.Function):
         dq = dk = dv = dstate = None
         if ctx.needs_input_grad[0]:
             before = None if state is None else state.mT
-            dq = _Walk.apply(grad, v, k, before, decay, ctx.chunk, ctx.reverse)[0].to(q.dtype)
+            dq = _apply(grad, v, k, before, decay, ctx.chunk, ctx.reverse)[0].to(q.dtype)
         if ctx.needs_input_grad[1]:
             after = None if grad_state is None else grad_state.mT
-            dk = _Walk.apply(v, grad, q, after, decay, ctx.chunk, not ctx.reverse)[0].to(k.dtype)
+            dk = _apply(v, grad, q, after, decay, ctx.chunk, not ctx.reverse)[0].to(k.dtype)
         if ctx.needs_input_grad[2] or ctx.needs_input_grad[3]:
-            dv, dstate = _Walk.apply(k, q, grad, grad_state, decay, ctx.chunk, not ctx.reverse)
+            dv, dstate = _apply(k, q, grad, grad_state, decay, ctx.chunk, not ctx.reverse)
             dv = dv.to(v.dtype)
         return dq, dk, dv, None if state is None else dstate, None, None, None
+
+
+def _apply(*inputs: Any) -> tuple[Tensor, Tensor]:
+    found: tuple[Tensor, Tensor] = _Walk.apply(*inputs)  # type: ignore[no-untyped-call]
+    return found
 
 
 def _walk(

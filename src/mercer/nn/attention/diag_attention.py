@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import torch
@@ -42,7 +43,7 @@ class _BlockAttention(AttentionLayer):
         allowed = row[:, None] >= row if self.causal else torch.ones(n, n, dtype=torch.bool, device=x.device)
         if self.block is not None:
             allowed = allowed & ((row[:, None] // self.block - row // self.block).abs() <= int(self.window))
-        scores = q @ k.mT * q.shape[-1] ** -0.5
+        scores = q @ k.mT / math.sqrt(q.shape[-1])
         if self.score == "softmax":
             return scores.masked_fill(~allowed, -torch.inf).softmax(-1)
         return scores.relu() * allowed

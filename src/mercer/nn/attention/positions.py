@@ -78,7 +78,7 @@ class RotaryPositions(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         """What moves and converts modules; it may move the angles and widen them, but not shorten them."""
         before = self.angles.detach()
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if self.angles.element_size() < 4:
             self.angles.data = before.to(self.angles.device)
         return self

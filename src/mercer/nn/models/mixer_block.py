@@ -68,7 +68,8 @@ class MixerBlock(nn.Module):
 
     def _rest(self, x: Tensor, mixed: Tensor) -> Tensor:
         x = x + self.dropout(mixed)
-        return x + self.dropout(self.mlp(self.mlp_norm(x)))
+        out: Tensor = x + self.dropout(self.mlp(self.mlp_norm(x)))
+        return out
 
 
 def prefill(mixer: Any, x: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
 
@@ -95,7 +95,7 @@ def transnormer_mixers(
     if variant not in ("T1", "T2"):
         raise ValueError(f'TransNormer(variant={variant!r}): choose "T1" or "T2".')
     is_t1 = variant == "T1"
-    build = {
+    build: dict[str, Callable[..., nn.Module]] = {
         "diag": partial(DiagAttention, block=block, score="relu" if is_t1 else "softmax"),
         "norm": partial(NormAttention, activation="elu" if is_t1 else "1+elu"),
     }
