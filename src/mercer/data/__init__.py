@@ -7,7 +7,6 @@ from mercer.data.flights import flights
 from mercer.data.hierarchical import hierarchical_polynomial
 from mercer.data.impulse_responses import ImpulseResponses, impulse_responses
 from mercer.data.label_noise import noisy_labels, noisy_split
-from mercer.data.mnist1d import mnist1d
 from mercer.data.lra import (
     LISTOPS_TOKENS,
     LRA_TASKS,
@@ -20,6 +19,7 @@ from mercer.data.lra import (
     make_pathfinder,
     save_listops,
 )
+from mercer.data.mnist1d import mnist1d
 from mercer.data.multisphere import gaussian_field, multisphere
 from mercer.data.pde import PDE_BENCHMARKS, PDEProblem, pde_benchmark
 from mercer.data.permutations import PermutationTask, permutation_task
@@ -35,14 +35,12 @@ __all__ = [
     "Bunch",
     "CharacterText",
     "ImpulseResponses",
-    "PDEProblem",
-    "PermutationTask",
-    "TokenWindows",
     "ListOps",
     "LongRangeTask",
     "PDEProblem",
     "PermutationTask",
     "Split",
+    "TokenWindows",
     "concrete",
     "diamonds",
     "encode_listops",
@@ -50,10 +48,10 @@ __all__ = [
     "gaussian_field",
     "hierarchical_polynomial",
     "impulse_responses",
-    "mnist1d",
     "load_lra",
     "make_listops",
     "make_pathfinder",
+    "mnist1d",
     "multisphere",
     "noisy_labels",
     "noisy_split",

@@ -141,7 +141,9 @@ def pull(
         dsr += xr * gr + xi * gi
         dsi += xr * gi - xi * gr
         sr, si = _load_planes(S + r * 2 * SIZE, at, SIZE)
-        dx = _inverse(gr * sr + gi * si, gi * sr - gr * si, f1r, f1i, f2r, f2i, T, at, SIZE, ROUNDED, OPERAND, PRECISION)
+        dx = _inverse(
+            gr * sr + gi * si, gi * sr - gr * si, f1r, f1i, f2r, f2i, T, at, SIZE, ROUNDED, OPERAND, PRECISION
+        )
         if HAS_SKIP:
             dx += skip * dy
         if HAS_IN:
