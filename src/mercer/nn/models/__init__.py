@@ -1,7 +1,7 @@
 """Whole networks, built by name: `create_model("soft_tiny", num_classes=10)`."""
 
 from mercer.nn.models.language_model import LanguageModel
-from mercer.nn.models.long_convolutions import long_conv_classifier, long_conv_language_model
+from mercer.nn.models.long_convolutions import long_conv_classifier
 from mercer.nn.models.mixer_block import CausalMixer, MixerBlock
 from mercer.nn.models.registry import create_model, list_models, register_model
 from mercer.nn.models.sequence import SequenceBlock, SequenceModel
@@ -29,6 +29,5 @@ __all__ = [
     "list_models",
     "load_checkpoint",
     "long_conv_classifier",
-    "long_conv_language_model",
     "register_model",
 ]
