@@ -1,7 +1,6 @@
-"""Attention in linear time."""
+"""Attention in linear time; the functions are in `mercer.nn.functional`."""
 
-from mercer.nn.attention.nystrom import gaussian_attention, nystrom_attention
 from mercer.nn.attention.soft_block import SoftBlock
 from mercer.nn.attention.softmax_free import SoftmaxFreeAttention
 
-__all__ = ["SoftBlock", "SoftmaxFreeAttention", "gaussian_attention", "nystrom_attention"]
+__all__ = ["SoftBlock", "SoftmaxFreeAttention"]
