@@ -363,7 +363,8 @@ def _patches(side: int, seed: int, *, is_photograph: bool) -> Tensor:
     else:
         image = _normal(seed + 1, 1, 3, 4 * side, 4 * side)
     patches = F.unfold(image, 4, stride=4)[0].mT @ _normal(seed, 48, 32)
-    return F.layer_norm(patches, (32,)) / 32**0.25
+    tokens: Tensor = F.layer_norm(patches, (32,)) / 32**0.25
+    return tokens
 
 
 def _spectral_norm(q: Tensor, landmarks: Tensor, *, normalize: bool) -> float:
