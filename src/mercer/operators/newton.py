@@ -113,7 +113,8 @@ class _Inverse(Function):
 
     @staticmethod
     def forward(A: Tensor, norm: Tensor, n_iter: int | None, rtol: float, order: int) -> tuple[Tensor, Tensor, Tensor]:
-        return _newton(A, norm, -1 if n_iter is None else n_iter, rtol, order)
+        found: tuple[Tensor, Tensor, Tensor] = _newton(A, norm, -1 if n_iter is None else n_iter, rtol, order)
+        return found
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

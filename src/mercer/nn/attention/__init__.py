@@ -1,5 +1,7 @@
 """Attention layers: linear ones with a normed output, those within blocks, and softmax to compare with."""
 
+"""Attention in linear time; the functions are in `mercer.nn.functional`."""
+
 from mercer.nn.attention.diag_attention import DiagAttention, SoftmaxAttention
 from mercer.nn.attention.gated_mlp import GatedMLP
 from mercer.nn.attention.linear_attention import linear_attention

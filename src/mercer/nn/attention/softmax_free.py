@@ -158,10 +158,11 @@ class SoftmaxFreeAttention(nn.Module):
         return ", ".join(parts)
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, n, e)
+        heads: Tensor = x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, n, e)
+        return heads
 
     def _queries(self, x: Tensor) -> Tensor:
-        q = self._split(self.W_q(x)) / (self.width // self.heads) ** 0.25
+        q: Tensor = self._split(self.W_q(x)) / (self.width // self.heads) ** 0.25
         return q if self.log_lengthscale is None else q * (-self.log_lengthscale).exp()[:, None, None]
 
     def _pool(self, q: Tensor, grid: tuple[int, int] | None, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:

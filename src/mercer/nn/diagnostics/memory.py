@@ -26,7 +26,8 @@ def peak_bytes(function: Callable[[], Any]) -> int:
     >>> peak_bytes(lambda: torch.ones(1000, 1000) + torch.ones(1000, 1000)) // 1_000_000
     12
     """
-    with _Watch() as watch:
+    watch = _Watch()
+    with watch:
         function()
     return watch.most
 
@@ -35,7 +36,7 @@ class _Watch(TorchDispatchMode):
     """Counts the bytes of storages that operators return and that none of their arguments has."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.held = self.most = 0
 
     def __torch_dispatch__(

@@ -92,7 +92,7 @@ class SoftTransformer(nn.Module):
         depths, widths, heads = self.size
         self.num_classes, self.features_only = num_classes, features_only
         rates = (drop_rate * i / max(1, sum(depths) - 1) for i in range(sum(depths)))
-        options = {"normalize": normalize, "solver": solver, "n_iter": n_iter, "ridge": ridge}
+        options: dict[str, Any] = {"normalize": normalize, "solver": solver, "n_iter": n_iter, "ridge": ridge}
         before = in_chans
         for stage, (depth, width) in enumerate(zip(depths, widths, strict=True)):
             self.add_module(f"patch_embed{stage + 1}", _PatchEmbed(before, width, is_stem=stage == 0))
@@ -101,10 +101,10 @@ class SoftTransformer(nn.Module):
             if stage < 3:
                 own = {"landmarks": "conv", "ratio": _RATIOS[stage], "value_conv": _VALUE_CONVS[stage], **options}
                 make = partial(SoftBlock, width, heads[stage], **own)
-                blocks = [nn.ModuleDict({"att": make(dropout=next(rates))}) for _ in range(depth)]
+                blocks = nn.ModuleList(nn.ModuleDict({"att": make(dropout=next(rates))}) for _ in range(depth))
             else:
-                blocks = [SoftmaxBlock(width, heads[stage], drop_path=next(rates)) for _ in range(depth)]
-            self.add_module(f"block{stage + 1}", nn.ModuleList(blocks))
+                blocks = nn.ModuleList(SoftmaxBlock(width, heads[3], drop_path=next(rates)) for _ in range(depth))
+            self.add_module(f"block{stage + 1}", blocks)
             before = width
         self.norm = nn.LayerNorm(widths[3], eps=1e-6)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, widths[3]))
