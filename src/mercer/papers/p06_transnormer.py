@@ -19,8 +19,8 @@ division goes and a norm of the output comes (`NormAttention`), and the lower ha
 **What came out.** The divided form's gradients grow by a decade for each decade that scores shrink; the normed form's
 stay at two thirds of their bound or less. On a small model of characters the normed form is better by 0.14 nats, and
 TransNormer as good as softmax attention with equally many parameters (2.03 and 2.05 nats). In its first layer softmax
-keeps 88 % of its mass within 16 characters, the divided form 66 %, and attention that takes everything alike 61 %. Linear
-attention is 8 times faster than torch's fused softmax attention at 4,096 rows, on one thread; all forms of the
+keeps 88 % of its mass within 16 characters, the divided form 66 %, and attention that takes everything alike 61 %.
+Linear attention is 8 times faster than torch's fused softmax attention at 4,096 rows, on one thread; all forms of the
 computation agree to round-off.
 
 **What did not show.** Gradients are steadier with the norm, but not by as much as the bound asks for in every training:
