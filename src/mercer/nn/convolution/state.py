@@ -24,12 +24,11 @@ class ConvState(ABC):
     ``ConvState.start(kernel, batch, method=...)`` makes one. All give the same numbers; they differ in what a step
     costs for kernels of L taps:
 
-    | method | a step | for |
-    |---|---|---|
-    | "ring" | L multiply-adds | every kernel |
-    | "relaxed" | O(log^2 L) on average, O(L log L) at worst | every kernel |
-    | "block" | O(b log b + L / b) for blocks of b steps | every kernel, chunks |
-    | "structured" | 2 d (log2(L / d) + 1) or N | :class:`SGConvKernel` without power of t, :class:`S4DKernel` |
+    - "ring": L multiply-adds a step, every kernel;
+    - "relaxed": O(log^2 L) a step on average, O(L log L) at worst, every kernel;
+    - "block": O(b log b + L / b) a step for blocks of b steps, every kernel; made for chunks;
+    - "structured": 2 d (log2(L / d) + 1) multiply-adds of an :class:`SGConvKernel` without power of t, N of an
+      :class:`S4DKernel`.
 
     States are for evaluation: they hold the kernel as it was when they began, no gradients flow through them, and a
         step
