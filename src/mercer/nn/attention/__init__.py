@@ -2,7 +2,6 @@
 
 from mercer.nn.attention.diag_attention import DiagAttention, SoftmaxAttention
 from mercer.nn.attention.gated_mlp import GatedMLP
-from mercer.nn.attention.linear_attention import linear_attention
 from mercer.nn.attention.norm_attention import LinearAttention, NormAttention
 from mercer.nn.attention.positions import RotaryPositions
 from mercer.nn.attention.srms_norm import SRMSNorm
@@ -19,5 +18,4 @@ __all__ = [
     "RotaryPositions",
     "SRMSNorm",
     "SoftmaxAttention",
-    "linear_attention",
 ]
