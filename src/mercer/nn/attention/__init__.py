@@ -4,7 +4,6 @@
 
 from mercer.nn.attention.diag_attention import DiagAttention, SoftmaxAttention
 from mercer.nn.attention.gated_mlp import GatedMLP
-from mercer.nn.attention.linear_attention import linear_attention
 from mercer.nn.attention.norm_attention import LinearAttention, NormAttention
 from mercer.nn.attention.nystrom import gaussian_attention, nystrom_attention
 from mercer.nn.attention.positions import RotaryPositions

@@ -167,7 +167,7 @@ class NormAttention(_SummedAttention):
 class LinearAttention(_SummedAttention):
     r"""Linear attention as it was before: every row divided by the sum of its scores.
 
-    .. math:: o_i = \sum_j (\phi(q_i) \cdot \phi(k_j)) \, v_j \Big/ \sum_j \phi(q_i) \cdot \phi(k_j)
+    .. math:: o_i = \frac{\sum_j (\phi(q_i) \cdot \phi(k_j)) \, v_j}{\sum_j \phi(q_i) \cdot \phi(k_j)}
 
     Here for comparison: its gradients grow without bound where scores are small, which :class:`NormAttention` repairs.
     With rotations the denominator stays without them, so that it is positive (Su et al. 2021, equation 19).

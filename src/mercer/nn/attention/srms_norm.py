@@ -13,7 +13,7 @@ __all__ = ["SRMSNorm"]
 class SRMSNorm(nn.Module):
     r"""Divides the last axis by its root mean square; there is nothing to learn.
 
-    .. math:: y = x / \rho, \quad \rho = \sqrt{\tfrac1d \sum_k x_k^2 + \epsilon}
+    .. math:: y = x / \rho, \quad \rho = \sqrt{\frac{1}{d} \sum_k x_k^2 + \epsilon}
 
     Its Jacobian is :math:`(I - x x^\top / (d \rho^2)) / \rho`, with eigenvalues :math:`1/\rho` and
     :math:`\epsilon/\rho^3`, so that gradients grow by :math:`1/\sqrt\epsilon` at most. (Entry by entry, as the paper
