@@ -36,9 +36,11 @@ difference either way between seeds). The layer is nearly eight times as fast as
 as fast as a matrix of rank 64.
 
 **What did not.** Bottleneck adapters of 6 552 numbers do as well (93.3 %), so most of the factor of five is what the
-baseline's width was chosen to be. Closed-form fits of trained layers (ours, not the paper's) equal fits by gradients,
-but a truncated singular value decomposition of as many numbers loses one to two points less: the features do not know
-which directions matter. And a second bundled layer of 256 features adds nothing to the first on digits.
+baseline's width was chosen to be. A new head alone gets 91.1 % at the rate that suits SNNKs and 89.9 % at the
+baseline's: comparisons at different rates flatter. Closed-form fits of trained layers (ours, not the paper's) equal
+fits by gradients, but a truncated singular value decomposition of as many numbers loses one to two points less: the
+features do not know which directions matter. And a second bundled layer of 256 features adds nothing to the first on
+digits.
 
 **In the official code**, and not here: series of GELU with wrong signs, projections that are not saved with the model,
 weights whose features come from another draw than those of the inputs (a sabotage below), inputs and weights that are
