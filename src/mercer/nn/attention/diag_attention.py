@@ -139,7 +139,7 @@ class _BlockAttention(AttentionLayer):
 class DiagAttention(_BlockAttention):
     r"""Attention of each row to the rows of its own block, in time linear in the length.
 
-    The sequence is cut into blocks of ``block`` rows, scores are :math:`q_i \cdot k_j / \sqrt e` between rows of one
+    The sequence is cut into blocks of ``block`` rows, scores are :math:`q_i \cdot k_j / \sqrt{e}` between rows of one
     block, and positions begin anew in each. Weights are the softmax of the scores (variant T2), or their positive
     parts, whose outputs are normed over all heads together (T1).
 
@@ -183,7 +183,7 @@ class DiagAttention(_BlockAttention):
 
 
 class SoftmaxAttention(_BlockAttention):
-    r"""The attention of transformers, :math:`o_i = \sum_j \mathrm{softmax}_j(q_i \cdot k_j / \sqrt e) \, v_j`.
+    r"""The attention of transformers, :math:`o_i = \sum_j \mathrm{softmax}_j(q_i \cdot k_j / \sqrt{e}) \, v_j`.
 
     Here to compare with: same projections, positions and calls as the linear layers. Its state grows with the length.
 

@@ -16,11 +16,11 @@ class SRMSNorm(nn.Module):
     .. math:: y = x / \rho, \quad \rho = \sqrt{\frac{1}{d} \sum_k x_k^2 + \epsilon}
 
     Its Jacobian is :math:`(I - x x^\top / (d \rho^2)) / \rho`, with eigenvalues :math:`1/\rho` and
-    :math:`\epsilon/\rho^3`, so that gradients grow by :math:`1/\sqrt\epsilon` at most. (Entry by entry, as the paper
-    has it: :math:`|x_j x_k| \le d \rho^2 / 2` off the diagonal, so at most :math:`3 / (2 \sqrt\epsilon)`.) For outputs
-    :math:`o_i = \sum_j s_{ij} v_j` of an attention, :math:`|\partial L / \partial s_{ij}| \le |\partial L / \partial
-    y_i|_2 \, |v_j|_2 / \sqrt\epsilon`, however small the scores are. The official code adds 1e-8 outside the root,
-    where it bounds next to nothing.
+    :math:`\epsilon/\rho^3`, so that gradients grow by :math:`1/\sqrt{\epsilon}` at most. (Entry by entry, as the paper
+    has it: :math:`|x_j x_k| \le d \rho^2 / 2` off the diagonal, so at most :math:`3 / (2 \sqrt{\epsilon})`.) For
+    outputs :math:`o_i = \sum_j s_{ij} v_j` of an attention, :math:`|\partial L / \partial s_{ij}|` is at most
+    :math:`|\partial L / \partial y_i|_2 \, |v_j|_2 / \sqrt{\epsilon}`, however small the scores are. The official code
+    adds 1e-8 outside the root, where it bounds next to nothing.
 
     Args:
         eps: :math:`\epsilon`, > 0.
