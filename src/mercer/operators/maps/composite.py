@@ -21,20 +21,22 @@ ARGUMENT = leaf("statistic", 0)
 class _Composite(torch.autograd.Function):
     generate_vmap_rule = True
 
+    # Formulas come as functions: torch would look at expressions among the arguments as if they were tensors.
     @staticmethod
-    def forward(x: Tensor, values: tuple[Expression, ...], slopes: tuple[Expression, ...]) -> tuple[Tensor, ...]:
-        return tuple(evaluate(values, {ARGUMENT: x}))
+    def forward(x: Tensor, of: Formula, slope: Formula, values: tuple[Hashable, ...]) -> tuple[Tensor, ...]:
+        return tuple(evaluate(_formulas(of, values), {ARGUMENT: x}))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        x, _, ctx.slopes = inputs
+        x, _, ctx.slope, ctx.values = inputs
         ctx.save_for_backward(x)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         (x,) = ctx.saved_tensors
-        slopes = evaluate(ctx.slopes, {ARGUMENT: x})
-        return sum(g * slope for g, slope in zip(grads, slopes, strict=True)), None, None  # type: ignore[return-value]
+        slopes = evaluate(_formulas(ctx.slope, ctx.values), {ARGUMENT: x})
+        total = sum(g * slope for g, slope in zip(grads, slopes, strict=True))
+        return total, None, None, None  # type: ignore[return-value]
 
 
 def composite(x: Tensor, of: Formula, slope: Formula, values: tuple[Hashable, ...]) -> tuple[Tensor, ...]:
@@ -49,7 +51,7 @@ def composite(x: Tensor, of: Formula, slope: Formula, values: tuple[Hashable, ..
     Returns:
         a tensor like ``x`` for each of ``values``.
     """
-    result: tuple[Tensor, ...] = _Composite.apply(x, _formulas(of, values), _formulas(slope, values))  # type: ignore[no-untyped-call]
+    result: tuple[Tensor, ...] = _Composite.apply(x, of, slope, values)  # type: ignore[no-untyped-call]
     return result
 
 
