@@ -31,8 +31,7 @@ class ConvState(ABC):
       :class:`S4DKernel`.
 
     States are for evaluation: they hold the kernel as it was when they began, no gradients flow through them, and a
-        step
-    changes them in place. :meth:`clone` keeps a copy.
+    step changes them in place. :meth:`clone` keeps a copy.
 
     Attributes:
         position: steps so far.
