@@ -244,3 +244,15 @@ def test_networks_that_cannot_be_are_refused(build, match):
 def test_inputs_that_do_not_fit_are_refused(call, error, match):
     with pytest.raises(error, match=match):
         call(MODELS["T2"]())
+
+
+def test_long_convolutions_go_on_step_by_step_too():
+    model, x = LanguageModel(11, mixer="long_conv", length=30, layers=2, width=16).double().eval(), tokens()
+    whole = model(x)
+    state, steps = None, []
+    for t in range(30):
+        logits, state = model.step(x[:, t], state)
+        steps.append(logits)
+    torch.testing.assert_close(torch.stack(steps, 1), whole, rtol=0, atol=1e-12)
+    drawn = model.generate(x[:, :20], 6, temperature=0.0)
+    assert torch.equal(drawn[:, 0], whole[:, 19].argmax(-1))
