@@ -22,10 +22,10 @@ squashed, half if they are smoothed. The products of small matrices are the conv
 6e-3 with bfloat16 operands, in one pass and in three. Learnt matrices fit a filter that changes along the sequence with
 a fifteenth of the residual. One training step on 65,536 steps and 16 channels takes 0.3 s and a process of 0.6 GB.
 
-**What did not.** The threshold alone leaves 0.81 to 0.83 of the free kernel's error on average over the seeds that fit the
-budget (0.64 to 0.86 for the first three), not 0.8, so `regularise` does not hold by that part. And structure does better than any repair: an
-SGConv kernel has 0.08 of that error. On a CPU one run had 2.6 times torch's speed at 65,536 steps and 0.86 at the
-worst shorter length, where the bound is 0.95; in the next torch differed from itself by more than that.
+**What did not.** The threshold alone leaves 0.81 to 0.83 of the free kernel's error on average over the seeds that fit
+the budget (0.64 to 0.86 for the first three), not 0.8, so `regularise` does not hold by that part. And structure does
+better than any repair: an SGConv kernel has 0.08 of that error. On a CPU one run had 2.6 times torch's speed at 65,536
+steps and 0.86 at the worst shorter length, where the bound is 0.95; in the next torch differed from itself by more.
 
 **What is not there yet.** The paper's own speed is on a GPU. That thresholds reach the quality of state space models
 needs the Long Range Arena.
