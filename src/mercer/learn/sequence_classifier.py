@@ -37,8 +37,9 @@ class SequenceClassifier(ClassifierMixin, Saved, BaseEstimator):
         kernel_dim: numbers a scale of "sgconv"; "auto" tries 4, 16 and 64 on a fifth of the rows.
         decay: of "sgconv".
         causal: whether a step is mixed with earlier ones only.
-        layer: instead of a long convolution, what makes a mixer of a given width, as in
-            :class:`mercer.nn.models.SequenceModel`; such a classifier cannot be saved.
+        layer: another mixer than a long convolution of ``kernel``, by name ("softmax", "transnormer", "soft", ...); or
+            what makes one of a given width, as in :class:`mercer.nn.models.SequenceModel`; a classifier with a function
+            cannot be saved.
         layers: how many; "auto" tries 1, 2 and 4.
         width: columns within.
         norm: "batch", "rms" or "layer"; None is "batch" for two-sided layers and "rms" for causal ones.
@@ -83,7 +84,7 @@ class SequenceClassifier(ClassifierMixin, Saved, BaseEstimator):
         kernel_dim: int | str = 16,
         decay: Any = 2.0,
         causal: bool = False,
-        layer: Callable[[int], nn.Module] | None = None,
+        layer: str | Callable[[int], nn.Module] | None = None,
         layers: int | str = 2,
         width: int = 64,
         norm: str | None = None,
