@@ -116,7 +116,7 @@ def test_rows_left_out_stop_and_choose():
         ({"learning_rate": -1.0}, "learning_rate must be"),
         ({"validation_fraction": 1.0}, "validation_fraction must lie in"),
         ({"pool": None}, "pool must be 'mean' or 'last'"),
-        ({"causal": True, "norm": "batch"}, "leaks the future"),
+        ({"causal": True, "norm": "batch"}, "the model would see the future"),
     ],
 )
 def test_what_cannot_be_learnt_is_refused(options, message):
