@@ -42,8 +42,9 @@ def test_a_network_takes_a_task_as_it_is(name):
     if not task.is_pixels:  # 0 is padding, however much of it there is
         padded = torch.cat([x, torch.zeros_like(x)], -1)
         torch.testing.assert_close(
-            ArenaNetwork(a_task(name, length=80), "norm", arena_settings(name, "norm", quick=True), random_state=0)
-            .eval()(padded),
+            ArenaNetwork(
+                a_task(name, length=80), "norm", arena_settings(name, "norm", quick=True), random_state=0
+            ).eval()(padded),
             ArenaNetwork(task, "norm", arena_settings(name, "norm", quick=True), random_state=0).eval()(x),
             rtol=1e-4,
             atol=1e-5,
@@ -147,7 +148,12 @@ def test_tables_average_what_every_row_has():
             "parameters": 1000, "seconds": 2.0, "date": "2026-11-26", "limit": None,
         }  # fmt: skip
 
-    records = [record("a", "text", 0.8), record("a", "image", 0.5), record("b", "text", 0.6), record("b", "text", 0.7, 1)]
+    records = [
+        record("a", "text", 0.8),
+        record("a", "image", 0.5),
+        record("b", "text", 0.6),
+        record("b", "text", 0.7, 1),
+    ]
     table = ArenaTable(records)
     assert table.averages() == (["text"], {"a": 80.0, "b": pytest.approx(65.0)})
     lines = {line[0]: line[1:] for line in table.lines()}

@@ -1,6 +1,7 @@
 """Learning rates that rise, fall, and fall on after an interruption."""
 
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
@@ -35,7 +36,7 @@ def test_rates_rise_and_fall_like_half_a_cosine():
     _, rates = run(8)
     assert rates[:3] == pytest.approx([0.1 / 3, 0.2 / 3, 0.1])
     assert rates[5] == pytest.approx(0.05)  # half of the way down
-    assert all(a > b for a, b in zip(rates[2:], rates[3:], strict=False))
+    assert all(a > b for a, b in pairwise(rates[2:]))
 
 
 def test_an_interrupted_training_falls_on_from_where_it_was(tmp_path):

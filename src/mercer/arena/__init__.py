@@ -6,8 +6,8 @@
 """
 
 from mercer.arena.network import ArenaNetwork
-from mercer.arena.run import run_arena
+from mercer.arena.run import run_arena, tasks_in
 from mercer.arena.settings import ArenaSettings, arena_settings
-from mercer.arena.table import ArenaTable
+from mercer.arena.table import REPORTED, ArenaTable
 
-__all__ = ["ArenaNetwork", "ArenaSettings", "ArenaTable", "arena_settings", "run_arena"]
+__all__ = ["REPORTED", "ArenaNetwork", "ArenaSettings", "ArenaTable", "arena_settings", "run_arena", "tasks_in"]

@@ -18,11 +18,11 @@ from mercer import store
 from mercer.arena.network import ArenaNetwork
 from mercer.arena.settings import ArenaSettings, arena_settings
 from mercer.arena.table import ArenaTable
-from mercer.data import LongRangeTask, Split, load_lra, small_lra
+from mercer.data import LRA_TASKS, LongRangeTask, Split, load_lra, small_lra
 from mercer.nn.training import CosineDecay, TensorBatches, evaluate, train
 from mercer.timing import machine
 
-__all__ = ["run_arena"]
+__all__ = ["run_arena", "tasks_in"]
 
 _AT_ONCE = 100  # sequences that are evaluated at once
 _DATA, _VERSION = "small task of the arena", 1
@@ -69,7 +69,9 @@ def run_arena(
     if seeds < 1 or not tasks or not mixers:
         raise ValueError(f"run_arena: at least one task, mixer and seed; got {tasks}, {mixers} and {seeds}.")
     folder, results = Path(out), store.ResultStore(Path(out) / "results.jsonl")
-    chosen = {(task, mixer): arena_settings(task, mixer, quick=quick, epochs=epochs) for task in tasks for mixer in mixers}
+    chosen = {
+        (task, mixer): arena_settings(task, mixer, quick=quick, epochs=epochs) for task in tasks for mixer in mixers
+    }
     found = []
     for task in tasks:
         loaded: LongRangeTask | None = None
@@ -92,6 +94,18 @@ def run_arena(
     table = ArenaTable(found)
     table.write(folder)
     return table
+
+
+def tasks_in(data: str | os.PathLike[str]) -> list[str]:
+    """The tasks whose files are in a folder, each in a folder of its name.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    found = [task for task in LRA_TASKS if (Path(data) / task).is_dir()]
+    if not found:
+        raise FileNotFoundError(f"{data} has no folder of a task: {', '.join(LRA_TASKS)}.")
+    return found
 
 
 def _measure(

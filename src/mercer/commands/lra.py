@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 _DESCRIPTION = """\
-Train networks that differ in their mixer on tasks of the Long Range Arena, and print the papers' table: a row a mixer, a
-column a task. With --quick the tasks are small versions that need no files and take minutes; with --data they are the
+Train networks that differ in their mixer on tasks of the Long Range Arena, and print the papers' table: a row a mixer,
+a column a task. With --quick the tasks are small versions that need no files and take minutes; with --data they are the
 arena's own. After every epoch a checkpoint is written: interrupted or killed, the same command goes on from there.
 
   mercer lra --quick --tasks listops image --mixers sgconv transnormer softmax --out runs/lra
@@ -24,7 +24,9 @@ def add_to(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
-    parser.add_argument("--tasks", metavar="TASK", nargs="+", required=True, help="listops, text, ...; or all")
+    parser.add_argument(
+        "--tasks", metavar="TASK", nargs="+", required=True, help="listops, text, ...; or all that there are"
+    )
     parser.add_argument("--mixers", metavar="NAME", nargs="+", required=True, help="sgconv, s4d, softmax, ...")
     parser.add_argument("--out", metavar="FOLDER", type=Path, required=True, help="results, table and checkpoints")
     parser.add_argument("--quick", action="store_true", help="small versions of the tasks, which need no files")
@@ -37,12 +39,16 @@ def add_to(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train what is missing, and print the table."""
-    from mercer.arena import run_arena
+    from mercer.arena import run_arena, tasks_in
     from mercer.data import LRA_TASKS
     from mercer.errors import MercerError
 
-    tasks = list(LRA_TASKS) if arguments.tasks == ["all"] else arguments.tasks
-    options = {name: getattr(arguments, name) for name in ("out", "quick", "data", "seeds", "epochs", "limit", "device")}
+    tasks = arguments.tasks
+    if tasks == ["all"]:
+        tasks = list(LRA_TASKS) if arguments.data is None else tasks_in(arguments.data)
+    options = {
+        name: getattr(arguments, name) for name in ("out", "quick", "data", "seeds", "epochs", "limit", "device")
+    }
     try:
         table = run_arena(tasks, arguments.mixers, report=_print, **options)
     except ValueError as error:

@@ -28,7 +28,9 @@ def check_settings(estimator: Any) -> None:
     if not 0.0 <= estimator.validation_fraction < 1.0:
         raise ValueError(f"validation_fraction must lie in 0 to 1, not {estimator.validation_fraction!r}.")
     if isinstance(estimator.layer, str) and estimator.layer not in MIXERS:
-        raise ValueError(f"layer must be a function of the width or one of {', '.join(MIXERS)}, not {estimator.layer!r}.")
+        raise ValueError(
+            f"layer must be a function of the width or one of {', '.join(MIXERS)}, not {estimator.layer!r}."
+        )
     if estimator.pool not in ("mean", "last"):
         raise ValueError(f"pool must be 'mean' or 'last', not {estimator.pool!r}.")
 

@@ -1,5 +1,6 @@
 """Layers of long convolutions: what they compute, how they step, what they load."""
 
+import io
 from functools import partial
 
 import pytest
@@ -74,6 +75,19 @@ def test_a_folded_layer_gives_the_same_without_transforms(causal):
     names = {str(node.target) for node in program.graph.nodes}
     assert any("conv1d" in name for name in names)
     assert not any("fft" in name for name in names)
+
+
+@pytest.mark.slow(reason="traces, converts and loads a graph")
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # of torch's exporter
+def test_a_folded_layer_exports_to_onnx():
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    layer, u = SGConv(4, 30, kernel_dim=4, causal=False, random_state=0).eval(), torch.randn(2, 30, 4)
+    buffer = io.BytesIO()
+    torch.onnx.export(layer.fold(), (u,), buffer, dynamo=True, verbose=False)
+    session = runtime.InferenceSession(buffer.getvalue())
+    found = session.run(None, {session.get_inputs()[0].name: u.numpy()})[0]
+    torch.testing.assert_close(torch.from_numpy(found), layer(u).detach(), rtol=1e-5, atol=1e-5)
 
 
 def test_padding_is_not_mixed_in():

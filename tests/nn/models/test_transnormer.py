@@ -278,7 +278,10 @@ def test_it_learns_a_sequence_by_heart(variant):
         (lambda: TransNormer(11, variant="T3"), 'choose "T1" or "T2"'),
         (lambda: TransNormer(11, layers=2, order=["norm"]), "order has 1 entries; give one a layer"),
         (lambda: TransNormer(11, layers=1, order=["soft"]), '"diag" or "norm", not \'soft\''),
-        (lambda: LanguageModel(11, mixer="mamba"), "choose one of transnormer, softmax, linear, norm, diag, soft, long_conv"),
+        (
+            lambda: LanguageModel(11, mixer="mamba"),
+            "choose one of transnormer, softmax, linear, norm, diag, soft, long_conv",
+        ),
         (lambda: LanguageModel(11, mixer="long_conv"), "give length, that of the longest sequence"),
         (lambda: LanguageModel(11, norm="batch"), "the model would see the future"),
         (lambda: LanguageModel(11, norm=nn.BatchNorm1d), "the model would see the future"),

@@ -41,13 +41,15 @@ SMALL_LRA = {
 _LENGTH = 256  # bytes of a text
 # Modules of the standard library with long docstrings.
 _MODULES = (
-    "_pydecimal argparse ast bdb calendar cgitb codecs collections configparser csv datetime difflib doctest "
-    "email.message enum fractions functools heapq html.parser http.client http.cookies imaplib inspect ipaddress "
-    "logging logging.handlers mailbox numbers optparse os pathlib pdb pickle pickletools plistlib pprint random "
-    "shlex shutil smtplib socket socketserver sqlite3.dump statistics string subprocess tarfile tempfile textwrap "
-    "threading timeit trace traceback turtle typing unittest.case unittest.mock urllib.parse urllib.request uuid "
-    "warnings weakref xml.dom.minidom xml.etree.ElementTree zipfile zoneinfo"
-).split()
+    "_pydecimal", "argparse", "ast", "bdb", "calendar", "cgitb", "codecs", "collections", "configparser", "csv",
+    "datetime", "difflib", "doctest", "email.message", "enum", "fractions", "functools", "heapq", "html.parser",
+    "http.client", "http.cookies", "imaplib", "inspect", "ipaddress", "logging", "logging.handlers", "mailbox",
+    "numbers", "optparse", "os", "pathlib", "pdb", "pickle", "pickletools", "plistlib", "pprint", "random",
+    "shlex", "shutil", "smtplib", "socket", "socketserver", "sqlite3.dump", "statistics", "string",
+    "subprocess", "tarfile", "tempfile", "textwrap", "threading", "timeit", "trace", "traceback", "turtle",
+    "typing", "unittest.case", "unittest.mock", "urllib.parse", "urllib.request", "uuid", "warnings", "weakref",
+    "xml.dom.minidom", "xml.etree.ElementTree", "zipfile", "zoneinfo",
+)  # fmt: skip
 
 
 def small_lra(task: str, *, limit: int | None = None, random_state: int = 0) -> LongRangeTask:

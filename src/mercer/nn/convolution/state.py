@@ -214,6 +214,7 @@ class ConvState(ABC):
     def n_numbers(self) -> int:
         """How many numbers it keeps of each sequence and channel."""
 
+    @abstractmethod
     def _forget(self) -> None:
         """Compute anew, or when it is needed, what follows from the kernel."""
 

@@ -78,6 +78,9 @@ class StructuredState(ConvState):
         """Of a step, a sequence, a channel and a head."""
         return len(self._weights)
 
+    def _forget(self) -> None:
+        """Nothing: the segments of the kernel are kept as they are."""
+
     def to(self, device: torch.device | str) -> Self:
         """The same on another device."""
         moved = super().to(device)

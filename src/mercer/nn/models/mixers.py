@@ -89,7 +89,9 @@ def build_mixers(
         if length is None:
             raise ValueError(f"mixer={mixer!r}: give length, that of the longest sequence.")
         if mixer == "h3" and not causal:
-            raise ValueError("mixer='h3' has a causal form only. Take 'long_conv', whose two-sided form sees both ways.")
+            raise ValueError(
+                "mixer='h3' has a causal form only. Take 'long_conv', whose two-sided form sees both ways."
+            )
         form: dict[str, Any] = {} if mixer == "h3" else {"causal": causal}
         if mixer == "sgconv":
             form["kernel_dim"] = min(64, length)  # in a short sequence there is no room for more numbers than steps

@@ -28,21 +28,20 @@ class CosineDecay:
     Raises:
         ValueError: no epochs, or a warm-up as long as all.
 
+    >>> from functools import partial
     >>> decay = CosineDecay(partial(torch.optim.Adam, lr=0.1), n_epochs=4)
     >>> model = torch.nn.Linear(1, 1)
-    >>> x = torch.ones(8, 1)
-    >>> history = train(
-    ...     model, [x], loss=lambda m, x: m(x).square().mean(), n_epochs=2, optimizer=decay, callbacks=[decay.after_epoch]
-    ... )
+    >>> def loss(model, x):
+    ...     return model(x).square().mean()
+    >>> options = {"optimizer": decay, "callbacks": [decay.after_epoch]}
+    >>> history = train(model, [torch.ones(8, 1)], loss=loss, n_epochs=2, **options)
     >>> round(decay.made.param_groups[0]["lr"], 3)
     0.05
     """
 
     made: torch.optim.Optimizer
 
-    def __init__(
-        self, optimizer: Callable[[Any], torch.optim.Optimizer], *, n_epochs: int, warmup: int = 0
-    ) -> None:
+    def __init__(self, optimizer: Callable[[Any], torch.optim.Optimizer], *, n_epochs: int, warmup: int = 0) -> None:
         if n_epochs < 1 or not 0 <= warmup < n_epochs:
             raise ValueError(f"CosineDecay(n_epochs={n_epochs}, warmup={warmup}): 0 <= warmup < n_epochs.")
         self.optimizer, self.n_epochs, self.warmup = optimizer, n_epochs, warmup
