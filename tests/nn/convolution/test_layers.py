@@ -9,6 +9,7 @@ import torch
 from mercer.errors import ApproximationWarning, ShapeError
 from mercer.nn import H3Conv, LongConv, LongConvKernel, S4DKernel, SGConv, SGConvKernel
 from mercer.nn.functional import long_conv
+from mercer.nn.models import SequenceModel
 
 LAYERS = {
     "dense": partial(LongConv, kernel=partial(LongConvKernel, dropout=0.0)),
@@ -79,15 +80,19 @@ def test_a_folded_layer_gives_the_same_without_transforms(causal):
 
 @pytest.mark.slow(reason="traces, converts and loads a graph")
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # of torch's exporter
-def test_a_folded_layer_exports_to_onnx():
+def test_a_classifier_of_folded_layers_exports_to_onnx():
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
-    layer, u = SGConv(4, 30, kernel_dim=4, causal=False, random_state=0).eval(), torch.randn(2, 30, 4)
+    model = SequenceModel(2, 3, layer="sgconv", length=30, kernel_dim=4, layers=2, width=8, norm="batch").eval()
+    u = torch.randn(2, 30, 2)
+    expected = model(u).detach()
+    for block in model.blocks:
+        block.mixer = block.mixer.fold()
     buffer = io.BytesIO()
-    torch.onnx.export(layer.fold(), (u,), buffer, dynamo=True, verbose=False)
+    torch.onnx.export(model, (u,), buffer, dynamo=True, verbose=False)
     session = runtime.InferenceSession(buffer.getvalue())
     found = session.run(None, {session.get_inputs()[0].name: u.numpy()})[0]
-    torch.testing.assert_close(torch.from_numpy(found), layer(u).detach(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(torch.from_numpy(found), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_padding_is_not_mixed_in():
