@@ -89,7 +89,7 @@ def test_cells_are_trained_once_and_fill_the_table(tmp_path, monkeypatch):
 
 @pytest.mark.slow(reason="starts a process of its own, kills it, and trains the same network twice")
 def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(tmp_path):
-    arguments = ["lra", "--quick", "--tasks", "listops", "--mixers", "sgconv", "--limit", "32", "--epochs", "40"]
+    arguments = ["lra", "--quick", "--tasks", "listops", "--mixers", "sgconv", "--limit", "32", "--epochs", "12"]
     environment = dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=str(Path(cli.__file__).parent.parent))
     command = [sys.executable, "-m", "mercer.cli", *arguments, "--out", str(tmp_path / "killed")]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -167,7 +167,9 @@ def test_a_mixer_that_would_mix_padding_in_is_refused():
 
 
 def test_both_networks_stand_on_the_same_blocks():
-    classifier = create_model("sequence_model", d_input=1, d_output=2, layer="norm", feedforward=GatedMLP, **SMALL)
+    classifier = create_model(
+        "sequence_model", d_input=1, d_output=2, layer="norm", causal=True, feedforward=GatedMLP, **SMALL
+    )
     language = LanguageModel(11, mixer="norm", layers=2, width=8)
     assert all(type(block) is MixerBlock for model in (classifier, language) for block in model.blocks)
     blocks = {name: value for name, value in language.state_dict().items() if name.startswith("blocks.")}
