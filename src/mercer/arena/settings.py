@@ -63,7 +63,7 @@ _FULL = {
         6, 256, 64, 50, 0.004, 0.03, options={"kernel_dim": 64, "init_scale": 1, "init": "cosine", "decay": (1.0, 3.0)}
     ),
 }
-_QUICK_EPOCHS = {"listops": 12, "text": 8, "retrieval": 6, "image": 12, "pathfinder": 4, "pathx": 2}
+_QUICK_EPOCHS = {"listops": 5, "text": 5, "retrieval": 4, "image": 8, "pathfinder": 3, "pathx": 2}
 
 
 def arena_settings(task: str, mixer: str, *, quick: bool, epochs: int | None = None) -> ArenaSettings:
