@@ -67,7 +67,7 @@ class ArenaNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``(B, classes)`` of inputs ``(B, length)``, or ``(B, 2, length)``, as the task has them."""
         if self.is_pixels:
-            rows: Tensor = self.model((x.to(self.model.decoder.weight.dtype) / 127.5 - 1.0).unsqueeze(-1))
+            rows: Tensor = self.model((x.to(next(self.parameters()).dtype) / 127.5 - 1.0).unsqueeze(-1))
             return rows
         tokens = x.long()
         if not self.is_pair:

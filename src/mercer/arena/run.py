@@ -154,8 +154,10 @@ def _small(folder: Path, task: str, limit: int | None) -> LongRangeTask:
     parts = ("train", "valid", "test")
     if path.exists():
         tensors, meta = store.load_state(path, kind=_DATA, version=_VERSION)
-        splits = [Split(tensors[f"{part}.inputs"].numpy(), tensors[f"{part}.targets"].numpy()) for part in parts]
-        return LongRangeTask(task, *splits, **meta["about"])
+        train_part, valid, test = (
+            Split(tensors[f"{part}.inputs"].numpy(), tensors[f"{part}.targets"].numpy()) for part in parts
+        )
+        return LongRangeTask(task, train_part, valid, test, **meta["about"])
     made = small_lra(task, limit=limit)
     about = {name: getattr(made, name) for name in ("n_classes", "vocabulary", "length", "is_pixels")}
     arrays = {f"{part}.{name}": getattr(getattr(made, part), name) for part in parts for name in Split._fields}

@@ -86,16 +86,17 @@ def small_lra(task: str, *, limit: int | None = None, random_state: int = 0) -> 
     if task == "listops":
         n, size = sum(rows), {"min_length": 20, "max_length": 200, "max_depth": 6, "max_args": 5}
         found = make_listops(n, random_state=random_state, **size)
-        parts = _cut(found.inputs, found.targets, rows)
-        return LongRangeTask(task, *parts, 10, len(LISTOPS_TOKENS) + 1, 200, False)
-    if task in ("pathfinder", "pathx"):
+        parts, sizes = _cut(found.inputs, found.targets, rows), (10, len(LISTOPS_TOKENS) + 1, 200)
+    elif task in ("pathfinder", "pathx"):
         side = 32 if task == "pathfinder" else 64
         images = make_pathfinder(sum(rows), size=side, contour_length=6, random_state=random_state)
-        return LongRangeTask(task, *_cut(*images, rows), 2, 256, side * side, True)
-    if task == "image":
-        return LongRangeTask(task, *_digits(rows, draw), 10, 256, 256, True)
-    texts = _two_kinds(rows, draw) if task == "text" else _pairs(rows, draw)
-    return LongRangeTask(task, *texts, 2, BYTES, _LENGTH, False)
+        parts, sizes = _cut(*images, rows), (2, 256, side * side)
+    elif task == "image":
+        parts, sizes = _digits(rows, draw), (10, 256, 256)
+    else:
+        parts, sizes = _two_kinds(rows, draw) if task == "text" else _pairs(rows, draw), (2, BYTES, _LENGTH)
+    train, valid, test = parts
+    return LongRangeTask(task, train, valid, test, *sizes, task in ("image", "pathfinder", "pathx"))
 
 
 def _cut(inputs: Array, targets: Array, rows: list[int]) -> list[Split]:

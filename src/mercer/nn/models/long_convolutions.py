@@ -24,7 +24,7 @@ def long_conv_classifier(
     >>> long_conv_classifier(1, 2, length=100, layers=1, width=8).causal
     False
     """
-    chosen = {"layer": "long_conv", "length": length, "kernel": kernel, "causal": causal}
+    chosen: dict[str, Any] = {"layer": "long_conv", "length": length, "kernel": kernel, "causal": causal}
     return SequenceModel(d_input, d_output, **chosen, **{"norm": "rms" if causal else "batch", **options})
 
 

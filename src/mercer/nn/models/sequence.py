@@ -107,7 +107,7 @@ class SequenceModel(nn.Module):
             )
             leaks = any(is_causal(mixer) for mixer in mixers)
             self.norm = build_norm(norm, width, causal=leaks) if prenorm else nn.Identity()
-            self.decoder = nn.Linear(width, d_output)
+            self.decoder: nn.Module = nn.Linear(width, d_output)
 
     @property
     def causal(self) -> bool:
