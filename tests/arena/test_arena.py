@@ -15,6 +15,7 @@ import torch
 from mercer import cli
 from mercer.arena import ArenaNetwork, ArenaTable, arena_settings, run, run_arena
 from mercer.data import LRA_TASKS, LongRangeTask, Split, make_listops, save_listops, small_lra
+from mercer.nn.training import loop
 from mercer.store import ResultStore
 
 SMALL = {"limit": 24, "epochs": 2, "quick": True}
@@ -88,7 +89,7 @@ def test_cells_are_trained_once_and_fill_the_table(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow(reason="starts a process of its own, kills it, and trains the same network twice")
-def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(tmp_path):
+def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(tmp_path, monkeypatch):
     arguments = ["lra", "--quick", "--tasks", "listops", "--mixers", "sgconv", "--limit", "32", "--epochs", "12"]
     environment = dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=str(Path(cli.__file__).parent.parent))
     command = [sys.executable, "-m", "mercer.cli", *arguments, "--out", str(tmp_path / "killed")]
@@ -103,11 +104,19 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(tmp_path):
     assert not (tmp_path / "killed" / "results.jsonl").exists()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    real, epochs = loop._epoch, {"killed": 0, "whole": 0}
     try:
-        for name in ("killed", "whole"):
+        for name in epochs:
+
+            def counted(*args, name=name):
+                epochs[name] += 1
+                return real(*args)
+
+            monkeypatch.setattr(loop, "_epoch", counted)
             assert cli.main([*arguments, "--out", str(tmp_path / name)]) == 0
     finally:
         torch.set_num_threads(threads)
+    assert epochs["killed"] < epochs["whole"] == 12
     killed, whole = (ResultStore(tmp_path / name / "results.jsonl").records()[0] for name in ("killed", "whole"))
     assert killed["losses"] == whole["losses"]
     assert killed["valid_losses"] == whole["valid_losses"]
