@@ -98,6 +98,17 @@ def plot_linear_attention(rows: list[dict[str, Any]], path: Path) -> None:
         axes.minorticks_off()
 
 
+def plot_language_model(rows: list[dict[str, Any]], path: Path) -> None:
+    """Perplexity against the seconds of a training step, one point a mixer, with the spread over seeds."""
+    quality = [row for row in rows if row["case"] == "quality"]
+    timings = next(row for row in rows if row["case"] == "training step")["timings"]
+    with _picture(path, f"Language models of {quality[0]['parameters']:,} parameters") as axes:
+        for row in quality:
+            seconds, spread = timings[row["mixer"]]["seconds"], row["perplexity"] * row["loss_deviation"]
+            axes.errorbar(1e3 * seconds, row["perplexity"], spread, fmt="o", ms=8, capsize=4, label=row["mixer"])
+        axes.set(xlabel="milliseconds of a training step", ylabel="perplexity of a character", xlim=(0, None))
+
+
 def plot_fourier(rows: list[dict[str, Any]], path: Path) -> None:
     """Seconds of a product against the dimension, one line a way to do it."""
     cases = [row for row in rows if row["case"] == "product"]

@@ -146,9 +146,14 @@ class LongConv(nn.Module):
         self._require_streaming()
         return ConvState.start(self.kernel, batch, method=self.state if method is None else method, length=self.length)
 
-    def prefill(self, u: Tensor, *, method: Method | None = None) -> tuple[Tensor, ConvState]:
-        """The output of a first chunk ``(B, n, H)`` and the state after it; n may be 0."""
-        state = self.initial_state(u.shape[0], method=method)
+    def prefill(
+        self, u: Tensor, state: ConvState | None = None, *, method: Method | None = None
+    ) -> tuple[Tensor, ConvState]:
+        """The output of a chunk ``(B, n, H)`` after a state, or of the first one, and the state after it; n may be 0.
+
+        A state that is given is changed in place.
+        """
+        state = self.initial_state(u.shape[0], method=method) if state is None else state
         if u.shape[1] == 0:
             return u, state
         y, state = self(u, state=state)
