@@ -122,9 +122,7 @@ def _per_program(u: Tensor, R: int, sequences: int | None) -> int:
     return max(1, u.shape[0] * R // wanted)
 
 
-def _launch(
-    name: str, tensors: Any, results: tuple[Tensor | None, ...], plan: TilePlan, sequences: int | None
-) -> None:
+def _launch(name: str, tensors: Any, results: tuple[Tensor | None, ...], plan: TilePlan, sequences: int | None) -> None:
     """Run a kernel of :mod:`mercer.nn.convolution.gpu.kernels`, which needs triton."""
     from triton.language import bfloat16, float32
 

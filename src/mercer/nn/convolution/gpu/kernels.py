@@ -65,7 +65,7 @@ def _inverse(
     return tl.dot(tl.trans(f1i), ei, first, input_precision=PRECISION)
 
 
-@triton.jit(do_not_specialize=["L", "count", "B"])
+@triton.jit(do_not_specialize=["count", "B"])
 def convolve(
     U, S, D, GI, GO, Y, F1, F2, T, L, count, B, H, R,
     N1: tl.constexpr, N2: tl.constexpr, HAS_SKIP: tl.constexpr, HAS_IN: tl.constexpr, HAS_OUT: tl.constexpr,
@@ -97,7 +97,7 @@ def convolve(
         tl.store(Y + (b * R + r) * L + at, y.to(Y.dtype.element_ty), mask=inside)
 
 
-@triton.jit(do_not_specialize=["L", "count", "B"])
+@triton.jit(do_not_specialize=["count", "B"])
 def pull(
     U, S, D, GI, GO, DY, DU, DS, DD, DGI, DGO, F1, F2, T, L, count, B, H, R,
     N1: tl.constexpr, N2: tl.constexpr, HAS_SKIP: tl.constexpr, HAS_IN: tl.constexpr, HAS_OUT: tl.constexpr,
@@ -141,7 +141,9 @@ def pull(
         dsr += xr * gr + xi * gi
         dsi += xr * gi - xi * gr
         sr, si = _load_planes(S + r * 2 * SIZE, at, SIZE)
-        dx = _inverse(gr * sr + gi * si, gi * sr - gr * si, f1r, f1i, f2r, f2i, T, at, SIZE, ROUNDED, OPERAND, PRECISION)
+        dx = _inverse(
+            gr * sr + gi * si, gi * sr - gr * si, f1r, f1i, f2r, f2i, T, at, SIZE, ROUNDED, OPERAND, PRECISION
+        )
         if HAS_SKIP:
             dx += skip * dy
         if HAS_IN:
