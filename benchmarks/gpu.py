@@ -1,9 +1,9 @@
-"""Kernel products and sequences on a GPU (targets P12, P7, P9): ``PYTHONPATH=src python -m benchmarks.gpu``.
+"""Kernel products on a GPU (target P12): ``PYTHONPATH=src python -m benchmarks.gpu``; needs torch and triton only.
 
 Not measured yet: mercer's own machine has no GPU, and no number of this script stands anywhere in the docs. Without a
 GPU it says so and ends. It measures K @ v of a Gaussian kernel with a million points (d = 3 and 64, float32) and its
 error against float64, beside KeOps and GPyTorch where they can be imported; the gradient; many small matrices in one
-launch; other tile shapes; and what :mod:`benchmarks.gpu_sequences` says. It writes ``results/gpu.json``.
+launch; other tile shapes. It writes ``results/gpu.json``. Sequences are in :mod:`benchmarks.gpu_sequences`.
 
 The limit is the larger of two times that the chip's data sheet gives: one exponential a pair at 16 a clock and
 multiprocessor, and for d >= 16 three float16 products of d columns at the dense tensor-core rate.
@@ -23,7 +23,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks import gpu_sequences
 from mercer.kernels import RBF
 from mercer.operators.gpu import Fused, runs_fused
 
@@ -155,7 +154,7 @@ def main() -> None:
         print("benchmarks.gpu: this machine has no CUDA device, so there is nothing to measure.")
         return
     torch.manual_seed(0)
-    rows = run(tuple(arguments.sizes or SIZES)) + gpu_sequences.run()
+    rows = run(tuple(arguments.sizes or SIZES))
     import triton
 
     versions = {"torch": torch.__version__, "triton": triton.__version__, "device": torch.cuda.get_device_name(0)}

@@ -15,10 +15,10 @@ triton = pytest.importorskip("triton", reason="fused kernels need triton: pip in
 # bfloat16 rounds q, k, v, the scores and the state; float16 nothing but the caller's tensors, since the interpreter
 # computes TF32 products in float32.
 TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 1e-2, torch.float16: 2e-6}
-DECAYS = [None, (0.9, 1.0, 0.3)]
+DECAYS = [None, (0.9, 1.0)]
 
 
-def draw(N=3, n=37, e=5, t=7, dtype=torch.float32):
+def draw(N=2, n=20, e=5, t=7, dtype=torch.float32):
     """q, k, v and a state."""
     return [torch.randn(N, n, e).to(dtype), torch.randn(N, n, e).to(dtype), torch.randn(N, n, t).to(dtype),
             torch.randn(N, e, t)]  # fmt: skip
@@ -62,7 +62,7 @@ def test_it_is_the_definition_at_chunk_boundaries_and_beside_them(n, chunk, deca
 def test_gradients_agree_with_autograd_through_the_definition(dtype, decay):
     given = [x.requires_grad_() for x in draw(dtype=dtype)]
     exact = [x.detach().double().requires_grad_() for x in given]
-    grads = torch.randn(3, 37, 7).to(dtype).float(), torch.randn(3, 5, 7)
+    grads = torch.randn(2, 20, 7).to(dtype).float(), torch.randn(2, 5, 7)
     found = torch.autograd.grad(run(*given, decay), given, grads)
     expected = torch.autograd.grad(definition(*exact, decay), exact, [g.double() for g in grads])
     # float16 gradients are rounded once to their type.
@@ -93,17 +93,35 @@ def test_second_derivatives():
 
 def test_a_strong_decay_overflows_nowhere():
     q, k, v, state = draw(n=17)
-    decay = (1e-30, 1e-12, 0.5)
+    decay = (1e-30, 0.3)
     for mine, theirs in zip(
         run(q, k, v, state, decay), definition(*(x.double() for x in (q, k, v, state)), decay), strict=True
     ):
         assert error(mine, theirs) <= 2e-6
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+def test_pieces_with_a_state_are_the_whole_and_the_future_is_not_seen(dtype):
+    q, k, v, _ = draw(n=40, dtype=dtype)
+    whole, last = definition(*(x.double() for x in (q, k, v)), decay=(0.9, 1.0))
+    state, rows = None, []
+    for part in (slice(0, 1), slice(1, 18), slice(18, 40)):
+        row, state = run(q[:, part], k[:, part], v[:, part], state, (0.9, 1.0))
+        rows.append(row)
+    assert error(torch.cat(rows, 1), whole) <= TOLERANCE[dtype]
+    assert error(state, last) <= TOLERANCE[dtype]
+    before = run(q, k, v)[0]
+    for x in (q, k, v):
+        x[:, 23:] = 100.0
+    after = run(q, k, v)[0]
+    assert torch.equal(after[:, :23], before[:, :23])
+    assert not torch.equal(after[:, 23:], before[:, 23:])
+
+
 def test_no_rows_leave_the_state():
     q, k, v, state = draw(n=0)
     out, last = run(q, k, v, state)
-    assert out.shape == (3, 0, 7)
+    assert out.shape == (2, 0, 7)
     assert torch.equal(last, state)
     assert not run(q, k, v)[1].any()
 
@@ -116,8 +134,8 @@ def test_results_repeat_to_the_bit():
 
 @pytest.mark.parametrize("plan", ["auto", "fused"])
 def test_linear_attention_takes_it_where_it_runs(monkeypatch, plan):
-    q, k, v = (x.unflatten(0, (1, 3)) for x in draw()[:3])
-    options = {"decay": [0.9, 0.8, 1.0], "normalize": True, "return_state": True}
+    q, k, v = (x.unflatten(0, (1, 2)) for x in draw()[:3])
+    options = {"decay": [0.9, 1.0], "normalize": True, "return_state": True}
     q, k = q.abs(), k.abs()
     expected = linear_attention(q, k, v, plan="direct", **options)
     monkeypatch.setattr("mercer.nn.attention.linear_attention.why_not_fused", lambda *_: None)

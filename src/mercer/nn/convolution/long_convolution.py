@@ -70,8 +70,9 @@ def long_conv(
         ValueError: an unknown layout or plan, a state with ``causal=False``, or "monarch" in float16 where the
             spectrum may overflow.
 
-    Half types are computed in float32 and rounded once at the end; a float32 kernel stays so. Gradients of any order,
-    ``torch.func`` and ``torch.compile`` (one node of the graph) work. Complex u or k give a complex y.
+    Half types are computed in float32 and rounded once at the end (bfloat16 in the fused kernel more often); a float32
+    kernel stays so. Gradients of any order, ``torch.func`` and ``torch.compile`` (one node of the graph) work. Complex
+    u or k give a complex y.
     Cost: ``O(L log L)`` a channel.
     Source: Fu et al., Simple Hardware-Efficient Long Convolutions for Sequence Modeling (ICML 2023).
 
@@ -186,7 +187,7 @@ def _convolve(x: Tensor, k: Tensor, start: int, plan: str) -> Tensor:
     if plan == "auto" and _is_trained_short(x, k):
         return _by_spectra(x, k, start)
     if torch.compiler.is_compiling():
-        y: Tensor = convolution(x, k, start, x.shape[-1], METHODS[plan] or "")
+        y: Tensor = convolution(x, k, [start], [x.shape[-1]], METHODS[plan] or "")
         return y
     return convolve(x, k, mode="same" if start else "causal", method=METHODS[plan])
 

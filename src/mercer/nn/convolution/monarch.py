@@ -52,6 +52,7 @@ def _divisors(N: int) -> list[int]:
 
 
 @lru_cache(maxsize=256)
+@torch.inference_mode(False)  # what is kept may be saved for a backward pass later
 def dft_matrix(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """``exp(-2 pi i f t / n)``, complex ``(n, n)``; angles in float64, since float32 ones cost a digit or two."""
     t = torch.arange(n, dtype=torch.float64)
@@ -60,6 +61,7 @@ def dft_matrix(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 @lru_cache(maxsize=256)
+@torch.inference_mode(False)  # what is kept may be saved for a backward pass later
 def _twiddles(n1: int, n2: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     f, t = torch.arange(n1, dtype=torch.float64), torch.arange(n2, dtype=torch.float64)
     angle = -2.0 * torch.pi / (n1 * n2) * f[:, None] * t[None, :]

@@ -68,6 +68,7 @@ def tile_plan(length: int, dtype: torch.dtype, shared_memory: int | None = None)
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept may be saved for a backward pass later
 def matrices(n1: int, n2: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """F1, F2 and T of :mod:`mercer.nn.convolution.gpu.kernels`: real planes; T is float32, the others ``dtype``."""
     F1 = _waves(n1, n1, n1)
@@ -104,6 +105,7 @@ def kernel_spectrum(k: Tensor, length: int, *, causal: bool, plan: TilePlan) -> 
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept may be saved for a backward pass later
 def quarter(N: int, device: torch.device) -> Tensor:
     """The factors that move a transform's frequencies by 1/4."""
     angle = torch.pi / (2.0 * N) * torch.arange(N, dtype=torch.float64)
