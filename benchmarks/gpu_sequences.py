@@ -1,6 +1,6 @@
 """Long convolutions and linear attention on a GPU (P7, P9, P12): ``PYTHONPATH=src python -m benchmarks.gpu_sequences``.
 
-Not measured yet: mercer's own machine has no GPU, and no number of this script stands anywhere in the docs. It takes a few
+Not measured yet: mercer's own machine has no GPU, and no number of this script stands anywhere in the docs. It takes
 minutes there, begins with what matters most, starts nothing after ``--minutes``, and writes after every row, so that
 what a lent GPU has measured is kept. ``--tiny`` runs every line on a CPU, with the plans of a CPU: to see that the
 script works.

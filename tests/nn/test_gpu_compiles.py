@@ -1,4 +1,4 @@
-"""The Triton kernels of sequences compile for a GPU, though none is here: the interpreter takes what compilers refuse."""
+"""The Triton kernels of sequences compile for a GPU, though none is here: an interpreter takes more than a compiler."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The convolution over the last axes as an operator of torch, which ``torch.compile`` and ``torch.export`` take as it is.
+"""The convolution over the last axes as an operator of torch, which ``torch.compile`` and ``torch.export`` take.
 
 Compilers trace Python, and the convolution of :mod:`mercer.operators.convolution` leaves torch for transforms in cache.
 So to them it is one node, with a shape and a derivative.

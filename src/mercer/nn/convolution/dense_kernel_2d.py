@@ -33,8 +33,8 @@ class LongConvKernel2d(ConvolutionKernel2d):
     Raises:
         ValueError: an even side, a threshold above 3 deviations, another init.
 
-    Source: the squash, the average and the starts of Fu et al., Simple Hardware-Efficient Long Convolutions for Sequence
-    Modeling (ICML 2023), whose code has one axis; here they act on two.
+    Source: the squash, the average and the starts of Fu et al., Simple Hardware-Efficient Long Convolutions for
+    Sequence Modeling (ICML 2023), whose code has one axis; here they act on two.
 
     >>> kernel = LongConvKernel2d(4, (8, 10), random_state=0)
     >>> kernel().shape, kernel((3, 5)).shape

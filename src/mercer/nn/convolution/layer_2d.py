@@ -33,8 +33,9 @@ class LongConv2d(nn.Module):
         size: height and width of the largest image; one number for both. Pixels of a larger image do not see further
             than that, with one warning.
         kernel: "dense" (:class:`LongConvKernel2d`) or "outer" (:class:`OuterKernel2d`) with their defaults; or what
-            makes a kernel, called with ``(channels, size, heads=...)``, such as ``partial(LongConvKernel2d, smooth=3)``;
-            or a module that gives ``(heads, channels, 2 h - 1, 2 w - 1)`` for ``kernel((h, w))``.
+            makes a kernel, called with ``(channels, size, heads=...)``, such as
+            ``partial(LongConvKernel2d, smooth=3)``; or a module that gives ``(heads, channels, 2 h - 1, 2 w - 1)`` for
+            ``kernel((h, w))``.
         heads: kernels a channel; the output map takes ``heads C`` channels.
         activation: "gelu", "relu", "silu" or None.
         output: "glu" is linear to 2 C channels, half of which gate the others; "linear"; None gives the heads C ones.

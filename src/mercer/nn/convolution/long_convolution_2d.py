@@ -25,8 +25,8 @@ def long_conv2d(u: Tensor, k: Tensor, *, skip: Tensor | None = None, plan: PlanN
 
     Args:
         u: ``(B, C, H, W)``. Instead of B there may be any batch dimensions, or none.
-        k: ``(C, K, J)``, or ``(heads, C, K, J)``; K and J are odd, and lag (0, 0) is in the centre. Kernels of more than
-            ``2 H - 1`` by ``2 W - 1`` taps have some that meet nothing.
+        k: ``(C, K, J)``, or ``(heads, C, K, J)``; K and J are odd, and lag (0, 0) is in the centre. Of more than
+            ``2 H - 1`` by ``2 W - 1`` taps some meet nothing.
         skip: D, ``(C,)`` or with heads ``(heads, C)``.
         plan: "auto" is the planner of :func:`mercer.operators.convolve`; "fft" one transform an image; "direct" the
             sum.
@@ -70,7 +70,9 @@ def _check(u: Tensor, k: Tensor, skip: Tensor | None, plan: str) -> None:
             f"{tuple(k.shape)}."
         )
     if 0 in (*u.shape[-2:], *k.shape[-2:]):
-        raise ShapeError(f"long_conv2d needs a pixel and a tap at least, but u is {tuple(u.shape)}, k {tuple(k.shape)}.")
+        raise ShapeError(
+            f"long_conv2d needs a pixel and a tap at least, but u is {tuple(u.shape)}, k {tuple(k.shape)}."
+        )
     if k.shape[-3] != u.shape[-3]:
         last = u.shape[-1] == k.shape[-3]
         raise ShapeError(
@@ -79,7 +81,7 @@ def _check(u: Tensor, k: Tensor, skip: Tensor | None, plan: str) -> None:
         )
     if 0 in (k.shape[-1] % 2, k.shape[-2] % 2):
         raise ShapeError(
-            f"long_conv2d: k {tuple(k.shape)} has no centre: K and J are odd. Append zeros after its last row or column."
+            f"long_conv2d: k {tuple(k.shape)} has no centre: K and J are odd. Append a row or column of zeros."
         )
     if skip is not None and skip.shape != k.shape[:-2]:
         raise ShapeError(f"long_conv2d: skip is {tuple(skip.shape)}, but goes with k's {tuple(k.shape[:-2])}.")

@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-__all__ = ["dft_matrix", "monarch_convolve", "monarch_factors", "monarch_fft", "monarch_ifft", "natural_order"]
+__all__ = [
+    "complex_of",
+    "dft_matrix",
+    "monarch_convolve",
+    "monarch_factors",
+    "monarch_fft",
+    "monarch_ifft",
+    "natural_order",
+]
 
 HALF = (torch.float16, torch.bfloat16)
 LARGEST_HALF = 6e4  # a little below the largest float16
@@ -49,6 +57,11 @@ def monarch_factors(N: int, *, radix: int = 16, order: int | None = None) -> tup
 def _divisors(N: int) -> list[int]:
     small = [d for d in range(1, int(N**0.5) + 1) if N % d == 0]
     return [*small, *(N // d for d in small)]
+
+
+def complex_of(dtype: torch.dtype) -> torch.dtype:
+    """The complex type of as many digits; compilers do not know ``dtype.to_complex()``."""
+    return torch.promote_types(dtype, torch.complex32)
 
 
 @lru_cache(maxsize=256)
@@ -93,7 +106,7 @@ def monarch_fft(
     n1, rest = factors[0], list(factors[1:])
     n2 = prod(rest)
     rows = -(-x.shape[-1] // n2)
-    complex_dtype = x.dtype if x.is_complex() else x.dtype.to_complex()
+    complex_dtype = complex_of(x.dtype)
     X = pad(x, (0, rows * n2 - x.shape[-1])).reshape(*x.shape[:-1], rows, n2).to(complex_dtype)
     F = (dft_matrix(n1, complex_dtype, x.device) if matrices is None else matrices[0])[:, :rows]
     A = _rounded(F, operand) @ _rounded(X, operand)  # (..., N1, N2)
@@ -181,7 +194,7 @@ def _three_passes(u: Tensor, k: Tensor, factors: Sequence[int], operand: torch.d
     outer = []
     for x in (u, k):
         rows = -(-x.shape[-1] // n2)
-        z = x.dtype if x.is_complex() else x.dtype.to_complex()
+        z = complex_of(x.dtype)
         X = pad(x, (0, rows * n2 - x.shape[-1])).reshape(*x.shape[:-1], rows, n2).to(z)
         F = dft_matrix(n1, z, x.device)[:, :rows]
         outer.append((_rounded(F, operand) @ _rounded(X, operand)) * _twiddles(n1, n2, z, x.device))
