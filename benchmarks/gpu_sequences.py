@@ -43,11 +43,11 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is measured. Batch and channels are those of flash-fft-conv's README; beyond 4 096 there is torch.fft."""
+    """What is measured. Batch and channels are those of flash-fft-conv's README; beyond 8 192 there is torch.fft."""
 
     device: str = "cuda"
     dtypes: tuple[torch.dtype, ...] = (torch.bfloat16, torch.float32, torch.float16)
-    lengths: tuple[int, ...] = (4096, 1024, 256, 2048)
+    lengths: tuple[int, ...] = (4096, 1024, 8192, 256, 2048)
     batch: int = 64
     channels: int = 768
     rows: tuple[int, ...] = (8192, 2048, 512, 32_768, 131_072)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,18 +65,33 @@ def complex_of(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.complex32)
 
 
-@lru_cache(maxsize=256)
-@torch.inference_mode(False)  # what is kept may be saved for a backward pass later
 def dft_matrix(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """``exp(-2 pi i f t / n)``, complex ``(n, n)``; angles in float64, since float32 ones cost a digit or two."""
+    return _constant(_dft_matrix, n, dtype, device)
+
+
+def _twiddles(n1: int, n2: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return _constant(_new_twiddles, n1, n2, dtype, device)
+
+
+def _constant(build: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    """Built once; but a graph that is compiled builds its own, since compilers do not look into what is kept."""
+    return build(*arguments) if torch.compiler.is_compiling() else _kept(build, *arguments)
+
+
+@lru_cache(maxsize=512)
+@torch.inference_mode(False)  # what is kept may be saved for a backward pass later
+def _kept(build: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    return build(*arguments)
+
+
+def _dft_matrix(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     t = torch.arange(n, dtype=torch.float64)
     angle = -2.0 * torch.pi / n * torch.remainder(t[:, None] * t[None, :], n)
     return torch.polar(torch.ones_like(angle), angle).to(device=device, dtype=dtype)
 
 
-@lru_cache(maxsize=256)
-@torch.inference_mode(False)  # what is kept may be saved for a backward pass later
-def _twiddles(n1: int, n2: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _new_twiddles(n1: int, n2: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     f, t = torch.arange(n1, dtype=torch.float64), torch.arange(n2, dtype=torch.float64)
     angle = -2.0 * torch.pi / (n1 * n2) * f[:, None] * t[None, :]
     return torch.polar(torch.ones_like(angle), angle).to(device=device, dtype=dtype)

@@ -10,25 +10,23 @@ from torch import Tensor
 
 from mercer.nn.convolution.monarch import dft_matrix
 
-__all__ = ["TilePlan", "kernel_spectrum", "matrices", "quarter", "tile_plan"]
+__all__ = ["DTYPES", "TilePlan", "kernel_spectrum", "matrices", "quarter", "tile_plan"]
 
-
-# Bytes of shared memory an entry of the tile: bounds on what Triton 3.8 gave when it compiled both kernels for
-# capability 9.0. bfloat16: 16 at 16 x 16, 14 at 64 x 32, 12 at 64 x 64. float32: 56 at 32 x 32 and 64 x 64; float16,
-# whose operands are TF32: 32 at 64 x 64; for both, a sixth more where n1 = 2 n2, as with bfloat16.
-SHARED_BYTES = {torch.bfloat16: 16, torch.float16: 40, torch.float32: 72}
+DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
 
 @dataclass(frozen=True)
 class TilePlan:
-    """A transform of ``length = n1 n2`` in one program, of ``warps`` warps; ``n1`` and ``n2`` are its matrices' sizes.
+    """A transform of ``length = n1 n2`` in one program of ``warps`` warps; matrices have ``n1`` and ``n2`` rows.
 
-    Tensor cores multiply matrices from 16 on.
+    Tensor cores multiply matrices from 16 on. ``entry_bytes`` of shared memory an entry are what sequences of
+    bfloat16, float16 and float32 took, the larger of both kernels, when Triton 3.8 compiled them for capability 9.0.
     """
 
     n1: int
     n2: int
     warps: int
+    entry_bytes: tuple[int, int, int]
 
     @property
     def length(self) -> int:
@@ -36,16 +34,17 @@ class TilePlan:
         return self.n1 * self.n2
 
     def shared(self, dtype: torch.dtype) -> int:
-        """A bound on the bytes of shared memory that sequences of ``dtype`` take."""
-        return SHARED_BYTES[dtype] * self.length
+        """The bytes of shared memory that sequences of ``dtype`` take."""
+        return self.entry_bytes[DTYPES.index(dtype)] * self.length
 
 
 PLANS = (
-    TilePlan(16, 16, 4),
-    TilePlan(32, 16, 4),
-    TilePlan(32, 32, 4),
-    TilePlan(64, 32, 8),
-    TilePlan(64, 64, 8),
+    TilePlan(16, 16, 4, (16, 28, 52)),
+    TilePlan(32, 16, 4, (22, 44, 80)),
+    TilePlan(32, 32, 4, (16, 32, 56)),
+    TilePlan(64, 32, 8, (16, 44, 80)),
+    TilePlan(64, 64, 8, (12, 32, 56)),
+    TilePlan(128, 64, 8, (14, 44, 80)),
 )
 
 

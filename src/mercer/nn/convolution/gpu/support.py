@@ -8,12 +8,10 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from mercer.nn.convolution.gpu.plans import PLANS, tile_plan
+from mercer.nn.convolution.gpu.plans import DTYPES, PLANS, tile_plan
 from mercer.operators.gpu.device import why_no_triton
 
-__all__ = ["DTYPES", "why_not_fused"]
-
-DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+__all__ = ["why_not_fused"]
 
 
 def why_not_fused(u: Tensor, k: Tensor, others: Sequence[Tensor | None] = (), *, length: int) -> str | None:
