@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mercer.operators.convolution import _compute
+from mercer.operators.convolution import convolve_planned
 from mercer.operators.convolution_plan import Geometry, Method
 
 __all__ = ["convolution"]
@@ -32,7 +32,7 @@ def convolution(u: Tensor, kernel: Tensor, start: Sequence[int], length: Sequenc
     """
     d = len(start)
     geometry = Geometry(tuple(u.shape[-d:]), tuple(kernel.shape[-d:]), tuple(start), tuple(length))
-    return _compute(u.detach(), kernel.detach(), geometry, _METHODS[method], None).contiguous()
+    return convolve_planned(u.detach(), kernel.detach(), geometry, _METHODS[method], None).contiguous()
 
 
 @convolution.register_fake
