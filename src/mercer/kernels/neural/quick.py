@@ -79,9 +79,7 @@ def _coefficients(value: Expression, distance: Expression, angle: Expression) ->
     return None
 
 
-def by_correlations(
-    layers: Sequence[Any], state: Moments, sigmas: tuple[Expression, Expression]
-) -> Expression | None:
+def by_correlations(layers: Sequence[Any], state: Moments, sigmas: tuple[Expression, Expression]) -> Expression | None:
     r"""The kernel of alternating layers of ramps and of weights; None for other layers.
 
     With the correlation -r of two points, u = acos(r) = pi - angle and e = sqrt(1 - r^2), the correlation behind ReLU
