@@ -34,6 +34,7 @@ from mercer.nn.convolution import (
 )
 from mercer.nn.distilled_round import DistilledRound
 from mercer.nn.distilled_rounds import DistilledRounds
+from mercer.nn.gram_convolution import GramConvolution, GramPooling, PatchesToGram
 from mercer.nn.gram_features import FeaturesToGram
 from mercer.nn.gram_kernel import GramKernel
 from mercer.nn.gram_layer import GramLayer, GramResidual, gram_divergence
@@ -75,9 +76,11 @@ __all__ = [
     "FeaturesToGram",
     "FoldedConv",
     "GatedMLP",
+    "GramConvolution",
     "GramKernel",
     "GramLayer",
     "GramOutput",
+    "GramPooling",
     "GramResidual",
     "GramState",
     "H3Conv",
@@ -89,6 +92,7 @@ __all__ = [
     "LongConvKernel",
     "MonarchFFT",
     "NormAttention",
+    "PatchesToGram",
     "RandomFeatureLayer",
     "RotaryPositions",
     "S4DKernel",
