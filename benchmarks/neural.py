@@ -4,8 +4,8 @@ PYTHON is an interpreter with neural-tangents 0.6.5 (``pip install "numpy<2" jax
 neural-tangents==0.6.5``), which needs another NumPy than mercer. Every case runs in a process of its own, mercer and
 the peer in turn; what counts is CPU time of the whole process between two readings, after a warm-up that compiles.
 
-The rows "against the recursion" are pairs a second by the clock on the wall, on all cores, in one process in turns: what
-the quick forms of ``mercer.kernels.neural.quick`` gain over the exact ones, with the errors of both.
+The rows "against the recursion" are pairs a second by the clock on the wall, on all cores, in one process in turns:
+what the quick forms of ``mercer.kernels.neural.quick`` gain over the exact ones, with the errors of both.
 """
 
 from __future__ import annotations

@@ -123,8 +123,9 @@ class NetworkKernel(LayeredKernel):
         ValueError: layers without a closed form in this order, an unknown kind.
         ShapeError: at binding, inputs that do not have ``shape``, or layers that do not fit it.
 
-    Cost: of vectors, one fused pass; a pair costs the GEMM and about 25 elementwise operations a layer of ReLU, fewer in
-    float32 as in :class:`NTK`. Others are tiles, with a cost known before: ``K.plan``. A warning says so where a matrix would take more than an hour.
+    Cost: of vectors, one fused pass; a pair costs the GEMM and about 25 elementwise operations a layer of ReLU, fewer
+    in float32 as in :class:`NTK`. Others are tiles, with a cost known before: ``K.plan``. A warning says so where a
+    matrix would take more than an hour.
     Source: Jacot et al., Neural Tangent Kernel (NeurIPS 2018); Arora et al. 2019 for convolutions.
 
     >>> import torch
