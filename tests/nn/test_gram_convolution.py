@@ -14,6 +14,7 @@ from mercer.nn import (
     GramLayer,
     GramOutput,
     GramPooling,
+    GramStandardization,
     GramState,
     PatchesToGram,
     gram_objective,
@@ -90,15 +91,27 @@ def test_pooling_is_the_mean_over_all_pairs_of_places():
     torch.testing.assert_close(GramPooling()(spanned).t, draw(n, h, w, P).mean((1, 2)).square().sum(1))
 
 
-def test_a_reference_makes_differences():
-    F, Z = draw(3, 4, 4, 5), draw(5, 5, seed=1)
-    point = draw(5, seed=2)  # in the features' space, which the inducing points span
-    layer = GramPooling(5, dtype=DOUBLE)
-    C = torch.linalg.cholesky(Z @ Z.mT)
-    with torch.no_grad():
-        layer.reference.copy_(torch.linalg.solve_triangular(C, (Z @ point)[:, None], upper=False)[:, 0])
-    difference = F.mean((1, 2)) - point
-    assert_states_agree(layer(state_of(F, Z)), state_of(difference, Z))
+def test_without_what_inducing_points_leave_a_row_is_its_projection():
+    state = state_of(draw(3, 4, 4, 9), draw(5, 9, seed=1))
+    _, W, left = GramPooling(remainder=False)(state).whitened()
+    assert float(left.abs().max()) < 1e-12
+    torch.testing.assert_close(W, GramPooling()(state).whitened()[1])
+
+
+def test_standardised_rows_are_differences_from_the_reference_in_units_of_its_spread():
+    F, Z = draw(9, 5), draw(5, 5, seed=1)  # features that the inducing points span
+    reference, rows = F[:4], F[4:]
+    difference = reference - reference.mean(0)
+    scale = (3.0 / difference.square().sum(1).mean()).sqrt()
+    layer = GramStandardization(4, height=3.0, dtype=DOUBLE)
+    found, expected = layer(state_of(F, Z)), state_of(scale * (rows - reference.mean(0)), scale * Z)
+    assert_states_agree(found, expected)
+
+
+def test_the_reference_comes_first():
+    X, R, Z = draw(3, 16), draw(2, 16, seed=1), draw(6, 9, seed=2)
+    with_reference = PatchesToGram(Z, shape=(1, 4, 4), reference=R)
+    assert_states_agree(with_reference(X), PatchesToGram(Z, shape=(1, 4, 4))(torch.cat([R, X])))
 
 
 def test_with_all_patches_inducing_it_is_the_kernel_of_an_infinite_network():
@@ -115,12 +128,13 @@ def test_with_all_patches_inducing_it_is_the_kernel_of_an_infinite_network():
 def network_of(dtype=DOUBLE):
     options = {"dtype": dtype}
     return torch.nn.Sequential(
-        PatchesToGram(draw(6, 9).to(dtype), shape=(1, 4, 4)),
+        PatchesToGram(draw(6, 9).to(dtype), shape=(1, 4, 4), reference=draw(2, 16, seed=9)),
         GramKernel("relu", **options),
         GramConvolution(6, 5, stride=2, random_state=0, **options),
         GramLayer(5, nu=2.0, **options),
         GramKernel("rbf", **options),
-        GramPooling(5, **options),
+        GramPooling(),
+        GramStandardization(2, **options),
         GramOutput(5, 2, **options),
     )
 
@@ -162,6 +176,12 @@ def test_networks_are_the_same_for_the_same_seed():
             lambda: GramConvolution(3)(GramState(torch.eye(3), torch.ones(2, 3), torch.ones(2))),
             ShapeError,
             r"must be \(n, h, w, 3\)",
+        ),
+        (lambda: GramStandardization(1), ValueError, "two rows or more"),
+        (
+            lambda: GramStandardization(3)(GramState(torch.eye(3), torch.ones(2, 3), torch.ones(2))),
+            ShapeError,
+            "of which the first 3",
         ),
         (
             lambda: GramConvolution(4)(GramState(torch.eye(3), torch.ones(2, 4, 4, 3), torch.ones(2, 4, 4))),

@@ -22,7 +22,6 @@ from mercer.learn.deep_network import (
     column_scales,
     each_nu,
     layers_of,
-    spread_out,
 )
 from mercer.learn.gram_plots import draw_gram_matrices
 from mercer.learn.inducing import choose_inducing
@@ -35,7 +34,7 @@ from mercer.nn import GramPooling, GramState
 __all__ = ["DeepKernelModel"]
 
 _AT_ONCE = 4096  # rows up to which all of them are one batch
-_ROWS_OF_START = 256
+_REFERENCE_ROWS = 32  # of images, whose mean and spread stand for those of all
 _PLACES_AT_ONCE = 16_384  # of images, in a minibatch: 100 MB at 100 inducing points and two layers
 _PATH = (math.inf, 100.0, 30.0, 10.0, 3.0, 1.0)  # of nu="auto"
 _HELD_OUT = 0.2  # of the rows, to choose nu by
@@ -157,10 +156,9 @@ class DeepKernelModel(MinibatchModel, Saved, BaseEstimator):
             learn=self.learn_hyperparameters,
             learn_inducing=self.learn_inducing,
             images=self._images,
+            reference=None if self._images is None else X[:: max(1, len(X) // _REFERENCE_ROWS)][:_REFERENCE_ROWS],
             seed=0 if self._images is None else int(self._rng().randint(2**30)),
         )
-        if self._images is not None and before is None:
-            spread_out(network, X[: min(_ROWS_OF_START, self._rows_at_once())])
         log_parameters = torch.tensor(self._log_parameters, dtype=torch.float64)
         q = Variational.prior(len(Z), n_latent, Z)
         if before is not None:
@@ -194,6 +192,7 @@ class DeepKernelModel(MinibatchModel, Saved, BaseEstimator):
             learn=False,
             learn_inducing=False,
             images=self._images,
+            reference=self._network.get("0.reference"),
         )
         network.load_state_dict(self._network)
         log_parameters = torch.tensor(self._log_parameters, dtype=torch.float64)
@@ -282,5 +281,6 @@ class DeepKernelModel(MinibatchModel, Saved, BaseEstimator):
         network, pooling, points = self._state().network, GramPooling(), self._standardised(given.points)
         rows = self._rows_at_once()
         parts = [pooling(layers_of(network, part)[2 * number]) for part in points.split(rows)]
-        ti, t = torch.cat([part.ti for part in parts]), torch.cat([part.t for part in parts])
+        first = len(self._network.get("0.reference", ()))
+        ti, t = torch.cat([part.ti[first:] for part in parts]), torch.cat([part.t[first:] for part in parts])
         return given, GramState(parts[0].ii, ti, t)

@@ -20,12 +20,15 @@ from mercer.nn import (
     GramKernel,
     GramLayer,
     GramPooling,
+    GramStandardization,
     GramState,
     PatchesToGram,
     gram_penalty,
 )
 
-__all__ = ["DeepState", "build_network", "check_depth", "column_scales", "each_nu", "layers_of", "spread_out"]
+_VARIANCE_OF_IMAGES = 10.0  # of latent functions at the start
+
+__all__ = ["DeepState", "build_network", "check_depth", "column_scales", "each_nu", "layers_of"]
 
 
 def check_depth(depth: Any, kernel: Any) -> None:
@@ -66,11 +69,13 @@ def build_network(
     learn_inducing: bool,
     jitter: float | None = None,
     images: Images | None = None,
+    reference: Tensor | None = None,
     seed: int = 0,
 ) -> nn.Sequential:
     """Inputs to the last kernel: a kernel, then for each layer a Gram layer and a kernel.
 
-    Of images, every kernel but the last is followed by a convolution, and the last by the mean over places.
+    Of images, every kernel but the last is followed by a convolution, and the last by the mean over places,
+    standardised.
 
     Args:
         inducing: ``(P, d)``, or patches of images; the network is on its device and in its type.
@@ -80,6 +85,7 @@ def build_network(
         learn_inducing: whether the points move.
         jitter: of the kernels.
         images: what the rows are, if they are images.
+        reference: rows of which the mean and the spread are those of images.
         seed: of the convolutions.
     """
     P, moving = len(inducing), {"learn": learn, "learn_inducing": learn_inducing}
@@ -87,11 +93,13 @@ def build_network(
     def kernel_of(number: int) -> nn.Module:
         """The kernel above Gram layer ``number``, and what images need there."""
         own = GramKernel(kernel, learn=learn, jitter=jitter, dtype=inducing.dtype)
-        if images is None:
+        options: dict[str, Any]
+        if images is None or reference is None:
             return own
         if number == len(nu):
-            return nn.Sequential(own, GramPooling(P, learn=learn, dtype=inducing.dtype))
-        options: dict[str, Any] = {"learn": learn_inducing, "dtype": inducing.dtype, "random_state": seed + number}
+            options = {"learn": learn, "dtype": inducing.dtype, "height": _VARIANCE_OF_IMAGES}
+            return nn.Sequential(own, GramPooling(remainder=False), GramStandardization(len(reference), **options))
+        options = {"learn": learn_inducing, "dtype": inducing.dtype, "random_state": seed + number}
         return nn.Sequential(own, GramConvolution(P, size=images.size, **options))
 
     made: list[nn.Module] = [
@@ -113,19 +121,6 @@ def layers_of(network: nn.Sequential, X: Tensor) -> list[GramState]:
         state = module(state)
         found.append(state)
     return found
-
-
-@torch.no_grad()
-def spread_out(network: nn.Sequential, X: Tensor) -> None:
-    """Set the reference of images to their mean, and the height of the last kernel so that they have a variance of 1.
-
-    Means over all places are nearly equal: an optimiser would be long on its way to what they differ in.
-    """
-    _, W, left = network(X).whitened("the last kernel")
-    differing = ((W - W.mean(0)).square().sum(1) + left).mean().clamp(min=torch.finfo(W.dtype).tiny)
-    last: Any = network[-1]
-    last[0].log_height -= differing.log()
-    last[1].reference.copy_(W.mean(0) / differing.sqrt())
 
 
 @dataclass

@@ -34,7 +34,7 @@ from mercer.nn.convolution import (
 )
 from mercer.nn.distilled_round import DistilledRound
 from mercer.nn.distilled_rounds import DistilledRounds
-from mercer.nn.gram_convolution import GramConvolution, GramPooling, PatchesToGram
+from mercer.nn.gram_convolution import GramConvolution, GramPooling, GramStandardization, PatchesToGram
 from mercer.nn.gram_features import FeaturesToGram
 from mercer.nn.gram_kernel import GramKernel
 from mercer.nn.gram_layer import GramLayer, GramResidual, gram_divergence
@@ -82,6 +82,7 @@ __all__ = [
     "GramOutput",
     "GramPooling",
     "GramResidual",
+    "GramStandardization",
     "GramState",
     "H3Conv",
     "H3State",

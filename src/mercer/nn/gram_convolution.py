@@ -15,7 +15,7 @@ from mercer.errors import ShapeError
 from mercer.nn.gram_state import GramState
 from mercer.nn.seeding import seeded
 
-__all__ = ["GramConvolution", "GramPooling", "PatchesToGram"]
+__all__ = ["GramConvolution", "GramPooling", "GramStandardization", "PatchesToGram"]
 
 
 class PatchesToGram(nn.Module):
@@ -27,6 +27,8 @@ class PatchesToGram(nn.Module):
         inducing: where the inducing patches start, ``(P, d)`` with ``d = channels * size^2``, or ``(P, channels, size,
             size)``: patches of the data, for instance. They are copied.
         shape: of an image, ``(channels, height, width)``.
+        reference: rows ``(m, channels * height * width)`` that are put in front of all others, for
+            :class:`GramStandardization`.
         learn: whether the scale of each pixel of a patch is learnt.
         learn_inducing: whether the inducing patches move.
         dtype: None is that of ``inducing``.
@@ -43,6 +45,7 @@ class PatchesToGram(nn.Module):
         inducing: Any,
         *,
         shape: Sequence[int],
+        reference: Tensor | None = None,
         learn: bool = True,
         learn_inducing: bool = True,
         dtype: torch.dtype | None = None,
@@ -60,6 +63,8 @@ class PatchesToGram(nn.Module):
         self.size = side
         self.inducing = nn.Parameter(patches.reshape(len(patches), width), requires_grad=learn_inducing)
         self.log_scale = nn.Parameter(patches.new_zeros(width), requires_grad=learn)
+        self.reference: Tensor | None
+        self.register_buffer("reference", None if reference is None else reference.to(patches, copy=True))
 
     def forward(self, X: Tensor) -> GramState:
         """Of images ``(n, channels, height, width)``, or as rows ``(n, channels * height * width)``.
@@ -70,6 +75,8 @@ class PatchesToGram(nn.Module):
         if math.prod(X.shape[1:]) != math.prod(self.shape) or X.dim() not in (2, 4):
             raise ShapeError(f"PatchesToGram: X must be images of shape {self.shape}, not {tuple(X.shape[1:])}.")
         images = X.to(self.inducing.dtype).reshape(len(X), *self.shape)
+        if self.reference is not None:
+            images = torch.cat([self.reference.reshape(-1, *self.shape), images])
         squares = (2.0 * self.log_scale).exp() / len(self.log_scale)
         scaled = self.inducing * squares
         kernel, weights = (v.reshape(-1, self.shape[0], self.size, self.size) for v in (scaled, squares))
@@ -160,13 +167,9 @@ class GramPooling(nn.Module):
     The covariance of two places is known through the inducing points; what they leave of each place is taken as
     independent of the others. The inner products of two rows follow by the same rule, so that all remain consistent.
 
-    Means over many places are nearly the same for all images. With a ``reference`` rows become differences from it: a
-    point in the span of the inducing points, of which it is the coordinates in the whitened basis; it starts at 0.
-
     Args:
-        n_inducing: P, for a reference that is learnt; None is none.
-        learn: whether the reference moves.
-        dtype: of the reference; None is torch's default.
+        remainder: whether what the inducing points leave counts. It is a noise of its own for each image, larger than
+            what small images differ in; without it two images are compared by what the inducing points know of them.
 
     Source: Milsom, Anson & Aitchison, Convolutional deep kernel machines (ICLR 2024), appendix on pooling.
 
@@ -175,10 +178,9 @@ class GramPooling(nn.Module):
     (torch.Size([2, 5]), tensor([0.0156, 0.0156]))
     """
 
-    def __init__(self, n_inducing: int | None = None, *, learn: bool = True, dtype: torch.dtype | None = None) -> None:
+    def __init__(self, *, remainder: bool = True) -> None:
         super().__init__()
-        start = None if n_inducing is None else torch.zeros(n_inducing, dtype=dtype)
-        self.reference = None if start is None else nn.Parameter(start, requires_grad=learn)
+        self.remainder = remainder
 
     def forward(self, below: GramState) -> GramState:
         """Of a state with places; a state without has one place.
@@ -186,10 +188,65 @@ class GramPooling(nn.Module):
         Raises:
             IndefiniteGram: the kernel matrix of the inducing points is not positive definite.
         """
-        C, W, left = below.whitened("GramPooling")
+        _, W, left = below.whitened("GramPooling")
         places = tuple(range(1, left.dim()))
         mean, ti = (v.mean(places) if places else v for v in (W, below.ti))
         left = left.sum(places) / math.prod(left.shape[1:]) ** 2 if places else left
-        if self.reference is not None:
-            mean, ti = mean - self.reference, ti - C @ self.reference
-        return GramState(below.ii, ti, mean.square().sum(-1) + left)
+        t = mean.square().sum(-1)
+        return GramState(below.ii, ti, t + left if self.remainder else t)
+
+
+class GramStandardization(nn.Module):
+    r"""Rows as differences from the mean of reference rows, in units of their spread.
+
+    Means over many places are nearly the same for all images; what a kernel has to tell apart is the small rest. The
+    reference rows come first in every state (:class:`PatchesToGram` puts them there) and go no further.
+
+    Args:
+        n_reference: how many they are, at least 2.
+        height: variance of the reference rows behind this layer, where it starts.
+        learn: whether the height is learnt (in its logarithm).
+        dtype: of the height; None is torch's default.
+
+    Raises:
+        ValueError: fewer than two rows, or a height that is not positive.
+
+    >>> rows = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    >>> GramStandardization(2)(GramState(torch.eye(2), rows, torch.tensor([1.0, 1.0, 2.0]))).t
+    tensor([1.], grad_fn=<MulBackward0>)
+    """
+
+    def __init__(
+        self, n_reference: int, *, height: float = 1.0, learn: bool = True, dtype: torch.dtype | None = None
+    ) -> None:
+        super().__init__()
+        if n_reference < 2 or not height > 0.0:
+            raise ValueError(
+                f"GramStandardization needs two rows or more and a positive height, not {n_reference!r} and {height!r}."
+            )
+        self.n_reference = n_reference
+        self.log_height = nn.Parameter(torch.tensor(math.log(height), dtype=dtype), requires_grad=learn)
+
+    def forward(self, below: GramState) -> GramState:
+        """Of a state without places.
+
+        Raises:
+            ShapeError: rows with places, or fewer than the reference.
+            IndefiniteGram: the kernel matrix of the inducing points is not positive definite.
+        """
+        R = self.n_reference
+        if below.t.dim() != 1 or len(below.t) < R:
+            raise ShapeError(
+                f"GramStandardization: t must be (rows,), of which the first {R} are the reference, not "
+                f"{tuple(below.t.shape)}."
+            )
+        C, W, left = below.whitened("GramStandardization")
+        center = W[:R].mean(0)
+        t = (W - center).square().sum(1) + left
+        scale = self.log_height.exp() / t[:R].mean()
+        ti = below.ti[R:] - C @ center
+        return GramState(scale * below.ii, scale * ti, scale * t[R:])
+
+    def extra_repr(self) -> str:
+        """Its size."""
+        return f"n_reference={self.n_reference}"
