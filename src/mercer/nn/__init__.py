@@ -39,6 +39,7 @@ from mercer.nn.convolution import (
 )
 from mercer.nn.distilled_round import DistilledRound
 from mercer.nn.distilled_rounds import DistilledRounds
+from mercer.nn.gram_convolution import GramConvolution, GramPooling, GramStandardization, PatchesToGram
 from mercer.nn.gram_features import FeaturesToGram
 from mercer.nn.gram_kernel import GramKernel
 from mercer.nn.gram_layer import GramLayer, GramResidual, gram_divergence
@@ -82,10 +83,13 @@ __all__ = [
     "FoldedConv",
     "FoldedConv2d",
     "GatedMLP",
+    "GramConvolution",
     "GramKernel",
     "GramLayer",
     "GramOutput",
+    "GramPooling",
     "GramResidual",
+    "GramStandardization",
     "GramState",
     "H3Conv",
     "H3State",
@@ -99,6 +103,7 @@ __all__ = [
     "MonarchFFT",
     "NormAttention",
     "OuterKernel2d",
+    "PatchesToGram",
     "RandomFeatureLayer",
     "RotaryPositions",
     "S4DKernel",
