@@ -179,4 +179,5 @@ def _loss(network: nn.Module, batch: Any) -> Tensor:
 
 
 def _accuracy(network: nn.Module, batch: Any) -> Tensor:
-    return (network(batch[0]).argmax(-1) == batch[1]).double().mean()
+    right: Tensor = network(batch[0]).argmax(-1) == batch[1]
+    return right.double().mean()

@@ -49,7 +49,7 @@ def sequence_network(
             "s4d": partial(S4DKernel, **own),
         }
         layer = partial(LongConv, length=length, kernel=kernels[estimator.kernel], causal=estimator.causal)
-    named = {"length": length, "causal": bool(estimator.causal)} if isinstance(layer, str) else {}
+    named: dict[str, Any] = {"length": length, "causal": bool(estimator.causal)} if isinstance(layer, str) else {}
     # The statistics of a batch need two steps at least.
     norm: Any = ("rms" if estimator.causal or length == 1 else "batch") if estimator.norm is None else estimator.norm
     return SequenceModel(

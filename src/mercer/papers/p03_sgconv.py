@@ -177,12 +177,13 @@ def lra(run: Run) -> None:
     """The tasks that there are files of, one after the other."""
     folder = run.data_folder(f"a folder for each task that is to be measured: {', '.join(LRA_TASKS)}")
     tasks = tasks_in(folder)
-    options = {"out": data_dir() / "arena", "data": folder, "device": run.device, "seeds": len(run.seeds)}
-    found = run_arena(tasks, ["sgconv"], **options).rows["sgconv"]
+    seeds = run.all_seeds()
+    options: dict[str, Any] = {"data": folder, "device": run.device, "seeds": len(seeds)}
+    found = run_arena(tasks, ["sgconv"], out=data_dir() / "arena", **options).rows["sgconv"]
     reported = REPORTED["SGConv, the paper"]
-    for i, _ in enumerate(run.seeds):
+    for i, _ in enumerate(seeds):
         run.record(gap=max(reported[task] - found[task][i] for task in tasks))
-    rows = [(task, seed, found[task][i], reported[task]) for task in tasks for i, seed in enumerate(run.seeds)]
+    rows = [(task, seed, found[task][i], reported[task]) for task in tasks for i, seed in enumerate(seeds)]
     run.table("accuracies", rows, columns=["task", "seed", "here", "the paper"])
 
 

@@ -138,9 +138,10 @@ def match(run: Run) -> None:
     """The tasks that there are files of, with two kernels."""
     folder = run.data_folder(f"a folder for each task that is to be measured: {', '.join(LRA_TASKS)}")
     tasks = tasks_in(folder)
-    options = {"out": data_dir() / "arena", "data": folder, "device": run.device, "seeds": len(run.seeds)}
-    found = run_arena(tasks, ["s4d", "long_conv"], **options).rows
-    for i, _ in enumerate(run.seeds):
+    seeds = run.all_seeds()
+    options: dict[str, Any] = {"data": folder, "device": run.device, "seeds": len(seeds)}
+    found = run_arena(tasks, ["s4d", "long_conv"], out=data_dir() / "arena", **options).rows
+    for i, _ in enumerate(seeds):
         s4d, ours = (np.mean([found[mixer][task][i] for task in tasks]) for mixer in ("s4d", "long_conv"))
         run.record(gap=float(s4d - ours))
 

@@ -119,10 +119,12 @@ class MixerBlock(nn.Module):
             x = self.mixer_norm(x)
         if self.mlp is None or self.mlp_norm is None:
             return x
-        if not self.prenorm:
-            normed: Tensor = self.mlp_norm(x + self.dropout(self.mlp(x)))
-            return normed
-        return x + self.dropout(self.mlp(self.mlp_norm(x)))
+        out: Tensor
+        if self.prenorm:
+            out = x + self.dropout(self.mlp(self.mlp_norm(x)))
+        else:
+            out = self.mlp_norm(x + self.dropout(self.mlp(x)))
+        return out
 
 
 def _prefill(mixer: Any, x: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
