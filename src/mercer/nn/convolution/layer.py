@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any, Literal, Self
 
 import torch
@@ -196,7 +197,7 @@ class LongConv(nn.Module):
         Args:
             length: of the kernel; None is all of it. Shorter sequences are fine.
         """
-        return FoldedConv(self.kernel_(length), self.D, self._output_module(), causal=self.causal)
+        return FoldedConv(self.kernel_(length), self.D, deepcopy(self._output_module()), causal=self.causal).eval()
 
     @classmethod
     def from_official(cls, state_dict: Mapping[str, Tensor], **options: Any) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any, Literal
 
 import torch
@@ -132,7 +133,8 @@ class LongConv2d(nn.Module):
         Args:
             size: of the largest image; None is the layer's. Smaller images are fine.
         """
-        return FoldedConv2d(self.kernel_(size), self.D, nn.Sequential(self.activation, self.output_linear))
+        output = deepcopy(nn.Sequential(self.activation, self.output_linear))
+        return FoldedConv2d(self.kernel_(size), self.D, output).eval()
 
     def _taps(self, height: int, width: int) -> Tensor:
         h, w = min(height, self.size[0]), min(width, self.size[1])

@@ -48,7 +48,8 @@ def fused_long_conv(
     S = kernel_spectrum(k, u.shape[-1], causal=causal, plan=plan)
     flat = [None if x is None else x.reshape(-1, *x.shape[-2:]).contiguous() for x in (u, gate_in, gate_out)]
     D = None if skip is None else skip.reshape(-1).contiguous()
-    y: Tensor = _Fused.apply(flat[0], S.reshape(-1, *S.shape[-3:]), D, flat[1], flat[2], plan, sequences)
+    spectra = S.reshape(-1, *S.shape[-3:])
+    y: Tensor = _Fused.apply(flat[0], spectra, D, flat[1], flat[2], plan, sequences)  # type: ignore[no-untyped-call]
     return y.reshape(*u.shape[:-2], *k.shape[:-1], u.shape[-1])
 
 

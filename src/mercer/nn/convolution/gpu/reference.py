@@ -19,7 +19,7 @@ def by_spectrum(
     w = quarter(plan.length, u.device)
     X = torch.fft.fft(torch.nn.functional.pad(x, (0, plan.length - L)) * w)
     spectrum = torch.complex(S[:, 0], S[:, 1]).mT.flatten(1)
-    y = (torch.fft.ifft(X * spectrum * plan.length) * w.conj()).real[..., :L]
+    y: Tensor = (torch.fft.ifft(X * spectrum * plan.length) * w.conj()).real[..., :L]
     if D is not None:
         y = y + D.float()[:, None] * x
     if gate_out is not None:

@@ -28,7 +28,9 @@ def why_not_fused(u: Tensor, k: Tensor, others: Sequence[Tensor | None] = (), *,
     found = why_not_these(u, k, others)
     if found is not None:
         return found
-    shared = torch.cuda.get_device_properties(u.device).shared_memory_per_block_optin
+    chip = torch.cuda.get_device_properties(u.device)
+    # What a program may ask for; torch does not declare it, and had not always.
+    shared = int(getattr(chip, "shared_memory_per_block_optin", chip.shared_memory_per_block))
     plan = tile_plan(length, u.dtype)
     if plan is None:
         return f"length {length} is beyond the longest tile, {PLANS[-1].length}"
