@@ -19,6 +19,7 @@ FLOORS = [
     {"nn", "metrics"},
     {"learn", "data"},
     {"papers", "tables"},
+    {"gallery"},
     {"commands"},
     {"cli"},
 ]
