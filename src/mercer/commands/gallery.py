@@ -83,7 +83,9 @@ def public_url(given: str | None) -> str | None:
         return None
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc or any(c in url for c in " <>\"'"):
-        raise MercerError(f"--url {url}: it has to begin with http:// or https://, such as https://kernels.example.org.")
+        raise MercerError(
+            f"--url {url}: it has to begin with http:// or https://, such as https://kernels.example.org."
+        )
     return url
 
 
@@ -107,7 +109,9 @@ def _serve(arguments: argparse.Namespace, folder: Path, path: Path, url: str | N
 
             def ready() -> None:
                 print(f"The gallery is at {here}{f'/?token={key}' if key else ''}    results in {folder}", flush=True)
-                print("Ctrl-C ends it." + ("" if mail else " Without MERCER_SMTP_HOST nobody can subscribe."), flush=True)
+                print(
+                    "Ctrl-C ends it." + ("" if mail else " Without MERCER_SMTP_HOST nobody can subscribe."), flush=True
+                )
 
             serve(gallery, bound, is_local=is_local, key=key, ready=ready)
         except KeyboardInterrupt:

@@ -89,9 +89,7 @@ class Digest:
         }
 
 
-def send_digests(
-    digest: Digest, subscribers: Subscribers, settings: MailSettings, *, since: str | None = None
-) -> Sent:
+def send_digests(digest: Digest, subscribers: Subscribers, settings: MailSettings, *, since: str | None = None) -> Sent:
     """Send every subscriber what is new for it; who is told is noted at once, so that nobody is told twice.
 
     Args:

@@ -33,7 +33,10 @@ def feed(shelf: Shelf, history: History, *, base: str, links: Links) -> str:
 def _entry(news: News, item: Item, base: str, links: Links) -> dict[str, Any]:
     page = base + links.paper(item.entry.key).removeprefix("/")
     if news.claim is None:
-        title, summary = item.entry.title, f"{item.entry.summary} Measured here: {summed_up(item.counts) or 'nothing yet'}."
+        title, summary = (
+            item.entry.title,
+            f"{item.entry.summary} Measured here: {summed_up(item.counts) or 'nothing yet'}.",
+        )
     else:
         claim = item.paper.claims.get(news.claim) if item.paper is not None else None
         title = f"{item.entry.slug}/{news.claim}: {news.after}, was {str(news.before)!r}"

@@ -96,7 +96,7 @@ def verdicts_of(item: Item) -> set[Verdict]:
 
 def sorted_by(order: str, items: Sequence[Item], trend: Mapping[str, float]) -> list[Item]:
     """Newest first by the arXiv identifier, or by what has happened lately, and then newest first."""
-    newest = sorted(items, key=lambda item: (item.entry.arxiv or str(item.entry.year or "")), reverse=True)
+    newest = sorted(items, key=lambda item: item.entry.arxiv or str(item.entry.year or ""), reverse=True)
     if order == "trending":
         return sorted(newest, key=lambda item: -round(trend.get(item.entry.key, 0.0), 3))
     return newest

@@ -60,7 +60,9 @@ def mail_settings(environment: Mapping[str, str] = os.environ) -> MailSettings |
     try:
         sender = check_address(environment.get("MERCER_SMTP_FROM") or user)
     except AddressError:
-        raise MailError("MERCER_SMTP_FROM has to be the address that mail comes from, such as mercer@example.org.") from None
+        raise MailError(
+            "MERCER_SMTP_FROM has to be the address that mail comes from, such as mercer@example.org."
+        ) from None
     return MailSettings(host, int(port), user, environment.get("MERCER_SMTP_PASSWORD", ""), sender)
 
 

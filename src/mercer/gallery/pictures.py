@@ -107,4 +107,6 @@ def similarity_bars(near: Sequence[tuple[str, float]], order: Sequence[str]) -> 
     similarity = dict(near)
     largest = max([*similarity.values(), 1e-9])
     nearest = {key for key, _ in near[:3]}
-    return [Bar(round(100.0 * max(0.0, similarity[key]) / largest, 1), key in nearest) for key in order if key in similarity]
+    return [
+        Bar(round(100.0 * max(0.0, similarity[key]) / largest, 1), key in nearest) for key in order if key in similarity
+    ]

@@ -103,7 +103,9 @@ class Reading:
     async def confirm(self, request: Request) -> Response:
         """Where the mail leads that asks; a button, since mail programs open links by themselves."""
         title, text = "Get it in your inbox", "Shall news of this gallery be sent to {}?"
-        return self._button(request, title, text, "Yes, send it to me", "This link is not valid any more. Subscribe again.")
+        return self._button(
+            request, title, text, "Yes, send it to me", "This link is not valid any more. Subscribe again."
+        )
 
     async def unsubscribe(self, request: Request) -> Response:
         """Where the last link of every mail leads."""

@@ -76,7 +76,7 @@ class Runs:
 
     def find(self, id: int) -> RunRecord | None:
         """The run of that number."""
-        return next(iter(self._select("id = ?", id)), None)
+        return next(iter(self._select("id = ?", id)), None) if id < 2**63 else None  # SQLite counts no further
 
     def active(self) -> list[RunRecord]:
         """Running and waiting ones, in the order of the queue."""

@@ -82,7 +82,12 @@ def only_one(path: Path) -> Iterator[None]:
 
 
 def serve(
-    gallery: Gallery, bound: socket.socket, *, is_local: bool, key: str | None = None, ready: Callable[[], None] = lambda: None
+    gallery: Gallery,
+    bound: socket.socket,
+    *,
+    is_local: bool,
+    key: str | None = None,
+    ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until the process is told to end; a run that is under way goes on the next time.
 

@@ -88,7 +88,8 @@ class Store:
             if isinstance(error, sqlite3.OperationalError):
                 raise StoreError(f"{self.path} cannot be used: {error}.") from None
             raise StoreError(
-                f"{self.path} is damaged: {error}. Move it away, and the gallery makes a new one; results are not in it."
+                f"{self.path} is damaged: {error}. Move it away, and the gallery makes "
+                "a new one; results are not in it."
             ) from None
         if found > VERSION:
             raise StoreError(f"{self.path} comes from a newer mercer (format {found}, here {VERSION}). Update mercer.")

@@ -14,7 +14,10 @@ from mercer.papers.claim import Claim, Verdict
 
 __all__ = ["bibtex", "code_of", "day", "html_of", "month", "names", "summed_up"]
 
-_MONTHS = "January February March April May June July August September October November December".split()
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "December",
+)  # fmt: skip
 _SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\~{}"}
 
 

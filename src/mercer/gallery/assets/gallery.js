@@ -50,11 +50,25 @@ function search(form) {
 // A run: its events, from where the page was made.
 function watch(box) {
   const live = $("[data-live]", box), start = $("[data-start]", box), cancel = $("[data-cancel]", box);
-  let source = null;
-  function follow(id, last) {
+  let source = null, last = 0;
+  function follow(id, after) {
     if (source) source.close();
+    last = after;
     source = new EventSource(`/runs/${id}/events?after=${last}`);
-    source.addEventListener("run", (message) => apply(JSON.parse(message.data)));
+    source.addEventListener("run", (message) => { last = message.lastEventId; apply(JSON.parse(message.data)); });
+    // A browser connects again by itself; where it has given up, the page tells how the run stands.
+    source.onerror = () => { if (source.readyState === EventSource.CLOSED) setTimeout(look, 2000); };
+  }
+  async function look() {
+    const page = await fresh();
+    const other = page && $("[data-run]", page);
+    if (!other) setTimeout(look, 2000);
+    else if ("active" in other.dataset) follow(other.dataset.run, last);
+    else location.reload();
+  }
+  async function fresh() {
+    const answer = await fetch(location.pathname).catch(() => null);
+    return answer && answer.ok ? new DOMParser().parseFromString(await answer.text(), "text/html") : null;
   }
   function apply(event) {
     live.hidden = false;
@@ -82,10 +96,10 @@ function watch(box) {
     if (start) { start.hidden = false; $("button", start).disabled = false; }
     if (cancel) cancel.hidden = true;
     if (event.ended === "failed") $("[data-log]", box).open = true;
-    const page = new DOMParser().parseFromString(await (await fetch(location.pathname)).text(), "text/html");
+    const page = await fresh();
     for (const part of $$("[data-swap]")) {
-      const fresh = page.getElementById(part.id);
-      if (fresh) part.innerHTML = fresh.innerHTML;
+      const newer = page && page.getElementById(part.id);
+      if (newer) part.innerHTML = newer.innerHTML;
     }
     copyButtons();
   }
@@ -118,7 +132,7 @@ function watch(box) {
     follow(run.id, 0);
   });
   cancel?.addEventListener("submit", (event) => { event.preventDefault(); send(cancel); });
-  if (cancel ? !cancel.hidden : box.dataset.run) follow(box.dataset.run, box.dataset.last);
+  if ("active" in box.dataset) follow(box.dataset.run, box.dataset.last);
 }
 
 function copyButtons() {
