@@ -1,6 +1,7 @@
 """A gallery of three papers, one of them with claims of its own, whose runs are played by a program without torch."""
 
 import sys
+from contextlib import redirect_stdout
 from dataclasses import replace
 from email import message_from_bytes, policy
 from pathlib import Path
@@ -107,7 +108,8 @@ def write_results(shelf, *claims, fingerprint=None, date=None, values=None):
     for task in tasks_of([paper], folder=shelf.folder):
         if task.claim.id == "lost" or (claims and task.claim.id not in claims):
             continue
-        measurement = measure(task.claim)
+        with redirect_stdout(None):
+            measurement = measure(task.claim)
         if values is not None:
             measurement = replace(measurement, values={n: (values,) * len(v) for n, v in measurement.values.items()})
         result = Result.of(

@@ -192,7 +192,10 @@ def test_too_much_and_too_often_are_refused(gallery):
 
 def test_a_foreign_name_that_was_pointed_here_is_not_answered(client, gallery):
     assert client.get("/", headers={"host": "evil.example:8036"}).status_code == 400
+    assert client.get("/", headers={"host": "127.evil.example"}).status_code == 400
+    assert client.get("/", headers={"host": "[::1"}).status_code == 400
     assert client.get("/", headers={"host": "localhost:8036"}).status_code == 200
+    assert client.get("/", headers={"host": "[::1]:8036"}).status_code == 200
     with testclient.TestClient(make_app(gallery, is_local=False), base_url="https://kernels.example.org") as public:
         assert public.get("/").status_code == 200
 

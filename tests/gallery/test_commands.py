@@ -42,6 +42,7 @@ def test_export_writes_a_site_and_says_where(run, tmp_path):
         (["--host", "256.0.0.1"], "--host 256.0.0.1: this machine has no such address"),
         (["--host", "192.0.2.1", "--port", "0"], "192.0.2.1:0 cannot be served: Cannot assign requested address"),
         (["--url", "kernels.example.org"], "it has to begin with http:// or https://"),
+        (["--url", "http://[x"], "it has to begin with http:// or https://"),
         (["--export", "/proc/x"], "cannot be written"),
     ],
 )
@@ -72,8 +73,16 @@ def test_two_servers_do_not_share_a_queue(run, tmp_path):
     assert len(err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-def test_serving_tells_its_address_and_elsewhere_its_token(run, monkeypatch, host):
+@pytest.mark.parametrize(
+    ("options", "is_local"),
+    [
+        ([], True),
+        (["--host", "0.0.0.0"], False),
+        (["--url", "https://kernels.example.org"], False),  # a web server in front of it
+        (["--url", "http://localhost:8036"], True),
+    ],
+)
+def test_serving_tells_its_address_and_elsewhere_its_token(run, monkeypatch, options, is_local):
     served = {}
 
     def serve(gallery, bound, *, is_local, key, ready):
@@ -82,12 +91,12 @@ def test_serving_tells_its_address_and_elsewhere_its_token(run, monkeypatch, hos
         raise KeyboardInterrupt
 
     monkeypatch.setattr(serve_module, "serve", serve)
-    code, out, err = run("gallery", "--host", host, "--port", 0)
+    code, out, err = run("gallery", *options, "--port", 0)
     assert code == 0
     assert err.endswith("ended; a run that was under way goes on the next time\n")
-    assert served["is_local"] is (host == "127.0.0.1")
-    assert (served["key"] is None) is (host == "127.0.0.1")
-    assert served["url"] in out
+    assert served["is_local"] is is_local
+    assert (served["key"] is None) is is_local
+    assert "--url" in options or served["url"] in out
     assert served["key"] is None or f"/?token={served['key']}" in out
 
 

@@ -56,7 +56,7 @@ def test_what_is_new_is_sent_once(digest, subscribers, mailbox, change_a_verdict
     assert "On dice &amp; chance" in html
     link = re.search(rf"{URL}/unsubscribe/(\S+)", text)
     assert subscribers.find(link[1]).address == "ada@example.org"
-    assert message["List-Unsubscribe"] == f"<{link[0]}>"
+    assert message["List-Unsubscribe"].strip() == f"<{link[0]}>"
     assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert f'href="{URL}/papers/91-dice"' in html
 

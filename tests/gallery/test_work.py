@@ -7,7 +7,7 @@ import pytest
 
 from mercer.gallery import work as module
 from mercer.gallery.work import Teller, work
-from mercer.papers import Verdict, registry
+from mercer.papers import Verdict
 from mercer.papers.results import read
 from mercer.papers.runner import ResultsError
 from mercer.papers.tasks import Outcome, tasks_of
@@ -67,17 +67,21 @@ def test_the_teller_tells_seconds_of_what_was_measured(shelf, said, put_results)
     assert not events[0]["is_new"]
 
 
+WAITING = """'A claim that waits.'
+import time
+from mercer.papers import Effort, Entry, Paper, Quantity
+paper = Paper(Entry(92, "waiting", "On waiting", "It waits."))
+SHARE = Quantity("share", "share", at_least=0.5)
+paper.claim("slow", says="It is slow.", measures=SHARE, quick=Effort(2, 30.0))(lambda run: time.sleep(300))
+"""
+
+
 @pytest.mark.slow(reason="starts a Python process with torch, and one for the claim")
-def test_the_process_ends_with_the_server_and_leaves_none_behind(dice_file, monkeypatch):
-    monkeypatch.setenv("DICE_GATE", str(dice_file.with_name("never")))
-    dice_file.write_text(
-        dice_file.read_text().replace('"fair",', '"later",').replace('"loaded", says', '"a-loaded", says')
-    )
-    text = dice_file.read_text()
-    head, _, rest = text.partition('@paper.claim(\n    "later"')
-    dice_file.write_text(head + "@paper.claim(" + rest.split("@paper.claim(", 1)[1])  # the claim that waits comes first
-    registry.load_file.cache_clear()
-    job = json.dumps({"paper": str(dice_file), "folder": str(dice_file.parent / "results" / "quick")})
+def test_the_process_ends_with_the_server_and_leaves_none_behind(tmp_path, monkeypatch):
+    monkeypatch.setenv("MERCER_DATA_DIR", str(tmp_path / "data"))
+    file = tmp_path / "p92_waiting.py"
+    file.write_text(WAITING)
+    job = json.dumps({"paper": str(file), "folder": str(tmp_path / "results" / "quick")})
     process = subprocess.Popen(
         [sys.executable, "-m", "mercer.gallery.work", job],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -85,11 +89,11 @@ def test_the_process_ends_with_the_server_and_leaves_none_behind(dice_file, monk
     timer = threading.Timer(60, process.kill)
     timer.start()
     line = process.stdout.readline()
-    assert json.loads(line) == {"event": "begin", "claim": "a-loaded", "seeds": 2}
+    assert json.loads(line) == {"event": "begin", "claim": "slow", "seeds": 2}
     process.stdin.close()  # the server is gone
     assert process.wait(20) == 130
     timer.cancel()
     process.stdout.close()
     process.stderr.close()
-    left = subprocess.run(["pgrep", "-f", str(dice_file)], capture_output=True, text=True).stdout.split()
+    left = subprocess.run(["pgrep", "-f", str(file)], capture_output=True, text=True).stdout.split()
     assert left == []

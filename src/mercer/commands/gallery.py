@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 _DESCRIPTION = """\
 Serve a page with all papers, what each claims and what came out; a button measures the claims of a paper again. Only
@@ -74,15 +75,17 @@ def public_url(given: str | None) -> str | None:
     Raises:
         MercerError: it is no http address.
     """
-    from urllib.parse import urlsplit
-
     from mercer.errors import MercerError
 
     url = (given or os.environ.get("MERCER_GALLERY_URL") or "").strip().rstrip("/")
     if not url:
         return None
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc or any(c in url for c in " <>\"'"):
+    try:
+        parts = urlsplit(url)
+        is_right = parts.scheme in ("http", "https") and parts.hostname and not any(c in url for c in " <>\"'?#")
+    except ValueError:
+        is_right = False
+    if not is_right:
         raise MercerError(
             f"--url {url}: it has to begin with http:// or https://, such as https://kernels.example.org."
         )
@@ -96,7 +99,9 @@ def _serve(arguments: argparse.Namespace, folder: Path, path: Path, url: str | N
 
     if not 0 <= arguments.port < 65536:
         raise MercerError(f"--port {arguments.port}: a port is a number from 0 to 65535.")
-    mail, is_local = mail_settings(), is_loopback(arguments.host)
+    mail = mail_settings()
+    # Behind a web server of this machine, which --url tells of, the gallery is not local either.
+    is_local = is_loopback(arguments.host) and (url is None or is_loopback(urlsplit(url).hostname or ""))
     key = None if is_local else os.environ.get("MERCER_GALLERY_TOKEN") or new_key()
     with listen(arguments.host, arguments.port) as bound, only_one(path):
         store = Store(path)

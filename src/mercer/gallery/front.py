@@ -11,7 +11,7 @@ from mercer.gallery.words import month, names, summed_up
 from mercer.papers.claim import Verdict
 from mercer.papers.report import MARKS
 
-__all__ = ["SLUGS", "Card", "Query", "card_of", "choose", "sorted_by", "tags_of"]
+__all__ = ["SLUGS", "Card", "Query", "card_of", "choose", "sorted_by", "tags_of", "verdict_choices"]
 
 # How verdicts are called in addresses and in the style sheet.
 SLUGS = {

@@ -8,13 +8,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mercer.gallery.limits import Limit, Limiter
+from mercer.gallery.serve import is_loopback
 
 __all__ = ["LARGEST_FORM", "ONE_CLICK", "Guard"]
 
 LARGEST_FORM = 16_384  # bytes
 ONE_CLICK = "/unsubscribe/"  # mail programs post here from elsewhere; the address's own token lets them
 _READS, _CHANGES = Limit(burst=400, per_second=100.0), Limit(burst=20, per_second=0.5)
-_LOOPBACK = {"127.0.0.1", "localhost", "[::1]"}
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -84,7 +84,7 @@ class Guard:
     def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str, float] | None:
         """Status, a line that says why, and seconds to wait; None lets the request pass."""
         host, method = headers.get("host", ""), scope["method"]
-        if self._is_local and host.rpartition(":")[0] not in _LOOPBACK and host not in _LOOPBACK:
+        if self._is_local and not is_loopback(_name(f"//{host}")):
             return 400, "This gallery is called 127.0.0.1 or localhost.", 0.0
         if method not in ("GET", "HEAD", "POST"):
             return 405, f"{method[:20]} is not a way to ask this gallery.", 0.0
@@ -106,7 +106,15 @@ def _is_from_here(headers: Headers, host: str) -> bool:
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return False
     origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == host
+    return origin is None or origin.partition("://")[2] == host
+
+
+def _name(address: str) -> str:
+    """The host of an address; empty if there is none."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
 
 
 async def _answer(status: int, text: str, wait: float, *, headers: Headers, send: Send) -> None:

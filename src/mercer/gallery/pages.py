@@ -13,7 +13,7 @@ from mercer.gallery.links import Links
 from mercer.gallery.progress import Progress
 from mercer.gallery.search import Search
 from mercer.gallery.shelf import Item, Shelf
-from mercer.gallery.words import bibtex, day, html_of, month, names, summed_up
+from mercer.gallery.words import bibtex, counted, day, html_of, month, names, summed_up
 from mercer.papers import registry
 
 __all__ = ["ASSETS", "Pages", "asset", "render"]
@@ -160,4 +160,5 @@ def _environment() -> Any:
 
 def _counted(item: Item) -> list[dict[str, Any]]:
     counts = {str(verdict): n for verdict, n in item.counts.items()}
-    return [choice | {"n": counts[choice["name"]]} for choice in verdict_choices() if choice["name"] in counts]
+    found = [(choice, counts[choice["name"]]) for choice in verdict_choices() if choice["name"] in counts]
+    return [choice | {"n": n, "name": counted(choice["name"], n)} for choice, n in found]

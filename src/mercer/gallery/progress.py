@@ -10,7 +10,7 @@ from mercer.gallery.shelf import Item
 from mercer.papers.claim import Verdict
 from mercer.papers.report import MARKS
 
-__all__ = ["Progress", "Step", "progress_of"]
+__all__ = ["Progress", "Step", "outcome_words", "progress_of", "words_of"]
 
 _LONGEST_LOG = 20_000  # characters, from the end
 

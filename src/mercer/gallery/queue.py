@@ -36,10 +36,12 @@ class Queue:
         self._changed = asyncio.Condition()
         self._current: tuple[int, Process] | None = None
         self._cancelled: set[int] = set()
+        self._ending: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Take up what an earlier server left, and begin."""
+        self._changed = asyncio.Condition()
         self._runs.wait_again()
         self._task = asyncio.create_task(self._work())
 
@@ -68,7 +70,9 @@ class Queue:
             return False
         if self._current is not None and self._current[0] == id:
             self._cancelled.add(id)
-            _hang_up(self._current[1])
+            ending = asyncio.create_task(_end(self._current[1]))
+            self._ending.add(ending)  # asyncio itself keeps no hold of a task
+            ending.add_done_callback(self._ending.discard)
         else:
             self._runs.end(id, "cancelled")
         await self.tell_all()
@@ -94,7 +98,11 @@ class Queue:
             if run is None:
                 await self.wait(5.0)
                 continue
-            state, reason = await self._measure(run)
+            try:
+                state, reason = await self._measure(run)
+            except Exception as error:  # whatever becomes of one run, the next has its turn
+                first = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+                state, reason = "failed", f"The gallery lost it: {type(first).__name__}: {first}".split("\n")[0]
             await self._finish(run, state, reason)
 
     async def _finish(self, run: RunRecord, state: str, reason: str) -> None:

@@ -53,7 +53,7 @@ class Search:
         self.embedding = embedding or embedding_for(short)
         self._vectors = self.embedding(short)
         self._kernel = Linear()
-        self._sums = self._kernel(self._vectors) @ torch.ones(len(short), 1) - 1.0
+        self._similarity = self._kernel(self._vectors) @ torch.eye(len(short))  # (n, n)
 
     def __call__(self, query: str, items: Sequence[Item]) -> Found:
         """What a query finds among papers.
@@ -74,9 +74,7 @@ class Search:
 
     def near(self, key: str) -> list[tuple[str, float]]:
         """All papers with their similarity to one of them, the nearest first, itself left out."""
-        place = self._keys.index(key)
-        similarity = self._kernel(self._vectors, self._vectors[place : place + 1]) @ torch.ones(1, 1)  # (n, 1)
-        pairs = zip(self._keys, similarity[:, 0].tolist(), strict=True)
+        pairs = zip(self._keys, self._similarity[self._keys.index(key)].tolist(), strict=True)
         return sorted((pair for pair in pairs if pair[0] != key), key=lambda pair: -pair[1])
 
     def _close(self, query: str) -> list[str]:
@@ -84,7 +82,8 @@ class Search:
         direct = self._kernel(self._vectors, vector) @ torch.ones(1, 1)  # (n, 1)
         if float(direct.max()) < _LEAST[self.embedding.name]:
             return []
-        neighbours = (self._kernel(self._vectors) @ direct - direct) / self._sums.clamp(min=1e-6)
+        weights = self._similarity - torch.diag(self._similarity.diagonal())
+        neighbours = weights @ direct / weights.sum(dim=1, keepdim=True).clamp(min=1e-6)
         score = (direct + _SHARE_OF_NEIGHBOURS * neighbours)[:, 0]
         order = score.argsort(descending=True).tolist()
         return [self._keys[i] for i in order if float(score[i]) >= _LEAST_OF_BEST * float(score.max())]

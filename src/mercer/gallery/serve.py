@@ -10,7 +10,7 @@ from pathlib import Path
 from mercer.errors import MercerError, MissingExtra
 from mercer.gallery.site import Gallery
 
-__all__ = ["ServeError", "is_loopback", "listen", "only_one", "serve"]
+__all__ = ["ServeError", "is_loopback", "listen", "new_key", "only_one", "serve"]
 
 
 class ServeError(MercerError, OSError):
@@ -44,7 +44,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches it.
+    """Whether only this machine reaches it; a name or an address, without a port.
 
     >>> is_loopback("localhost"), is_loopback("0.0.0.0")
     (True, False)
@@ -52,7 +52,7 @@ def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
 

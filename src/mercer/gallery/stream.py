@@ -49,9 +49,12 @@ class Stream:
         try:
             yield "retry: 1000\n\n"
             while True:
-                for number, event in self._gallery.runs.events(id, after=after):
+                found = self._gallery.runs.events(id, after=after)
+                for number, event in found:
                     after = number
                     yield f"id: {number}\nevent: run\ndata: {json.dumps(shown(event, self._gallery.runs.find(id)))}\n\n"
+                if found:  # while they were sent, more may have come
+                    continue
                 run = self._gallery.runs.find(id)
                 if run is None or (run.state in FINAL and not self._gallery.runs.events(id, after=after)):
                     return

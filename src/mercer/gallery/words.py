@@ -12,7 +12,7 @@ from typing import Any
 from mercer.papers.catalog import Entry
 from mercer.papers.claim import Claim, Verdict
 
-__all__ = ["bibtex", "code_of", "day", "html_of", "month", "names", "summed_up"]
+__all__ = ["bibtex", "code_of", "counted", "day", "html_of", "month", "names", "summed_up"]
 
 _MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
@@ -80,6 +80,15 @@ def summed_up(counts: Counter[Verdict]) -> str:
     if total == 1:
         return "its one claim holds" if n else f"its one claim: {next(v for v in counts if counts[v])}"
     return f"{n} of {total} claims hold" if total else ""
+
+
+def counted(verdict: str, n: int) -> str:
+    """A verdict as it is said of several claims.
+
+    >>> counted("does not hold", 2)
+    'do not hold'
+    """
+    return verdict if n == 1 else verdict.replace("holds", "hold").replace("does not", "do not")
 
 
 def names(entry: Entry, most: int = 4) -> str:
