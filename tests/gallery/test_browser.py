@@ -179,10 +179,9 @@ def test_a_crash_is_shown_with_what_was_printed(gallery, visit, player):
 
 
 def test_an_address_is_subscribed_confirmed_sent_a_digest_and_deleted(
-    gallery, visit, mailbox, monkeypatch, shelf, capsys
+    shelf, store, player, visit, mailbox, monkeypatch, capsys
 ):
-    gallery.mail = mailbox.settings
-    gallery.pages._can_subscribe = True
+    gallery = Gallery(shelf, store, url="", mail=mailbox.settings, command=player.command)
     monkeypatch.setattr("mercer.gallery.shelf_of", lambda folder, own=(): shelf)
     for name, value in (("HOST", "127.0.0.1"), ("PORT", str(mailbox.port)), ("FROM", "gallery@example.org")):
         monkeypatch.setenv(f"MERCER_SMTP_{name}", value)
