@@ -8,23 +8,23 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
 
 import pytest
 
 from mercer.cli import main
-from mercer.gallery import Gallery, Subscribers, make_app
-from mercer.gallery.serve import listen
+from mercer.gallery import Gallery, Subscribers, export_site
+from mercer.gallery.serve import listen, server_of
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed")
+expect = playwright.expect
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
     pytest.mark.slow(reason="starts chromium"),
     pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium: apt-get install chromium"),
 ]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-SECONDS = 15_000  # milliseconds, rather
+MILLISECONDS = 15_000
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +36,38 @@ def chromium():
 
 
 @pytest.fixture
-def visit(chromium):
+def serve():
+    """Serve a gallery on a port of this machine, in a thread; gives its address."""
+    running = []
+
+    def serve(gallery):
+        bound = listen("127.0.0.1", 0)
+        gallery.url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        server = server_of(gallery, is_local=True)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
+        thread.start()
+        running.append((server, thread, bound))
+        return gallery.url
+
+    yield serve
+    for server, thread, bound in running:
+        server.should_exit = True
+        thread.join(20)
+        bound.close()
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def visit(chromium, serve):  # whose server ends after the visitors are gone
     """Open a page as a new visitor. Nothing may be asked of another machine, and nothing may be complained of."""
     visitors, wrong = [], []
 
     def visit(address, **settings):
         visitor = chromium.new_context(**settings)
-        visitor.set_default_timeout(SECONDS)
+        visitor.set_default_timeout(MILLISECONDS)
         visitors.append(visitor)
         page = visitor.new_page()
-        page.on("request", lambda r: wrong.append(r.url) if not r.url.startswith("http://127.0.0.1:") else None)
+        page.on("request", lambda r: None if r.url.startswith(("http://127.0.0.1:", "file:")) else wrong.append(r.url))
         page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(address)
@@ -58,23 +80,6 @@ def visit(chromium):
     assert wrong == []
 
 
-@contextmanager
-def served(gallery):
-    """The gallery on a port of this machine, in a thread."""
-    bound = listen("127.0.0.1", 0)
-    gallery.url = f"http://127.0.0.1:{bound.getsockname()[1]}"
-    settings = {"log_level": "warning", "access_log": False, "timeout_graceful_shutdown": 1}
-    server = uvicorn.Server(uvicorn.Config(make_app(gallery), **settings))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
-    thread.start()
-    try:
-        yield gallery.url
-    finally:
-        server.should_exit = True
-        thread.join(10)
-        bound.close()
-
-
 @pytest.fixture
 def gallery(shelf, store, player, put_results):
     put_results(shelf)
@@ -85,46 +90,50 @@ def titles(page):
     return page.locator(".card:visible h3").all_inner_texts()
 
 
-def test_a_reader_searches_filters_and_opens_a_paper_with_the_keyboard_alone(gallery, visit):
-    with served(gallery) as address:
-        page = visit(address)
-        assert page.title() == "mercer gallery"
-        assert len(titles(page)) == 3
-        page.keyboard.press("/")
-        page.keyboard.type("linear attention")
-        page.wait_for_function("document.querySelectorAll('#papers .card').length < 3")
-        assert titles(page)[0] == "The Devil in Linear Transformer"
-        assert page.url.endswith("/?q=linear+attention")
-        page.keyboard.press("Control+a")
-        page.keyboard.type("dice")
-        page.wait_for_function("document.querySelector('#papers h3').innerText.includes('dice')")
-        for _ in range(12):  # past the filters to the first paper
-            page.keyboard.press("Tab")
-            if page.evaluate("document.activeElement.closest('h3') !== null"):
-                break
-        page.keyboard.press("Enter")
-        page.wait_for_url("**/papers/91-dice")
-        assert page.locator("#fair .badge").inner_text().startswith("✓ holds")
-        page.go_back()
-        page.get_by_text("does not hold", exact=True).first.click()
-        page.wait_for_function("location.search.includes('verdict=fails')")
-        page.locator("#q").fill("")
-        page.wait_for_function("document.querySelectorAll('#papers .card').length === 1")
-        assert titles(page) == ["On dice & chance"]
+def verdict(page, name):
+    """The filter for a verdict."""
+    return page.locator(f"label[title$='that: {name}']")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1440])
-def test_pages_fit_a_phone_and_a_desk_in_light_and_dark(gallery, visit, width, scheme):
-    with served(gallery) as address:
-        page = visit(address, viewport={"width": width, "height": 900}, color_scheme=scheme)
-        for path in ("/", "/papers/91-dice", "/runs", "/subscribe"):
+def test_a_reader_searches_filters_and_opens_a_paper_with_the_keyboard_alone(gallery, serve, visit):
+    page = visit(serve(gallery))
+    cards = page.locator("#papers .card")
+    assert page.title() == "mercer gallery"
+    assert len(titles(page)) == 3
+    page.keyboard.press("/")
+    page.keyboard.type("linear attention")
+    expect(page.locator(".found")).to_contain_text("1 of 3 papers has the words “linear attention”")
+    assert titles(page)[0] == "The Devil in Linear Transformer"
+    assert page.url.endswith("/?q=linear+attention")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("dice")
+    expect(cards.first).to_contain_text("On dice & chance")
+    for _ in range(12):  # past the filters to the first paper
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.closest('h3') !== null"):
+            break
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/papers/91-dice")
+    expect(page.locator("#fair .badge")).to_contain_text("✓ holds")
+    page.go_back()
+    page.locator("#q").fill("")
+    verdict(page, "does not hold").click()
+    expect(cards).to_have_count(1)
+    assert titles(page) == ["On dice & chance"]
+    assert page.url.endswith("/?verdict=fails")
+
+
+def test_pages_fit_a_phone_and_a_desk_in_light_and_dark(gallery, serve, visit):
+    address = serve(gallery)
+    page = visit(address)
+    for width, scheme in ((390, "light"), (390, "dark"), (1440, "light"), (1440, "dark")):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=scheme)
+        for path in ("/", "/runs", "/subscribe", "/papers/91-dice"):
             page.goto(address + path)
             assert page.evaluate("document.documentElement.scrollWidth") <= width, path
-        page.goto(address + "/papers/91-dice")
-        assert contrast(page, ".badge .holds") > 4.5  # WCAG 2.1, 1.4.3
-        assert contrast(page, ".fine") > 4.5
-        assert contrast(page, ".lead") > 4.5
+        for text in (".badge .holds", ".badge .fails", ".fine", ".lead", ".pip.holds", ".pip.fails", ".pip.open"):
+            assert contrast(page, text) > 4.5, (text, scheme)  # WCAG 2.1, 1.4.3
 
 
 def contrast(page, selector):
@@ -148,87 +157,80 @@ def luminance(colour):
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def test_two_browsers_see_the_same_run_and_either_cancels_it(gallery, visit, player):
+def test_two_browsers_see_the_same_run_and_either_cancels_it(gallery, serve, visit, player):
     player("wait")
-    with served(gallery) as address:
-        first, second = visit(f"{address}/papers/91-dice"), visit(f"{address}/papers/91-dice")
-        first.get_by_role("button", name="Run 3 quick claims").click()
-        first.locator("[data-claim=fair].running").wait_for()
-        second.get_by_role("button", name="Run 3 quick claims").click()  # joins the run that is under way
-        second.locator("[data-claim=fair].running").wait_for()
-        assert len(gallery.runs.active()) == 1
-        second.locator("[data-claim=fair] progress[value='2']").wait_for()
-        second.locator("[data-log] summary").click()
-        second.get_by_text("sixty throws").wait_for()
-        third = visit(f"{address}/papers/91-dice")  # who comes late sees how far it is
-        third.locator("[data-claim=fair] progress[value='2']").wait_for()
-        second.get_by_role("button", name="Cancel").click()
-        for page in (first, second, third):
-            page.get_by_text("Cancelled; what was measured stands").wait_for()
-            page.get_by_role("button", name="Run 3 quick claims").wait_for()
-        assert gallery.runs.active() == []
+    address = f"{serve(gallery)}/papers/91-dice"
+    first, second = visit(address), visit(address)
+    first.get_by_role("button", name="Run 3 quick claims").click()
+    first.locator("[data-claim=fair].running").wait_for()
+    second.get_by_role("button", name="Run 3 quick claims").click()  # joins the run that is under way
+    second.locator("[data-claim=fair].running").wait_for()
+    assert len(gallery.runs.active()) == 1
+    second.locator("[data-log] summary").click()
+    expect(second.locator("[data-log] pre")).to_contain_text("sixty throws")
+    third = visit(address)  # who comes late sees how far it is
+    for page in (first, second, third):
+        expect(page.locator("[data-claim=fair] progress")).to_have_js_property("value", 2)
+    second.get_by_role("button", name="Cancel").click()
+    for page in (first, second, third):
+        expect(page.locator("[data-state]")).to_have_text("Cancelled; what was measured stands")
+        page.get_by_role("button", name="Run 3 quick claims").wait_for()
+    assert gallery.runs.active() == []
 
 
-def test_a_crash_is_shown_with_what_was_printed(gallery, visit, player):
+def test_a_crash_is_shown_with_what_was_printed(gallery, serve, visit, player):
     player("die")
-    with served(gallery) as address:
-        page = visit(f"{address}/papers/91-dice")
-        page.get_by_role("button", name="Run 3 quick claims").click()
-        page.get_by_text("Failed: Its process died (exit code 3).").wait_for()
-        page.get_by_text("Traceback: the die is broken").wait_for()
+    page = visit(f"{serve(gallery)}/papers/91-dice")
+    page.get_by_role("button", name="Run 3 quick claims").click()
+    expect(page.locator("[data-state]")).to_have_text("Failed: Its process died (exit code 3).")
+    expect(page.get_by_text("Traceback: the die is broken")).to_be_visible()
 
 
 def test_an_address_is_subscribed_confirmed_sent_a_digest_and_deleted(
-    shelf, store, player, visit, mailbox, monkeypatch, capsys
+    shelf, store, player, serve, visit, mailbox, monkeypatch, capsys
 ):
     gallery = Gallery(shelf, store, url="", mail=mailbox.settings, command=player.command)
     monkeypatch.setattr("mercer.gallery.shelf_of", lambda folder, own=(): shelf)
     for name, value in (("HOST", "127.0.0.1"), ("PORT", str(mailbox.port)), ("FROM", "gallery@example.org")):
         monkeypatch.setenv(f"MERCER_SMTP_{name}", value)
-    with served(gallery) as address:
-        page = visit(address)
-        page.get_by_role("link", name="Get it in your inbox").click()
-        page.get_by_label("Your e-mail address").fill("ada@example.org")
-        page.get_by_role("button", name="Subscribe").click()
-        page.get_by_text("Look into your mail").wait_for()
-        page.goto(link_in(mailbox, "confirm"))
-        page.get_by_role("button", name="Yes, send it to me").click()
-        page.get_by_text("You are subscribed").wait_for()
-        assert main(["digest", "--since", "2020-01-01", "--url", address]) == 0
-        assert capsys.readouterr().out.startswith("1 told")
-        page.goto(link_in(mailbox, "papers"))
-        page.get_by_text("On dice & chance").first.wait_for()
-        page.goto(link_in(mailbox, "unsubscribe"))
-        page.get_by_role("button", name="Delete my address").click()
-        page.get_by_text("You are unsubscribed").wait_for()
-    assert Subscribers(gallery.store).confirmed() == []
+    page = visit(serve(gallery))
+    page.get_by_role("link", name="Get it in your inbox").click()
+    page.get_by_label("Your e-mail address").fill("ada@example.org")
+    page.get_by_role("button", name="Subscribe").click()
+    page.get_by_text("Look into your mail").wait_for()
+    page.goto(link_in(mailbox, "confirm"))
+    page.get_by_role("button", name="Yes, send it to me").click()
+    page.get_by_text("You are subscribed").wait_for()
+    assert main(["digest", "--since", "2020-01-01", "--url", gallery.url]) == 0
+    assert capsys.readouterr().out.startswith("1 told")
+    page.goto(link_in(mailbox, "papers"))
+    page.get_by_text("On dice & chance").first.wait_for()
+    page.goto(link_in(mailbox, "unsubscribe"))
+    page.get_by_role("button", name="Delete my address").click()
+    page.get_by_text("You are unsubscribed").wait_for()
+    assert Subscribers(store).confirmed() == []
 
 
 def link_in(mailbox, what):
     return re.search(rf"http://\S+/{what}/\S+", mailbox.messages[-1][1].get_body(("plain",)).get_content())[0]
 
 
-def test_an_exported_site_is_searched_without_a_server(gallery, shelf, tmp_path, chromium):
-    from mercer.gallery import export_site
-
-    gallery.history.note(shelf)
-    export_site(shelf, gallery.history, tmp_path / "site")
-    visitor = chromium.new_context()
-    visitor.set_default_timeout(SECONDS)
-    page = visitor.new_page()
-    page.goto((tmp_path / "site" / "index.html").as_uri())
+def test_an_exported_site_is_searched_without_a_server(shelf, history, put_results, tmp_path, visit):
+    put_results(shelf)
+    history.note(shelf)
+    export_site(shelf, history, tmp_path / "site")
+    page = visit((tmp_path / "site" / "index.html").as_uri())
     page.locator("#q").fill("linear attention")
-    page.wait_for_function("document.querySelector('.found').innerText === '1 paper'")
+    expect(page.locator(".found")).to_have_text("1 paper")
     assert titles(page) == ["The Devil in Linear Transformer"]
     page.locator("#q").fill("")
-    page.get_by_text("does not hold", exact=True).first.click()
-    page.wait_for_function("document.querySelector('.found').innerText === '1 paper'")
+    verdict(page, "does not hold").click()
+    expect(page.locator(".card:visible")).to_have_count(1)
     page.locator(".card:visible h3 a").click()
-    assert page.locator("#fair .badge").inner_text().startswith("✓ holds")
+    expect(page.locator("#fair .badge")).to_contain_text("✓ holds")
     assert page.get_by_role("button", name="Run").count() == 0
-    page.locator(".tags a").first.click()
-    page.wait_for_function("document.querySelector('.found').innerText === '1 paper'")
-    visitor.close()
+    page.locator(".head .tags a").first.click()
+    expect(page.locator(".found")).to_have_text("1 paper")
 
 
 # Serves the dice in a process of its own, so that it can be killed.
@@ -236,12 +238,12 @@ SERVER = """
 import sys
 from pathlib import Path
 from mercer.gallery import Gallery, Shelf, Store
-from mercer.gallery.serve import listen, serve
+from mercer.gallery.serve import listen, server_of
 from mercer.papers import registry
 file, port = Path(sys.argv[1]), int(sys.argv[2])
 shelf = Shelf(file.parent / "results" / "quick", entries=[registry.load_file(file).entry], modules={91: file})
 store = Store(file.parent / "data" / "gallery.sqlite3")
-serve(Gallery(shelf, store, url=f"http://127.0.0.1:{port}"), listen("127.0.0.1", port), is_local=True)
+server_of(Gallery(shelf, store, url=f"http://127.0.0.1:{port}"), is_local=True).run(sockets=[listen("127.0.0.1", port)])
 """
 
 

@@ -85,12 +85,15 @@ def test_two_servers_do_not_share_a_queue(run, tmp_path):
 def test_serving_tells_its_address_and_elsewhere_its_token(run, monkeypatch, options, is_local):
     served = {}
 
-    def serve(gallery, bound, *, is_local, key, ready):
-        served.update(is_local=is_local, key=key, url=gallery.url)
-        ready()
-        raise KeyboardInterrupt
+    class Server:
+        def __init__(self, gallery, *, is_local, key):
+            served.update(is_local=is_local, key=key, url=gallery.url)
 
-    monkeypatch.setattr(serve_module, "serve", serve)
+        def run(self, sockets):
+            assert sockets[0].getsockname()[1] > 0
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(serve_module, "server_of", Server)
     code, out, err = run("gallery", *options, "--port", 0)
     assert code == 0
     assert err.endswith("ended; a run that was under way goes on the next time\n")

@@ -95,7 +95,7 @@ def public_url(given: str | None) -> str | None:
 def _serve(arguments: argparse.Namespace, folder: Path, path: Path, url: str | None) -> None:
     from mercer.errors import MercerError
     from mercer.gallery import Gallery, Store, mail_settings, shelf_of
-    from mercer.gallery.serve import is_loopback, listen, new_key, only_one, serve
+    from mercer.gallery.serve import is_loopback, listen, new_key, only_one, server_of
 
     if not 0 <= arguments.port < 65536:
         raise MercerError(f"--port {arguments.port}: a port is a number from 0 to 65535.")
@@ -111,14 +111,10 @@ def _serve(arguments: argparse.Namespace, folder: Path, path: Path, url: str | N
             here = f"http://{host}:{bound.getsockname()[1]}"
             gallery = Gallery(shelf_of(folder, arguments.papers), store, url=url or here, mail=mail)
             _tell_problems(gallery.shelf)
-
-            def ready() -> None:
-                print(f"The gallery is at {here}{f'/?token={key}' if key else ''}    results in {folder}", flush=True)
-                print(
-                    "Ctrl-C ends it." + ("" if mail else " Without MERCER_SMTP_HOST nobody can subscribe."), flush=True
-                )
-
-            serve(gallery, bound, is_local=is_local, key=key, ready=ready)
+            server = server_of(gallery, is_local=is_local, key=key)
+            print(f"The gallery is at {here}{f'/?token={key}' if key else ''}    results in {folder}")
+            print("Ctrl-C ends it." + ("" if mail else " Without MERCER_SMTP_HOST nobody can subscribe."), flush=True)
+            server.run(sockets=[bound])
         except KeyboardInterrupt:
             print("ended; a run that was under way goes on the next time", file=sys.stderr)
         finally:

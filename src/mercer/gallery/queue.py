@@ -34,6 +34,7 @@ class Queue:
         self._runs, self._shelf = runs, shelf
         self._command = command or (sys.executable, "-m", "mercer.gallery.work")
         self._changed = asyncio.Condition()
+        self.is_closing = False
         self._current: tuple[int, Process] | None = None
         self._cancelled: set[int] = set()
         self._ending: set[asyncio.Task[None]] = set()
@@ -41,9 +42,14 @@ class Queue:
 
     async def open(self) -> None:
         """Take up what an earlier server left, and begin."""
-        self._changed = asyncio.Condition()
+        self._changed, self.is_closing = asyncio.Condition(), False
         self._runs.wait_again()
         self._task = asyncio.create_task(self._work())
+
+    async def hang_up(self) -> None:
+        """Tell those who watch runs that the server ends, so that they do not keep it waiting."""
+        self.is_closing = True
+        await self.tell_all()
 
     async def close(self) -> None:
         """End; a run that is under way stays so in the store, and the next server goes on with it."""

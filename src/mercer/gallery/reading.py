@@ -55,7 +55,8 @@ class Reading:
         self._gallery.refresh()
         item = self._item(request)
         outdated = await asyncio.to_thread(self._gallery.outdated, item)
-        progress = self._gallery.progress(self._gallery.runs.last(item.entry.key))
+        last = self._gallery.runs.last(item.entry.key)
+        progress = self._gallery.progress(last) if last is not None else None
         may_run = self._forms.may_run(request)
 
         def page(csrf: str) -> str:

@@ -3,14 +3,15 @@
 import ipaddress
 import secrets
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mercer.errors import MercerError, MissingExtra
 from mercer.gallery.site import Gallery
 
-__all__ = ["ServeError", "is_loopback", "listen", "new_key", "only_one", "serve"]
+__all__ = ["ServeError", "is_loopback", "listen", "new_key", "only_one", "server_of"]
 
 
 class ServeError(MercerError, OSError):
@@ -81,22 +82,13 @@ def only_one(path: Path) -> Iterator[None]:
         yield
 
 
-def serve(
-    gallery: Gallery,
-    bound: socket.socket,
-    *,
-    is_local: bool,
-    key: str | None = None,
-    ready: Callable[[], None] = lambda: None,
-) -> None:
-    """Serve until the process is told to end; a run that is under way goes on the next time.
+def server_of(gallery: Gallery, *, is_local: bool, key: str | None = None) -> Any:
+    """A uvicorn server, whose ``run(sockets=[bound])`` serves until the process is told to end.
 
     Args:
         gallery: what is shown.
-        bound: of :func:`listen`.
         is_local: only this machine reaches it.
         key: the token of those who may start work.
-        ready: called once, before the first request.
 
     Raises:
         MissingExtra: starlette or uvicorn is not installed.
@@ -107,11 +99,22 @@ def serve(
         from mercer.gallery.app import make_app
     except ImportError as error:
         raise MissingExtra(f"The gallery needs {error.name}: pip install 'mercer[gallery]'") from None
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            await gallery.queue.hang_up()
+            await super().shutdown(sockets)
+
     app = make_app(gallery, key=key, is_local=is_local)
-    settings = {"log_level": "warning", "access_log": False, "server_header": False, "proxy_headers": False}
-    config = uvicorn.Config(app, timeout_graceful_shutdown=1, timeout_keep_alive=30, **settings)
-    ready()
-    uvicorn.Server(config).run(sockets=[bound])
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=2,
+    )
+    return Server(config)
 
 
 def new_key() -> str:

@@ -95,6 +95,6 @@ class Gallery:
             self._outdated[item.entry.key] = version, found
         return found
 
-    def progress(self, run: RunRecord | None) -> Progress | None:
+    def progress(self, run: RunRecord) -> Progress:
         """How far a run is."""
-        return progress_of(run, self.shelf.find(run.paper), self.runs.events(run.id)) if run is not None else None
+        return progress_of(run, self.shelf.find(run.paper), self.runs.events(run.id))

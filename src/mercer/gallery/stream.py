@@ -56,7 +56,11 @@ class Stream:
                 if found:  # while they were sent, more may have come
                     continue
                 run = self._gallery.runs.find(id)
-                if run is None or (run.state in FINAL and not self._gallery.runs.events(id, after=after)):
+                if (
+                    self._gallery.queue.is_closing
+                    or run is None
+                    or (run.state in FINAL and not self._gallery.runs.events(id, after=after))
+                ):
                     return
                 await self._gallery.queue.wait(_SECONDS_BETWEEN_SIGNS)
                 yield ": still here\n\n"

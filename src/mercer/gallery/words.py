@@ -34,9 +34,11 @@ def html_of(markdown: str) -> str:
 def _markdown() -> Callable[[str], Any]:
     from markdown_it import MarkdownIt
 
-    reader = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
-    reader.validateLink = lambda address: address.startswith(("https://", "http://", "#"))  # type: ignore[method-assign]
-    return reader.render
+    class Reader(MarkdownIt):
+        def validateLink(self, url: str) -> bool:
+            return url.startswith(("https://", "http://", "#"))
+
+    return Reader("commonmark", {"html": False}).enable("table").disable("image").render
 
 
 def bibtex(entry: Entry) -> str:
