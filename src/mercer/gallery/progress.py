@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mercer.gallery.front import SLUGS
-from mercer.gallery.runs import RunRecord
+from mercer.gallery.runs import FINAL, RunRecord
 from mercer.gallery.shelf import Item
 from mercer.papers.claim import Verdict
 from mercer.papers.report import MARKS
@@ -65,6 +65,9 @@ def progress_of(run: RunRecord, item: Item | None, events: Iterable[tuple[int, d
             step.done = event["done"]
         elif step is not None and kind == "outcome":
             _finish(step, event)
+    if run.state in FINAL:
+        for step in progress.steps.values():
+            step.state = "waiting" if step.state == "running" else step.state
     progress.log = "".join(printed)[-_LONGEST_LOG:]
     progress.words = words_of(run)
     return progress

@@ -95,6 +95,7 @@ function watch(box) {
     source.close();
     if (start) { start.hidden = false; $("button", start).disabled = false; }
     if (cancel) cancel.hidden = true;
+    for (const step of $$(".steps .running", box)) step.className = "waiting";
     if (event.ended === "failed") $("[data-log]", box).open = true;
     const page = await fresh();
     for (const part of $$("[data-swap]")) {
