@@ -349,31 +349,46 @@ def speed(sizes: tuple[int, ...], count: int = 3, rounds: int = 3) -> list[dict[
     return rows
 
 
-def summary(results: dict[str, Any]) -> str:
-    """Mean rank (1 is best; ties share), mean score and time of each model over what has been measured by all.
+def averages(cells: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Over the splits that all models have been measured on, and ranks over tables (1 is best; ties share).
 
-    Scores and times of a table are means over its splits.
+    Args:
+        cells: models of each "table split".
+
+    Returns:
+        ``splits`` of each table; ``score`` and ``processor_seconds``, of each table for each model; ``mean_rank``.
     """
     splits: dict[str, list[dict[str, Any]]] = {}
-    for cell, models in results["cells"].items():
+    for cell, models in cells.items():
         if all(model in models for model in MODELS):
             splits.setdefault(cell.split()[0], []).append(models)
-    counts = sorted({len(found) for found in splits.values()})
-    lines = [f"{len(splits)} of {len(TABLES)} tables, splits of each: {counts}, {results['mode']}"]
-    if not splits:
-        return lines[0]
-
-    def mean(what: str) -> np.ndarray:
-        return np.array([[np.mean([c[model][what] for c in cells]) for model in MODELS] for cells in splits.values()])
-
-    table, seconds = mean("score"), mean("processor_seconds")
-    others, own = table[:, None, :], table[:, :, None]
+    found: dict[str, Any] = {"splits": {table: len(measured) for table, measured in splits.items()}}
+    for what in ("score", "processor_seconds"):
+        found[what] = {
+            table: {model: float(np.mean([models[model][what] for models in measured])) for model in MODELS}
+            for table, measured in splits.items()
+        }
+    scores = np.array([list(models.values()) for models in found["score"].values()]).reshape(-1, len(MODELS))
+    others, own = scores[:, None, :], scores[:, :, None]
     ranks = (others > own).sum(2) + ((others == own).sum(2) + 1) / 2
-    ratios = np.median(seconds[:, [MODELS.index("xrfm")]] / seconds, axis=0)
-    for j, model in enumerate(MODELS):
+    found["mean_rank"] = dict(zip(MODELS, ranks.mean(0).tolist(), strict=True)) if len(ranks) else {}
+    return found
+
+
+def summary(results: dict[str, Any]) -> str:
+    """Mean rank, mean score and time of each model over what has been measured by all."""
+    found = results["averages"]
+    lines = [
+        f"{len(found['splits'])} of {len(TABLES)} tables, splits of each: {sorted(set(found['splits'].values()))}, "
+        f"{results['mode']}"
+    ]
+    for model, rank in found["mean_rank"].items():
+        score = np.mean([models[model] for models in found["score"].values()])
+        seconds = [models[model] for models in found["processor_seconds"].values()]
+        ratio = np.median([models["xrfm"] / models[model] for models in found["processor_seconds"].values()])
         lines.append(
-            f"{model:10s} mean rank {ranks[:, j].mean():.2f}  mean score {table[:, j].mean():.4f}  "
-            f"{seconds[:, j].sum():9.1f} s of processor time; xrfm takes {ratios[j]:.1f}x as much (median)"
+            f"{model:10s} mean rank {rank:.2f}  mean score {score:.4f}  "
+            f"{sum(seconds):9.1f} s of processor time; xrfm takes {ratio:.1f}x as much (median)"
         )
     return "\n".join(lines)
 
@@ -420,6 +435,7 @@ def main() -> None:
                 load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
                 cell[model] = {**row, "rows": shape[0], "features": shape[1], "load": load}
                 results |= {"machine": machine(), "tables": {n: vars(t) for n, t in TABLES.items()}}
+                results["averages"] = averages(results["cells"])
                 write_atomic(arguments.out, json.dumps(results, indent=1))
                 print(
                     f"{name} {seed} {shape} {model}: {row['score']:.4f}, {row['processor_seconds']:.1f} s", flush=True

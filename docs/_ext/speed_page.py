@@ -93,27 +93,15 @@ def search_section(name: str, rows: list[dict[str, Any]]) -> list[str]:
 
 def tables_section(name: str, found: dict[str, Any]) -> list[str]:
     """The score of every model on each table and its seconds, means over the splits, and mean ranks."""
-    models = list(dict.fromkeys(model for cell in found["cells"].values() for model in cell))
-    splits: dict[str, list[dict[str, Any]]] = {}
-    for case, cell in found["cells"].items():
-        if all(model in cell for model in models):
-            splits.setdefault(case.rsplit(" ", 1)[0], []).append(cell)
+    means = found["averages"]
+    models = list(means["mean_rank"])
     lines = ["| table | splits | rows | features | " + " | ".join(models) + " |", "|---" * (len(models) + 4) + "|"]
-    ranks: dict[str, list[float]] = {model: [] for model in models}
-    for case, cells in splits.items():
-
-        def mean(model: str, what: str, cells: list[dict[str, Any]] = cells) -> float:
-            return float(sum(cell[model][what] for cell in cells) / len(cells))
-
-        scores = {model: mean(model, "score") for model in models}
-        for model in models:
-            better = sum(score > scores[model] for score in scores.values())
-            ranks[model].append(better + (sum(score == scores[model] for score in scores.values()) + 1) / 2)
-        shown = [f"{scores[model]:.4f}, {mean(model, 'processor_seconds'):.3g} s" for model in models]
-        first = cells[0][models[0]]
-        lines.append(f"| {case} | {len(cells)} | {first['rows']:,} | {first['features']} | {' | '.join(shown)} |")
-    means = [f"{sum(ranks[model]) / len(splits):.2f}" for model in models]
-    lines.append(f"| mean rank | | | | {' | '.join(means)} |")
+    for table, splits in means["splits"].items():
+        scores, seconds = means["score"][table], means["processor_seconds"][table]
+        shown = [f"{scores[model]:.4f}, {seconds[model]:.3g} s" for model in models]
+        first = next(cell[models[0]] for case, cell in found["cells"].items() if case.split()[0] == table)
+        lines.append(f"| {table} | {splits} | {first['rows']:,} | {first['features']} | {' | '.join(shown)} |")
+    lines.append(f"| mean rank | | | | {' | '.join(f'{rank:.2f}' for rank in means['mean_rank'].values())} |")
     title = "## Ten tables: test score (R2 or accuracy) and processor seconds at equal numbers of configurations\n"
     return [title, *lines, "", machine_line(found["machine"])]
 

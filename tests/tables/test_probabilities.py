@@ -25,8 +25,8 @@ def test_probabilities_are_calibrated_on_new_rows(n_classes):
         assert abs(sure[group].mean() - right[group].mean()) < 0.05
 
 
-def test_separable_classes_stay_finite():
+def test_rows_without_an_error_do_not_make_certainty():
     values = np.r_[np.ones(20), -np.ones(20)][:, None] * [1.0, -1.0]
     shares = Probabilities.fit(values, np.repeat([0, 1], 20))(values)
-    assert np.isfinite(shares).all()
-    assert shares[0, 0] > 0.9
+    # Laplace's rule of succession, (n + 1) / (n + 2); the penalty takes a little of it
+    np.testing.assert_allclose(shares.max(axis=1), 21 / 22, atol=0.01)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -36,23 +35,6 @@ class BundledNetworkClassifier(OneVsRest, BundledNetworkModel):
     >>> BundledNetworkClassifier(layers=(32,)).fit(X, ["a", "a", "b", "b"]).predict([[0.2], [2.8]])
     array(['a', 'b'], dtype='<U1')
     """
-
-    def __init__(
-        self,
-        layers: Sequence[int] = (256, 256),
-        activation: Any = "relu",
-        alpha: float = 1e-3,
-        *,
-        length: float | None = None,
-        method: str = "orthogonal",
-        random_state: Any = 0,
-    ) -> None:
-        self.layers = layers
-        self.activation = activation
-        self.alpha = alpha
-        self.length = length
-        self.method = method
-        self.random_state = random_state
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Learn from all rows.

@@ -24,7 +24,7 @@ _ROWS = 4096  # whose features are held at a time
 
 
 class BundledNetworkModel(Saved, BaseEstimator):
-    """Base of :class:`BundledNetworkRegressor` and :class:`BundledNetworkClassifier`.
+    """Base of :class:`BundledNetworkRegressor`, where the arguments are explained, and its classifier.
 
     Attributes:
         coef_: of the features, ``(features,)`` or ``(targets, features)``, float64.
@@ -32,16 +32,27 @@ class BundledNetworkModel(Saved, BaseEstimator):
         n_samples_seen_: rows so far.
     """
 
-    layers: Sequence[int]
-    activation: Any
-    alpha: float
-    length: float | None
-    method: str
-    random_state: Any
     coef_: Any
     intercept_: Any
 
     _not_saved = ("_network",)
+
+    def __init__(
+        self,
+        layers: Sequence[int] = (256, 256),
+        activation: Any = "relu",
+        alpha: float = 1e-3,
+        *,
+        length: float | None = None,
+        method: str = "orthogonal",
+        random_state: Any = 0,
+    ) -> None:
+        self.layers = layers
+        self.activation = activation
+        self.alpha = alpha
+        self.length = length
+        self.method = method
+        self.random_state = random_state
 
     # fitting
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Self
 
 from sklearn.base import MultiOutputMixin, RegressorMixin
@@ -45,23 +44,6 @@ class BundledNetworkRegressor(MultiOutputMixin, RegressorMixin, BundledNetworkMo
     >>> bool(abs(model.predict([[0.5]])[0] - np.sin(1.0)) < 0.01)
     True
     """
-
-    def __init__(
-        self,
-        layers: Sequence[int] = (256, 256),
-        activation: Any = "relu",
-        alpha: float = 1e-3,
-        *,
-        length: float | None = None,
-        method: str = "orthogonal",
-        random_state: Any = 0,
-    ) -> None:
-        self.layers = layers
-        self.activation = activation
-        self.alpha = alpha
-        self.length = length
-        self.method = method
-        self.random_state = random_state
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Learn from all rows.

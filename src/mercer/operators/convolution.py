@@ -24,7 +24,7 @@ from mercer.operators.convolution_plan import (
 )
 
 HALF = (torch.float16, torch.bfloat16)
-AT_ONCE = 1 << 21  # padded entries that torch transforms in one call; beyond, blocks that stay in cache are faster
+AT_ONCE = 1 << 22  # padded entries that torch transforms in one call; beyond, blocks are faster: they stay in cache
 
 
 class KernelSpectrum:
@@ -172,7 +172,7 @@ def _apply(
     u: Tensor, kernel: Tensor, geometry: Geometry, method: Method | None, spectrum: KernelSpectrum | None
 ) -> Tensor:
     if not _is_recorded(u, kernel):  # binding the arguments of a Function takes 0.1 ms
-        return _compute(u, kernel, geometry, method, spectrum)
+        return convolve_planned(u, kernel, geometry, method, spectrum)
     y: Tensor = _Convolve.apply(u, kernel, geometry, method, spectrum)  # type: ignore[no-untyped-call]
     return y
 
@@ -191,7 +191,7 @@ class _Convolve(Function):
     def forward(
         u: Tensor, kernel: Tensor, geometry: Geometry, method: Method | None, spectrum: KernelSpectrum | None
     ) -> Tensor:
-        y = _compute(u, kernel, geometry, method, spectrum)
+        y = convolve_planned(u, kernel, geometry, method, spectrum)
         return y.contiguous()  # a view has no tangents of tangents
 
     @staticmethod
@@ -242,7 +242,7 @@ class _Convolve(Function):
         return _Convolve.apply(*padded, geometry, method, kept), 0  # type: ignore[no-untyped-call]
 
 
-def _compute(
+def convolve_planned(
     u: Tensor, kernel: Tensor, geometry: Geometry, method: Method | None, spectrum: KernelSpectrum | None
 ) -> Tensor:
     """One convolution without gradients: batches as ``(P, Q)``, where Q kernels serve P signals each."""

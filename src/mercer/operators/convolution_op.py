@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mercer.operators.convolution import _compute
+from mercer.operators.convolution import convolve_planned
 from mercer.operators.convolution_plan import Geometry, Method
 
 __all__ = ["convolution"]
@@ -30,7 +30,7 @@ def convolution(u: Tensor, kernel: Tensor, start: int, length: int, method: str)
         method: "direct", "whole", or "" for the planner's choice.
     """
     geometry = Geometry((u.shape[-1],), (kernel.shape[-1],), (start,), (length,))
-    return _compute(u.detach(), kernel.detach(), geometry, _METHODS[method], None).contiguous()
+    return convolve_planned(u.detach(), kernel.detach(), geometry, _METHODS[method], None).contiguous()
 
 
 @convolution.register_fake

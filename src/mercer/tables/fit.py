@@ -17,6 +17,7 @@ from mercer.tables.costs import Costs
 from mercer.tables.explanations import explain
 from mercer.tables.feature_fit import FeatureFit, fit_features
 from mercer.tables.intervals import calibrated_radius
+from mercer.tables.kernel_choice import kernels_to_try
 from mercer.tables.kernel_fit import KernelFit, fit_kernel
 from mercer.tables.leaks import count_copies, find_leaks
 from mercer.tables.model import TableModel, raw_prediction
@@ -81,6 +82,7 @@ def fit_table(
             random_state=options.random_state,
         )
         stage.note = f"{parts.train.X.shape[1]} features of {len(parts.features.transforms)} columns"
+        tried = kernels_to_try(options.kernel, parts.features.features)  # before the work, for it may be no kernel
     n, d = parts.train.X.shape
     t = parts.n_values
     with clock.stage("ridge", predicted=costs.ridge(n, d, t)):
@@ -89,7 +91,7 @@ def fit_table(
         boosting = boosting_model(parts, random_state=options.random_state)
         stage.note = f"{boosting.predictor.n_iter_} trees"
     reserve = _AFTERWARDS * options.time_budget
-    kernel = fit_kernel(parts, options, clock, costs, reserve=reserve)
+    kernel = fit_kernel(parts, options, tried, clock, costs, reserve=reserve)
     features, why_features = None, "The recursive feature machine was not tried, since a kernel was given."
     if options.kernel is None:
         features, why_features = fit_features(parts, options, clock, costs, reserve=reserve)

@@ -13,7 +13,7 @@ from mercer.kernels.algebra import On, Sum
 from mercer.tables.models import LearntKernel, learn_kernel, make_estimator
 from mercer.tables.transforms import Feature
 
-__all__ = ["Candidate", "candidate_kernels", "kernel_from_text", "screen"]
+__all__ = ["Candidate", "candidate_kernels", "kernel_from_text", "kernels_to_try", "screen"]
 
 SCREENING_ROWS = (1000, 700, 500, 300)
 _TRIAL_ROWS = 4000  # on which the learnt kernels are compared: at 1000 rows nearly all of them look alike
@@ -58,6 +58,14 @@ def candidate_kernels(features: Sequence[Feature]) -> dict[str, Kernel]:
         part = kernel if len(smooth) == len(features) else kernel.on(smooth)
         kernels[f"{name} + linear"] = Parameter(1.0, bounds=_SCALE_BOUNDS) * part + linear
     return kernels
+
+
+def kernels_to_try(text: str | None, features: Sequence[Feature]) -> tuple[dict[str, Kernel], Any]:
+    """The one that the user gave, with its noise, or the candidates, for which the noise is learnt from the start."""
+    if text is None:
+        return candidate_kernels(features), None
+    kernel, noise = kernel_from_text(text, features)
+    return {"the kernel given": kernel}, noise
 
 
 def kernel_from_text(text: str, features: Sequence[Feature]) -> tuple[Kernel, Any]:

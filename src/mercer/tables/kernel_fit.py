@@ -9,7 +9,7 @@ import numpy as np
 from mercer.kernels import Kernel
 from mercer.tables.compare import Fitted, with_probabilities
 from mercer.tables.costs import Costs
-from mercer.tables.kernel_choice import SCREENING_ROWS, candidate_kernels, kernel_from_text, screen
+from mercer.tables.kernel_choice import SCREENING_ROWS, screen
 from mercer.tables.models import LearntKernel, learn_kernel, make_estimator
 from mercer.tables.options import FitOptions
 from mercer.tables.parts import Parts
@@ -34,23 +34,28 @@ class KernelFit:
     reasons: list[str]
 
 
-def fit_kernel(parts: Parts, options: FitOptions, stages: Stages, costs: Costs, *, reserve: float) -> KernelFit:
+def fit_kernel(
+    parts: Parts,
+    options: FitOptions,
+    tried: tuple[dict[str, Kernel], Any],
+    stages: Stages,
+    costs: Costs,
+    *,
+    reserve: float,
+) -> KernelFit:
     """Screen, learn, solve; each a stage with its prediction.
 
     Args:
         parts: of the table.
-        options: ``kernel``, ``learn_rows`` and ``n_centers`` override what would be chosen.
+        options: ``learn_rows`` and ``n_centers`` override what would be chosen.
+        tried: what :func:`mercer.tables.kernel_choice.kernels_to_try` gave.
         stages: the clock.
         costs: predictions.
         reserve: seconds that what comes afterwards will need.
     """
     train, features = parts.train, parts.features.features
     n, d = train.X.shape
-    if options.kernel is None:
-        kernels, noise = candidate_kernels(features), None
-    else:
-        kernel, noise = kernel_from_text(options.kernel, features)
-        kernels = {"the kernel given": kernel}
+    kernels, noise = tried
     seconds = _SCREENING_SHARE * max(stages.left - reserve, 1.0)
     asked = [(rows, costs.learning(min(n, rows), d, _STEPS) * len(kernels)) for rows in SCREENING_ROWS]
     n_screening, predicted = next((pair for pair in asked if pair[1] <= seconds), asked[-1])

@@ -22,7 +22,10 @@ class Probabilities:
 
     @classmethod
     def fit(cls, values: np.ndarray, codes: np.ndarray) -> "Probabilities":
-        """The greatest likelihood, with a weak penalty.
+        """The greatest likelihood of softened classes, with a weak penalty.
+
+        A row of a class that n rows have counts for it by (n + 1) / (n + n_classes), and for each other one by the
+        rest: rows without a single error do not prove that there are none.
 
         Args:
             values: ``(n, n_classes)`` of a model that has not seen these rows.
@@ -34,12 +37,14 @@ class Probabilities:
 
         n, n_classes = values.shape
         truth = codes[:, None] == np.arange(n_classes)
+        counts = truth.sum(axis=0)[codes, None]
+        aims = (truth * counts + 1.0) / (counts + n_classes)
 
         def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
             slopes, offsets = parameters[:n_classes], parameters[n_classes:]
             shares = cls(slopes, offsets)(values)
-            value = -np.log(np.maximum(shares[truth], 1e-300)).mean() + _PENALTY * float(parameters @ parameters)
-            excess = (shares - truth) / n
+            value = -(aims * np.log(np.maximum(shares, 1e-300))).sum() / n + _PENALTY * float(parameters @ parameters)
+            excess = (shares - aims) / n
             gradient = np.concatenate([(excess * values).sum(axis=0), excess.sum(axis=0)])
             return float(value), gradient + 2.0 * _PENALTY * parameters
 
