@@ -6,7 +6,7 @@ PYTHON := $(VENV)/bin/python
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run flights test coverage check docs bench claims broken clean
+.PHONY: help run flights gallery test coverage check docs bench claims broken clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -18,6 +18,10 @@ run: $(VENV)/.ready-run  ## fit an exact kernel model to the price of 53,940 dia
 flights: $(VENV)/.ready-run  ## the second example: the delay of 327,346 flights, by centres
 	@echo "== flights: arrival delay of 327,346 flights, by centres (up to 8 minutes on 2 cores)"
 	$(PYTHON) -m mercer.tables.examples flights
+
+gallery: $(VENV)/.ready-gallery  ## the papers in a browser, with what came out and a button that measures
+	@echo "== gallery: http://127.0.0.1:8036 with the results of this repository; Ctrl-C ends it"
+	$(PYTHON) -m mercer.cli gallery --results results
 
 test: $(VENV)/.ready-test  ## run the tests
 	@echo "== test: the tests, in random order, on 2 processes"
@@ -60,6 +64,7 @@ $(VENV)/.ready-test:  EXTRAS := test
 $(VENV)/.ready-check: EXTRAS := check
 $(VENV)/.ready-bench: EXTRAS := tables,data,fourier,bench
 $(VENV)/.ready-claims: EXTRAS := tables,data,fourier
+$(VENV)/.ready-gallery: EXTRAS := tables,data,fourier,gallery
 $(VENV)/.ready-%: pyproject.toml constraints.txt | $(PYTHON)
 	@echo "== install: mercer[$(EXTRAS)] into $(VENV), in the versions of constraints.txt"
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'

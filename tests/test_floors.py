@@ -20,6 +20,7 @@ FLOORS = [
     {"learn", "data"},
     {"arena"},
     {"papers", "tables"},
+    {"gallery"},
     {"commands"},
     {"cli"},
 ]

@@ -127,6 +127,7 @@ class Silent:
         self.lines = []
         self.begun = []
         self.seeds = []
+        self.prints = {}
 
     def __enter__(self):
         return self
@@ -142,6 +143,9 @@ class Silent:
 
     def seed(self, task, done):
         self.seeds.append((task.claim.id, done))
+
+    def printed(self, task, text):
+        self.prints[task.claim.id] = self.prints.get(task.claim.id, "") + text
 
     def end(self, outcome):
         pass

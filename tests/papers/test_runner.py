@@ -60,6 +60,8 @@ def test_every_claim_ends_in_a_verdict_whatever_it_does(coin_file, tmp_path, dis
     assert "Traceback" in logs["thrown-quick"]
     assert "a claim may print" in logs["melted-quick"]
     assert ("fair", 3) in display.seeds
+    assert "a claim may print\n" in display.prints["melted"]
+    assert "KeyError: 'no coin'" in display.prints["thrown"]
     # The reasons stand on the disk as well, and whatever was measured is not measured again.
     assert read(outcomes["melted"].task.path).reason == "its process died (exit code 3)"
     known = [runner._known(task, display) for task in tasks]

@@ -3,5 +3,8 @@
 from mercer.commands import fit, kernels, lra, papers, plan, predict, run, show
 
 COMMANDS = (fit, predict, kernels, plan, papers, show, run, lra)
+from mercer.commands import digest, fit, gallery, kernels, papers, plan, predict, run, show
+
+COMMANDS = (fit, predict, kernels, plan, papers, show, run, gallery, digest)
 
 __all__ = ["COMMANDS"]

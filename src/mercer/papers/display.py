@@ -31,6 +31,9 @@ class Lines:
     def seed(self, task: Task, done: int) -> None:
         """Nothing: a log needs no seeds."""
 
+    def printed(self, task: Task, text: str) -> None:
+        """Nothing: it is kept where a claim fails."""
+
     def end(self, outcome: Outcome) -> None:
         """Say what came out, if it was measured now."""
         if outcome.is_new:
@@ -79,6 +82,9 @@ class Bars:
     def seed(self, task: Task, done: int) -> None:
         """Move its bar."""
         self._progress.update(self._bars[task.name], completed=done)
+
+    def printed(self, task: Task, text: str) -> None:
+        """Nothing: it is kept where a claim fails."""
 
     def end(self, outcome: Outcome) -> None:
         """Remove its bar, and say what came out if it was measured now."""

@@ -1,5 +1,6 @@
 """Measures claims: each in its own process with a time limit, only what has changed, resumable at any moment."""
 
+import codecs
 import os
 import queue
 import tempfile
@@ -21,6 +22,7 @@ __all__ = ["Display", "ResultsError", "run_claims"]
 
 _SECONDS_TO_IMPORT = 300.0  # torch alone takes 2 s, on a loaded machine with a cold disk a minute
 _SECONDS_BETWEEN_LOOKS = 0.2
+_MOST_NEWS = 2**16  # bytes that are passed on at a time
 
 
 class ResultsError(MercerError, OSError):
@@ -40,6 +42,9 @@ class Display(Protocol):
 
     def seed(self, task: Task, done: int) -> None:
         """A seed is done."""
+
+    def printed(self, task: Task, text: str) -> None:
+        """What a claim has printed since the last time; nothing where the system cannot read a file from the middle."""
 
     def end(self, outcome: Outcome) -> None:
         """A task is done, in whatever way."""
@@ -74,11 +79,21 @@ def run_claims(tasks: Sequence[Task], *, display: Display, jobs: int = 1) -> lis
     return [outcome for outcome in outcomes.values() if outcome is not None]
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Running:
     task: Task
     log: IO[bytes]
     before: Verdict | None
+    n_heard: int = 0
+    decoder: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
+
+    def news(self) -> str:
+        """What was printed since the last call."""
+        if not hasattr(os, "pread"):  # Windows: reading there would move the place where the worker writes
+            return ""
+        data = os.pread(self.log.fileno(), _MOST_NEWS, self.n_heard)
+        self.n_heard += len(data)
+        return self.decoder.decode(data)
 
 
 @dataclass
@@ -125,6 +140,9 @@ class _Pool:
             child, event = self.events.get(timeout=_SECONDS_BETWEEN_LOOKS)
         except queue.Empty:
             return None
+        finally:
+            for running in self.running.values():
+                self._pass_on(running)
         if child not in self.running:  # it hung, and was ended
             return None
         if event["event"] == "seed":
@@ -141,9 +159,15 @@ class _Pool:
                 outcomes.append(self._finish(child, "hung", reason))
         return outcomes
 
+    def _pass_on(self, running: _Running) -> None:
+        text = running.news()
+        if text:
+            self.display.printed(running.task, text)
+
     def _finish(self, child: Child, state: str, reason: str) -> Outcome:
         running = self.running.pop(child)
         child.end()
+        self._pass_on(running)
         task, result = running.task, None
         with running.log as log:
             if state == "unwritten":
