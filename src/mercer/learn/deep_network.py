@@ -102,9 +102,9 @@ def build_network(
         options = {"learn": learn_inducing, "dtype": inducing.dtype, "random_state": seed + number}
         return nn.Sequential(own, GramConvolution(P, size=images.size, **options))
 
-    made: list[nn.Module] = [
-        FeaturesToGram(inducing, **moving) if images is None else PatchesToGram(inducing, shape=images.shape, **moving)
-    ]
+    made: list[nn.Module] = [FeaturesToGram(inducing, **moving)]
+    if images is not None:
+        made = [PatchesToGram(inducing, shape=images.shape, reference=reference, **moving)]
     made.append(kernel_of(0))
     for number, value in enumerate(nu, start=1):
         layer = GramLayer(P, value, dtype=inducing.dtype)
