@@ -99,14 +99,16 @@ def plot_linear_attention(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def plot_language_model(rows: list[dict[str, Any]], path: Path) -> None:
-    """Perplexity against the seconds of a training step, one point a mixer, with the spread over seeds."""
+    """Perplexity against the seconds of a token after the longest prompt, a point a mixer, with the spread of seeds."""
     quality = [row for row in rows if row["case"] == "quality"]
-    timings = next(row for row in rows if row["case"] == "training step")["timings"]
+    last = max((row for row in rows if row["case"] == "16 tokens"), key=lambda row: row["prompt"])
     with _picture(path, f"Language models of {quality[0]['parameters']:,} parameters") as axes:
         for row in quality:
-            seconds, spread = timings[row["mixer"]]["seconds"], row["perplexity"] * row["loss_deviation"]
+            seconds = last["timings"][row["mixer"]]["seconds"] / 16
+            spread = row["perplexity"] * row["loss_deviation"]
             axes.errorbar(1e3 * seconds, row["perplexity"], spread, fmt="o", ms=8, capsize=4, label=row["mixer"])
-        axes.set(xlabel="milliseconds of a training step", ylabel="perplexity of a character", xlim=(0, None))
+        label = f"milliseconds of a token after {last['prompt']:,} characters"
+        axes.set(xlabel=label, ylabel="perplexity of a character", xlim=(0, 1.1 * axes.get_xlim()[1]))
 
 
 def plot_fourier(rows: list[dict[str, Any]], path: Path) -> None:

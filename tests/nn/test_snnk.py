@@ -80,32 +80,6 @@ def test_what_was_drawn_is_saved_and_the_layer_compiles_to_the_same(layer):
     torch.testing.assert_close(torch.compile(layer, backend="eager", fullgraph=True)(x), layer(x))
 
 
-@pytest.mark.slow(reason="the exporter traces, decomposes and optimises")
-@pytest.mark.filterwarnings("ignore")  # of the exporter, about itself
-def test_layers_export_to_onnx(tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-
-    class All(nn.Module):  # in one graph, for the exporter takes seconds to begin
-        def __init__(self):
-            super().__init__()
-            self.layers = nn.ModuleList(make() for make in LAYERS.values())
-
-        def forward(self, x):
-            return tuple(layer(x) for layer in self.layers)
-
-    model, x = All().eval(), torch.randn(4, 3, 6)
-    for parameter in model.parameters():  # adapters begin as the identity
-        if not bool(parameter.detach().any()):
-            nn.init.normal_(parameter, std=0.3)
-    path = tmp_path / "layers.onnx"
-    torch.onnx.export(model, (x,), str(path), dynamo=True, verbose=False)
-    session = onnxruntime.InferenceSession(str(path))
-    found = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-    for name, ours, theirs in zip(LAYERS, model(x), found, strict=True):
-        assert torch.allclose(torch.from_numpy(theirs), ours.detach(), rtol=1e-5, atol=1e-5), name
-
-
 @pytest.mark.parametrize("split", ["input", "weight", "both"])
 def test_a_layer_from_a_linear_one_estimates_its_activation(split):
     linear = nn.Linear(6, 5)

@@ -1,6 +1,5 @@
 """Attention layers: what every one of them must do."""
 
-import io
 from functools import partial
 
 import pytest
@@ -246,17 +245,3 @@ def test_the_states_of_the_two_kinds():
     state = make(CAUSAL["diag, window"]).prefill(x)[1]
     assert isinstance(state, BlockState)
     assert state.keys.shape == (1, 2, 16, 8)
-
-
-@pytest.mark.slow(reason="traces, converts and loads a graph")
-@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # of torch's exporter
-def test_layers_export_to_onnx():
-    pytest.importorskip("onnxscript")
-    runtime = pytest.importorskip("onnxruntime")
-    layer = torch.nn.Sequential(NormAttention(WIDTH, HEADS), DiagAttention(WIDTH, HEADS)).eval()
-    x = rows(2, 70, torch.float32)
-    buffer = io.BytesIO()
-    torch.onnx.export(layer, (x,), buffer, dynamo=True, verbose=False)
-    session = runtime.InferenceSession(buffer.getvalue())
-    found = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
-    assert gap(torch.from_numpy(found), layer(x)) <= 1e-5

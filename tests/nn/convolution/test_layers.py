@@ -1,6 +1,5 @@
 """Layers of long convolutions: what they compute, how they step, what they load."""
 
-import io
 from functools import partial
 
 import pytest
@@ -9,7 +8,6 @@ import torch
 from mercer.errors import ApproximationWarning, ShapeError
 from mercer.nn import H3Conv, LongConv, LongConvKernel, S4DKernel, SGConv, SGConvKernel
 from mercer.nn.functional import long_conv
-from mercer.nn.models import SequenceModel
 
 LAYERS = {
     "dense": partial(LongConv, kernel=partial(LongConvKernel, dropout=0.0)),
@@ -76,23 +74,6 @@ def test_a_folded_layer_gives_the_same_without_transforms(causal):
     names = {str(node.target) for node in program.graph.nodes}
     assert any("conv1d" in name for name in names)
     assert not any("fft" in name for name in names)
-
-
-@pytest.mark.slow(reason="traces, converts and loads a graph")
-@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # of torch's exporter
-def test_a_classifier_of_folded_layers_exports_to_onnx():
-    pytest.importorskip("onnxscript")
-    runtime = pytest.importorskip("onnxruntime")
-    model = SequenceModel(2, 3, layer="sgconv", length=30, kernel_dim=4, layers=2, width=8, norm="batch").eval()
-    u = torch.randn(2, 30, 2)
-    expected = model(u).detach()
-    for block in model.blocks:
-        block.mixer = block.mixer.fold()
-    buffer = io.BytesIO()
-    torch.onnx.export(model, (u,), buffer, dynamo=True, verbose=False)
-    session = runtime.InferenceSession(buffer.getvalue())
-    found = session.run(None, {session.get_inputs()[0].name: u.numpy()})[0]
-    torch.testing.assert_close(torch.from_numpy(found), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_padding_is_not_mixed_in():

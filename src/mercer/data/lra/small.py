@@ -37,7 +37,7 @@ SMALL_LRA = {
     "retrieval": "two texts of 256 bytes: from one topic of Python's documentation or from two, in place of papers",
     "image": "the digits of scikit-learn, 16 x 16 grey pixels in a row, in place of CIFAR-10's 32 x 32",
     "pathfinder": "by the same rules, 32 x 32, contours of 6 bars (14 in the arena), 800 images (160,000)",
-    "pathx": "the images of Pathfinder at 64 x 64, contours of 6 bars (128 x 128 and 14 in the arena), 160 images (160,000)",
+    "pathx": "Pathfinder at 64 x 64, contours of 6 bars (128 x 128 and 14 in the arena), 160 images (160,000)",
 }
 _LENGTH = 256  # bytes of a text
 # Modules of the standard library with long docstrings.
