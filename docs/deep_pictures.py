@@ -62,13 +62,13 @@ def draw_images() -> None:
     """The inducing patches of a machine of digits, and digits in each of its layers."""
     data = load_digits()
     order = np.random.default_rng(0).permutation(len(data.target))
-    train, show = order[:600], order[1200:1400]
+    train, show = order[:400], order[1200:1400]
     model = DeepKernelMachineClassifier(
         nu=3.0,
         kernel="relu",
         n_inducing=48,
         image_shape=(8, 8),
-        max_epochs=60,
+        max_epochs=40,
         learning_rate=0.03,
         random_state=0,
     ).fit(data.data[train], data.target[train])
