@@ -1,4 +1,5 @@
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -16,7 +17,11 @@ F = np.where(X[:, 0] > 0.0, np.sin(6.0 * X[:, 0]), 0.0)
 Y = 5.0 + 3.0 * F + 0.1 * RNG.normal(size=N)
 QUICK = {"n_inducing": 20, "max_epochs": 40, "learning_rate": 0.05, "random_state": 0}
 PLAIN = {"learn_hyperparameters": False, "standardize": False, "learn_inducing": False}
-MODEL = DeepKernelMachineRegressor(**QUICK).fit(X, Y)
+
+
+@cache
+def fitted():
+    return DeepKernelMachineRegressor(**QUICK).fit(X, Y)
 
 
 def test_infinite_nu_is_titsias_bound_of_the_stacked_kernel():
@@ -51,24 +56,24 @@ def test_with_every_row_inducing_the_objective_is_the_full_machines():
 
 def test_learning_the_kernel_is_better_than_the_fixed_one():
     fixed = DeepKernelMachineRegressor(nu=math.inf, **QUICK).fit(X, Y)
-    assert MODEL.objective_ > fixed.objective_ + 10.0
+    assert fitted().objective_ > fixed.objective_ + 10.0
     test = np.random.default_rng(1).uniform(-2.0, 2.0, size=(200, 2))
     truth = 5.0 + 3.0 * np.where(test[:, 0] > 0.0, np.sin(6.0 * test[:, 0]), 0.0)
-    errors = [np.sqrt(np.mean((model.predict(test) - truth) ** 2)) for model in (MODEL, fixed)]
+    errors = [np.sqrt(np.mean((model.predict(test) - truth) ** 2)) for model in (fitted(), fixed)]
     assert errors[0] < 0.9 * errors[1]
 
 
 def test_forecasts_have_errors_of_the_right_size():
-    mean, lower, upper = MODEL.predict(X, interval=0.9)
+    mean, lower, upper = fitted().predict(X, interval=0.9)
     assert ((lower < Y) & (upper > Y)).mean() > 0.85
-    assert (np.abs(mean - Y) < 3.0 * MODEL.predict(X, return_std=True)[1]).mean() > 0.95
-    assert np.isfinite(MODEL.log_predictive_density(X, Y)).all()
+    assert (np.abs(mean - Y) < 3.0 * fitted().predict(X, return_std=True)[1]).mean() > 0.95
+    assert np.isfinite(fitted().log_predictive_density(X, Y)).all()
 
 
 def test_rows_do_not_depend_on_units():
     other = DeepKernelMachineRegressor(**QUICK).fit(1e4 + 1e3 * X, 1e6 * Y)
     # 1e-4: round-off of the shifted columns, 1e-16 * 1e4 / 1e3, grows along the 40 steps.
-    np.testing.assert_allclose(other.predict(1e4 + 1e3 * X), 1e6 * MODEL.predict(X), rtol=1e-4)
+    np.testing.assert_allclose(other.predict(1e4 + 1e3 * X), 1e6 * fitted().predict(X), rtol=1e-4)
 
 
 def test_minibatches_counts_and_a_seed():
@@ -115,24 +120,24 @@ def test_images_of_three_digits():
 
 
 def test_the_learnt_gram_matrices_are_there_to_see():
-    shapes = {G.shape for G in (*MODEL.gram_matrices_, *MODEL.kernel_matrices_)}
+    shapes = {G.shape for G in (*fitted().gram_matrices_, *fitted().kernel_matrices_)}
     assert shapes == {(20, 20)}
-    assert (len(MODEL.gram_matrices_), len(MODEL.kernel_matrices_)) == (2, 3)
-    assert MODEL.inducing_points_.shape == (20, 2)
+    assert (len(fitted().gram_matrices_), len(fitted().kernel_matrices_)) == (2, 3)
+    assert fitted().inducing_points_.shape == (20, 2)
     # At the inducing points a layer's Gram matrix of rows is the attribute, but for the jitter.
     for layer in (1, 2):
-        found = MODEL.gram_matrix(MODEL.inducing_points_, layer=layer)
-        np.testing.assert_allclose(found, MODEL.gram_matrices_[layer - 1], atol=2e-6)
-    columns = MODEL.features(X[:9])
+        found = fitted().gram_matrix(fitted().inducing_points_, layer=layer)
+        np.testing.assert_allclose(found, fitted().gram_matrices_[layer - 1], atol=2e-6)
+    columns = fitted().features(X[:9])
     assert columns.shape == (9, 20)
     off = ~np.eye(9, dtype=bool)
-    np.testing.assert_allclose((columns @ columns.T)[off], MODEL.gram_matrix(X[:9])[off], atol=1e-9)
-    assert MODEL.gram_matrix(X[:9], layer=0).shape == (9, 9)
-    axes = MODEL.plot_gram_matrices(X[:9], Y[:9])
+    np.testing.assert_allclose((columns @ columns.T)[off], fitted().gram_matrix(X[:9])[off], atol=1e-9)
+    assert fitted().gram_matrix(X[:9], layer=0).shape == (9, 9)
+    axes = fitted().plot_gram_matrices(X[:9], Y[:9])
     assert len(axes) == 3
     for layer in (0, 3, -3, 1.0, True):
         with pytest.raises(ValueError, match="layer must be 1 to 2, or -1 for the last"):
-            MODEL.features(X, layer=layer)
+            fitted().features(X, layer=layer)
 
 
 @pytest.mark.parametrize("kernel", ["relu", "normalized_gaussian", "erf", "gelu", "linear"])
@@ -141,9 +146,9 @@ def test_every_kernel_trains(kernel):
     assert model.objective_curve_[-1] > model.objective_curve_[0]
 
 
-@pytest.mark.parametrize("model", [MODEL, DeepKernelMachineClassifier(depth=1, **QUICK | {"max_epochs": 3})], ids=repr)
+@pytest.mark.parametrize("model", [DeepKernelMachineRegressor(**QUICK), DeepKernelMachineClassifier(depth=1, **QUICK)])
 def test_a_saved_machine_is_the_same(model, tmp_path):
-    y = Y if model is MODEL else np.digitize(Y, [3.0, 6.0])
+    y = Y if isinstance(model, DeepKernelMachineRegressor) else np.digitize(Y, [3.0, 6.0])
     model = clone(model).set_params(max_epochs=3).fit(X, y)
     model.save(tmp_path / "model.safetensors")
     loaded = type(model).load(tmp_path / "model.safetensors")
