@@ -62,13 +62,14 @@ def draw_images() -> None:
     """The inducing patches of a machine of digits, and digits in each of its layers."""
     data = load_digits()
     order = np.random.default_rng(0).permutation(len(data.target))
-    train, show = order[:600], order[1200:1400]
+    train, show = order[:300], order[1200:1400]
     model = DeepKernelMachineClassifier(
         nu=3.0,
         kernel="relu",
-        n_inducing=48,
+        n_inducing=40,
         image_shape=(8, 8),
-        max_epochs=60,
+        max_epochs=25,
+        batch_size=100,
         learning_rate=0.03,
         random_state=0,
     ).fit(data.data[train], data.target[train])
@@ -77,7 +78,7 @@ def draw_images() -> None:
     left, right = figure.subfigures(1, 2, width_ratios=[3.2, 8.3])
     left.suptitle("inducing patches, 3 x 3 pixels", fontsize=9, x=0.02, ha="left")
     patches = model.inducing_points_[:, 0]
-    for axes, patch in zip(left.subplots(6, 8).flat, patches, strict=True):
+    for axes, patch in zip(left.subplots(5, 8).flat, patches, strict=True):
         axes.imshow(patch, cmap="gray_r", vmin=patches.min(), vmax=patches.max())
         axes.set_axis_off()
     model.plot_gram_matrices(data.data[show], data.target[show], axes=right.subplots(1, 3))

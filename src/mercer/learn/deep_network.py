@@ -88,7 +88,8 @@ def build_network(
         reference: rows of which the mean and the spread are those of images.
         seed: of the convolutions.
     """
-    P, moving = len(inducing), {"learn": learn, "learn_inducing": learn_inducing}
+    P = len(inducing)
+    moving: dict[str, Any] = {"learn": learn, "learn_inducing": learn_inducing}
 
     def kernel_of(number: int) -> nn.Module:
         """The kernel above Gram layer ``number``, and what images need there."""

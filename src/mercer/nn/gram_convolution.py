@@ -149,10 +149,10 @@ class GramConvolution(nn.Module):
                 f"GramConvolution: ti must be (n, h, w, {C.shape[1]}) like its inducing points, not "
                 f"{tuple(below.ti.shape)}."
             )
-        D, options = self.size**2, {"stride": self.stride, "padding": self.size // 2}
+        D, stride, around = self.size**2, self.stride, self.size // 2
         each = C.movedim((2, 3), (0, 1)).flatten(0, 1)  # (D, outputs, P)
-        ti = functional.conv2d(below.ti.movedim(-1, 1), C, **options).movedim(1, -1) / D
-        t = functional.avg_pool2d(below.t[:, None], self.size, **options)[:, 0]  # zeros beyond the border count
+        ti = functional.conv2d(below.ti.movedim(-1, 1), C, stride=stride, padding=around).movedim(1, -1) / D
+        t = functional.avg_pool2d(below.t[:, None], self.size, stride, around)[:, 0]  # zeros beyond the border count
         return GramState((each @ below.ii @ each.mT).mean(0), ti, t)
 
     def extra_repr(self) -> str:

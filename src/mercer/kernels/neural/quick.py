@@ -64,7 +64,7 @@ def _coefficients(value: Expression, distance: Expression, angle: Expression) ->
     def exact(theta: np.ndarray) -> np.ndarray:
         half = torch.from_numpy(theta / 2.0)
         (found,) = evaluate([value], {distance: 4.0 * half.sin().square(), angle: 2.0 * half})
-        return found.numpy()  # type: ignore[no-any-return]
+        return found.numpy()
 
     # Chebyshev's points: the least error of an interpolant, and no end of the interval, where slopes are 0 / 0
     nodes, checks = (0.5 * math.pi * (1.0 + np.cos(math.pi * (np.arange(k) + 0.5) / k)) for k in (NODES, CHECKS))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mercer.operators.machine import parallel, tile_shape
-from mercer.operators.maps import Expression, quick_forms
+from mercer.operators.maps import Bounds, Expression, quick_forms
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.spec import singular_statistics
 from mercer.operators.statistics import Panels
@@ -68,7 +68,7 @@ class Tiles:
         self.operands, self.identity = operands, identity
         self.n, self.m = operands.shape
         self.roots = roots or (spec.total,)
-        taken, bounds = self.roots, ()
+        taken, bounds = self.roots, tuple[Bounds, ...]()
         if shortcuts and takes_shortcuts(operands, self.roots):
             taken, bounds = quick_forms(self.roots)
         self.program = Program(
