@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
+from torch import Tensor, nn
 
 from mercer.arrays import as_tensor
 from mercer.kernels import RBF
@@ -29,7 +29,7 @@ from mercer.learn.inputs import Given, as_given, check_data
 from mercer.learn.minibatch_model import MinibatchModel
 from mercer.learn.saving import Saved
 from mercer.learn.variational import Variational
-from mercer.nn import GramPooling, GramState
+from mercer.nn import GramPooling, GramStandardization, GramState
 
 __all__ = ["DeepKernelModel"]
 
@@ -221,8 +221,8 @@ class DeepKernelModel(MinibatchModel, Saved, BaseEstimator):
         """Coordinates in which the inner products of rows are those of a layer's Gram matrix, ``(m, P)``.
 
         They are exact between a row and an inducing point, and between two rows what the inducing points know of them.
-        Of images they are means over all places. Use them wherever columns are wanted: clustering, a picture, another
-        model.
+        Of images they are means over all places, less those of a few training rows, in units of their spread. Use them
+        wherever columns are wanted: clustering, a picture, another model.
 
         Args:
             X: ``(m, d)``.
@@ -278,9 +278,10 @@ class DeepKernelModel(MinibatchModel, Saved, BaseEstimator):
             raise ValueError(f"layer must be 1 to {depth}, or -1 for the last, not {layer!r}.")
         given = self._check_points(X)
         number = layer if layer > 0 else depth + 1 + layer
-        network, pooling, points = self._state().network, GramPooling(), self._standardised(given.points)
-        rows = self._rows_at_once()
-        parts = [pooling(layers_of(network, part)[2 * number]) for part in points.split(rows)]
-        first = len(self._network.get("0.reference", ()))
-        ti, t = torch.cat([part.ti[first:] for part in parts]), torch.cat([part.t[first:] for part in parts])
+        network, points = self._state().network, self._standardised(given.points)
+        of_rows = nn.Sequential()
+        if self._images is not None:  # as the last kernel sees them
+            of_rows.extend([GramPooling(remainder=False), GramStandardization(len(self._network["0.reference"]))])
+        parts = [of_rows(layers_of(network, part)[2 * number]) for part in points.split(self._rows_at_once())]
+        ti, t = torch.cat([part.ti for part in parts]), torch.cat([part.t for part in parts])
         return given, GramState(parts[0].ii, ti, t)
