@@ -23,11 +23,11 @@ gallery: $(VENV)/.ready-gallery  ## the papers in a browser, with what came out 
 	@echo "== gallery: http://127.0.0.1:8036 with the results of this repository; Ctrl-C ends it"
 	$(PYTHON) -m mercer.cli gallery --results results
 
-test: $(VENV)/.ready-test  ## run the tests
+test: $(VENV)/.ready-test $(VENV)/.ready-browser  ## run the tests
 	@echo "== test: the tests, in random order, on 2 processes"
 	$(ONE_THREAD) $(PYTHON) -m pytest -n 2 --dist worksteal -q
 
-coverage: $(VENV)/.ready-test  ## run the tests and say which branches they miss
+coverage: $(VENV)/.ready-test $(VENV)/.ready-browser  ## run the tests and say which branches they miss
 	@echo "== coverage: the tests again, watching which branches they take"
 	$(ONE_THREAD) $(PYTHON) -m pytest -n 2 --dist worksteal -q --cov --cov-report term-missing:skip-covered
 
@@ -68,6 +68,14 @@ $(VENV)/.ready-gallery: EXTRAS := tables,data,fourier,gallery
 $(VENV)/.ready-%: pyproject.toml constraints.txt | $(PYTHON)
 	@echo "== install: mercer[$(EXTRAS)] into $(VENV), in the versions of constraints.txt"
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $@
+
+# The gallery is tested in a browser. Where there is none and none can be installed, those tests are skipped.
+$(VENV)/.ready-browser: | $(PYTHON)
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "== install: chromium" && \
+	  (apt-get -qq update && apt-get -qq -y --no-install-recommends install chromium) >/dev/null 2>&1; \
+	} || echo "== no chromium here: the gallery is not tested in a browser"
 	@touch $@
 
 # A pyenv or system may have the name python3.12 without the program behind it, so each candidate is run.

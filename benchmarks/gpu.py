@@ -3,7 +3,7 @@
 Not measured yet: mercer's own machine has no GPU, and no number of this script stands anywhere in the docs. Without a
 GPU it says so and ends. It measures K @ v of a Gaussian kernel with a million points (d = 3 and 64, float32) and its
 error against float64, beside KeOps and GPyTorch where they can be imported; the gradient; many small matrices in one
-launch; other tile shapes. It writes ``results/gpu.json``.
+launch; other tile shapes. It writes ``results/gpu.json``. Sequences are in :mod:`benchmarks.gpu_sequences`.
 
 The limit is the larger of two times that the chip's data sheet gives: one exponential a pair at 16 a clock and
 multiprocessor, and for d >= 16 three float16 products of d columns at the dense tensor-core rate.

@@ -98,6 +98,19 @@ def plot_linear_attention(rows: list[dict[str, Any]], path: Path) -> None:
         axes.minorticks_off()
 
 
+def plot_language_model(rows: list[dict[str, Any]], path: Path) -> None:
+    """Perplexity against the seconds of a token after the longest prompt, a point a mixer, with the spread of seeds."""
+    quality = [row for row in rows if row["case"] == "quality"]
+    last = max((row for row in rows if row["case"] == "16 tokens"), key=lambda row: row["prompt"])
+    with _picture(path, f"Language models of {quality[0]['parameters']:,} parameters") as axes:
+        for row in quality:
+            seconds = last["timings"][row["mixer"]]["seconds"] / 16
+            spread = row["perplexity"] * row["loss_deviation"]
+            axes.errorbar(1e3 * seconds, row["perplexity"], spread, fmt="o", ms=8, capsize=4, label=row["mixer"])
+        label = f"milliseconds of a token after {last['prompt']:,} characters"
+        axes.set(xlabel=label, ylabel="perplexity of a character", xlim=(0, 1.1 * axes.get_xlim()[1]))
+
+
 def plot_fourier(rows: list[dict[str, Any]], path: Path) -> None:
     """Seconds of a product against the dimension, one line a way to do it."""
     cases = [row for row in rows if row["case"] == "product"]

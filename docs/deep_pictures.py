@@ -1,4 +1,4 @@
-"""Draws docs/_static/deep-kernel.png and deep-layers.png. Run it by hand when they should change."""
+"""Draws docs/_static/deep-kernel.png, deep-layers.png and deep-images.png. Run it when they should change."""
 
 from pathlib import Path
 
@@ -17,6 +17,7 @@ def main() -> None:
     plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
     draw_functions()
     draw_layers()
+    draw_images()
 
 
 def draw_functions() -> None:
@@ -55,6 +56,33 @@ def draw_layers() -> None:
     ).fit(data.data[train], data.target[train])
     axes = model.plot_gram_matrices(data.data[show], data.target[show])
     axes[0].figure.savefig(STATIC / "deep-layers.png", dpi=144)
+
+
+def draw_images() -> None:
+    """The inducing patches of a machine of digits, and digits in each of its layers."""
+    data = load_digits()
+    order = np.random.default_rng(0).permutation(len(data.target))
+    train, show = order[:300], order[1200:1400]
+    model = DeepKernelMachineClassifier(
+        nu=3.0,
+        kernel="relu",
+        n_inducing=40,
+        image_shape=(8, 8),
+        max_epochs=25,
+        batch_size=100,
+        learning_rate=0.03,
+        random_state=0,
+    ).fit(data.data[train], data.target[train])
+    print(f"digits, {len(train)} rows: {model.score(data.data[order[1200:]], data.target[order[1200:]]):.3f}")
+    figure = plt.figure(figsize=(11.5, 3.0), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=[3.2, 8.3])
+    left.suptitle("inducing patches, 3 x 3 pixels", fontsize=9, x=0.02, ha="left")
+    patches = model.inducing_points_[:, 0]
+    for axes, patch in zip(left.subplots(5, 8).flat, patches, strict=True):
+        axes.imshow(patch, cmap="gray_r", vmin=patches.min(), vmax=patches.max())
+        axes.set_axis_off()
+    model.plot_gram_matrices(data.data[show], data.target[show], axes=right.subplots(1, 3))
+    figure.savefig(STATIC / "deep-images.png", dpi=144)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ FLOORS = [
     {"testing"},
     {"nn", "metrics"},
     {"learn", "data"},
+    {"arena"},
     {"papers", "tables"},
     {"gallery"},
     {"commands"},

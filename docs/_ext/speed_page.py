@@ -152,6 +152,7 @@ TITLES = {
     "convolution": "Causal convolution of 128 channels, kernel spectrum kept on both sides",
     "fourier": "Fourier: a million points",
     "linear_attention": "Causal linear attention, 8 heads of 64, against torch's softmax attention of the same shapes",
+    "language_model": "Language models of real text that differ in the mixer only",
     "structure": "Products by structure; `tiles` are the seconds that all entries would take",
     "gpu": "One GPU",
 }
@@ -161,5 +162,5 @@ SECTIONS = {
     "bayesian_optimization": search_section,
     "tables": tables_section,
 }
-PAGES = "product solve fourier structure gaussian_process tables convolution linear_attention planning"
+PAGES = "product solve fourier structure gaussian_process tables convolution linear_attention language_model planning"
 ORDER = {name: i for i, name in enumerate(PAGES.split())}

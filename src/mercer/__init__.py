@@ -12,11 +12,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mercer import config, data, errors, kernels, learn, metrics, nn, operators, papers, testing, timing
+    from mercer import arena, config, data, errors, kernels, learn, metrics, nn, operators, papers, testing, timing
 
 __version__ = "0.1.0"
 __all__ = [
     "__version__",
+    "arena",
     "config",
     "data",
     "errors",

@@ -68,6 +68,16 @@ def test_the_same_seed_learns_the_same_and_any_mixer_will_do():
     assert SequenceClassifier(layer=layer, norm="rms", max_epochs=2, **QUICK).fit(X, Y).predict(X).shape == (60,)
 
 
+def test_a_mixer_by_name_is_saved_too(tmp_path):
+    model = SequenceClassifier(layer="norm", norm="layer", learning_rate=3e-3, max_epochs=2, **QUICK).fit(X, Y)
+    model.save(tmp_path / "model")
+    loaded = SequenceClassifier.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    assert SequenceClassifier(layer="h3", causal=True, max_epochs=1, **QUICK).fit(X, Y).network_.causal
+    with pytest.raises(ValueError, match="a function of the width or one of transnormer, softmax"):
+        SequenceClassifier(layer="mamba", **QUICK).fit(X, Y)
+
+
 def test_an_interrupted_fit_goes_on(tmp_path):
     whole = SequenceClassifier(max_epochs=4, **QUICK).fit(X, Y).predict_proba(X)
     path = tmp_path / "fit"
@@ -116,7 +126,7 @@ def test_rows_left_out_stop_and_choose():
         ({"learning_rate": -1.0}, "learning_rate must be"),
         ({"validation_fraction": 1.0}, "validation_fraction must lie in"),
         ({"pool": None}, "pool must be 'mean' or 'last'"),
-        ({"causal": True, "norm": "batch"}, "leaks the future"),
+        ({"causal": True, "norm": "batch"}, "the model would see the future"),
     ],
 )
 def test_what_cannot_be_learnt_is_refused(options, message):

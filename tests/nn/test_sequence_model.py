@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mercer.errors import ShapeError
-from mercer.nn import H3Conv, LongConv, SGConvKernel, parameter_groups
-from mercer.nn.models import SequenceModel, list_models
+from mercer.nn import GatedMLP, H3Conv, LongConv, SGConvKernel, parameter_groups
+from mercer.nn.models import MIXERS, LanguageModel, MixerBlock, SequenceModel, create_model, list_models
 from mercer.nn.training import TensorBatches, train
 
 SG = partial(SGConvKernel, kernel_dim=4)
@@ -89,8 +89,9 @@ def test_any_mixer_will_do():
 
 
 def test_batch_norm_in_a_causal_model_is_refused():
-    with pytest.raises(ValueError, match="norm='batch' with the causal LongConv leaks the future"):
-        SequenceModel(2, 3, layer=CAUSAL, norm="batch", **SMALL)
+    for norm in ("batch", torch.nn.BatchNorm1d):
+        with pytest.raises(ValueError, match="in training the model would see the future"):
+            SequenceModel(2, 3, layer=CAUSAL, norm=norm, **SMALL)
     # What it would do: in training an early output depends on later inputs.
     layer = torch.nn.BatchNorm1d(1)
     x = torch.randn(1, 1, 10)
@@ -124,6 +125,70 @@ def test_it_learns_where_a_pulse_was():
     assert bool((model(x).argmax(1) == places).all())
 
 
+TWO_FORMS = [name for name in MIXERS if name not in ("soft", "h3", "butterfly")]
+
+
+@pytest.mark.parametrize("name", MIXERS)
+def test_a_mixer_is_one_argument(name):
+    options = {"layer": name, "heads": 2, "block": 8, "length": 40, "feedforward": GatedMLP, **SMALL}
+    x, lengths = torch.randn(2, 40, 2), torch.tensor([40, 23])
+    if name != "h3":
+        model = SequenceModel(2, 3, **options).eval()
+        assert model(x).shape == (2, 3)
+        assert not model.causal
+    if name in (*TWO_FORMS, "soft"):
+        padded = model(x, lengths=lengths)
+        x[1, 23:] = 50.0
+        torch.testing.assert_close(model(x, lengths=lengths), padded)
+    if name in (*TWO_FORMS, "h3"):
+        assert SequenceModel(2, 3, causal=True, **options).causal
+        assert LanguageModel(11, mixer=name, layers=1, width=8, heads=2, block=8, length=40).causal
+    else:
+        with pytest.raises(ValueError, match="no causal form"):
+            SequenceModel(2, 3, causal=True, **options)
+        with pytest.raises(ValueError, match="no causal form"):
+            LanguageModel(11, mixer=name, layers=1, width=8, heads=2, length=40)
+
+
+def test_a_mixer_that_would_mix_padding_in_is_refused():
+    model = SequenceModel(2, 3, layer="butterfly", length=40, **SMALL)
+    with pytest.raises(ValueError, match="takes neither lengths nor a mask, so padding would be mixed in"):
+        model(torch.randn(2, 40, 2), lengths=torch.tensor([40, 23]))
+    with pytest.raises(ValueError, match="'h3' has a causal form only"):
+        SequenceModel(2, 3, layer="h3", length=40, **SMALL)
+    with pytest.raises(ValueError, match="give length, that of the longest sequence"):
+        SequenceModel(2, 3, layer="sgconv", **SMALL)
+    # A causal mixer needs no lengths: what is padded comes later.
+    causal = SequenceModel(2, 3, layer=partial(H3Conv, length=40), **SMALL).eval()
+    x, lengths = torch.randn(2, 40, 2), torch.tensor([40, 23])
+    y = causal(x, lengths=lengths)
+    x[1, 23:] = 50.0
+    torch.testing.assert_close(causal(x, lengths=lengths), y)
+
+
+def test_both_networks_stand_on_the_same_blocks():
+    classifier = create_model(
+        "sequence_model", d_input=1, d_output=2, layer="norm", causal=True, feedforward=GatedMLP, **SMALL
+    )
+    language = LanguageModel(11, mixer="norm", layers=2, width=8)
+    assert all(type(block) is MixerBlock for model in (classifier, language) for block in model.blocks)
+    blocks = {name: value for name, value in language.state_dict().items() if name.startswith("blocks.")}
+    assert not classifier.load_state_dict(blocks, strict=False).unexpected_keys
+    x = torch.randn(2, 30, 8)
+    torch.testing.assert_close(classifier.blocks(x), language.blocks(x), rtol=0, atol=0)
+
+
+def test_kernels_keep_their_rate_in_a_language_model():
+    model = LanguageModel(11, mixer="sgconv", length=64, kernel_dim=8, layers=2, width=8)
+    groups = model.parameter_groups()
+    kernels = {id(p) for name, p in model.named_parameters() if ".kernel." in name}
+    slow = [group for group in groups if group.get("lr") == 1e-3]
+    assert {id(p) for group in slow for p in group["params"]} == kernels
+    assert all(group["weight_decay"] == 0.0 for group in slow)
+    assert all(p.dim() > 1 for group in groups if "weight_decay" not in group for p in group["params"])
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+
+
 def test_batches_are_all_rows_once_in_an_order_that_is_seeded():
     x = torch.arange(10)
     loader = TensorBatches([x, 2 * x], 4)
@@ -149,7 +214,7 @@ def test_the_same_seed_gives_the_same_model():
 def test_what_makes_no_model_is_refused():
     for options, message in (
         ({"layers": 0}, "layers=0"),
-        ({"norm": "group"}, "norm='group' is not"),
+        ({"norm": "group"}, "norm='group': choose"),
         ({"pool": "max"}, "pool='max' is not"),
     ):
         with pytest.raises(ValueError, match=message):

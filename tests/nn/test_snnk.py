@@ -80,19 +80,6 @@ def test_what_was_drawn_is_saved_and_the_layer_compiles_to_the_same(layer):
     torch.testing.assert_close(torch.compile(layer, backend="eager", fullgraph=True)(x), layer(x))
 
 
-@pytest.mark.slow(reason="the exporter traces, decomposes and optimises")
-@pytest.mark.filterwarnings("ignore")  # of the exporter, about itself
-def test_a_layer_exports_to_onnx(layer, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    layer, x = layer.eval(), torch.randn(4, 3, 6)
-    path = tmp_path / "layer.onnx"
-    torch.onnx.export(layer, (x,), str(path), dynamo=True, verbose=False)
-    session = onnxruntime.InferenceSession(str(path))
-    (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-    torch.testing.assert_close(torch.from_numpy(found), layer(x).detach(), rtol=1e-5, atol=1e-5)
-
-
 @pytest.mark.parametrize("split", ["input", "weight", "both"])
 def test_a_layer_from_a_linear_one_estimates_its_activation(split):
     linear = nn.Linear(6, 5)

@@ -1,6 +1,7 @@
 """The training loop: what it learns, that it resumes, stops and reproduces."""
 
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from mercer.errors import FileFormatError, NotConverged
-from mercer.nn.training import History, evaluate, move, train
+from mercer.nn.training import History, evaluate, loop, move, train
+from mercer.progress import Progress
 
 
 def loss(model, batch):
@@ -184,3 +186,35 @@ def test_what_cannot_be_trained_is_refused():
     with pytest.raises(NotConverged, match=r"the loss is nan in epoch 1. Give the optimizer a smaller") as caught:
         train(network(), line(), loss=lambda m, b: loss(m, b) * torch.nan, n_epochs=3)
     assert isinstance(caught.value.solution, History)
+
+
+def test_the_line_moves_within_an_epoch_and_tells_the_last_loss(monkeypatch):
+    seen = []
+
+    class Watched(Progress):
+        def advance(self, n=1, *, note=""):
+            super().advance(n, note=note)
+            seen.append((self.done, note))
+
+    monkeypatch.setattr(loop, "track", lambda items, *, description, total: Watched((), total, description, 3.0))
+    for options, total in (({"n_epochs": 3}, 3), ({"n_steps": 6}, 6)):
+        seen.clear()
+        history = train(network(), line(), loss=loss, **options)
+        done = [place for place, _ in seen]
+        assert done[-1] == pytest.approx(total)
+        assert all(b > a - 1e-9 for a, b in pairwise(done))
+        assert len({round(place, 6) for place in done}) == history.n_steps + 1
+        assert seen[-1][1] in ("", f"loss {history.losses[-2]:.4g}")
+    # A loader without a length moves it from epoch to epoch.
+    seen.clear()
+    batches = list(line())
+    train(network(), Unsized(batches), loss=loss, n_epochs=2)
+    assert {place for place, _ in seen} == {0, 1, 2}
+
+
+class Unsized:
+    def __init__(self, batches):
+        self.batches = batches
+
+    def __iter__(self):
+        return iter(self.batches)

@@ -1,7 +1,9 @@
 """The commands of `mercer`, one file each: a parser, and what it runs."""
 
-from mercer.commands import digest, fit, gallery, kernels, papers, plan, predict, run, show
+from typing import Any
 
-COMMANDS = (fit, predict, kernels, plan, papers, show, run, gallery, digest)
+from mercer.commands import digest, fit, gallery, kernels, lra, papers, plan, predict, run, show
+
+COMMANDS: tuple[Any, ...] = (fit, predict, kernels, plan, papers, show, run, lra, gallery, digest)
 
 __all__ = ["COMMANDS"]

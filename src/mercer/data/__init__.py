@@ -10,6 +10,7 @@ from mercer.data.label_noise import noisy_labels, noisy_split
 from mercer.data.lra import (
     LISTOPS_TOKENS,
     LRA_TASKS,
+    SMALL_LRA,
     ListOps,
     LongRangeTask,
     Split,
@@ -18,6 +19,7 @@ from mercer.data.lra import (
     make_listops,
     make_pathfinder,
     save_listops,
+    small_lra,
 )
 from mercer.data.mnist1d import mnist1d
 from mercer.data.multisphere import gaussian_field, multisphere
@@ -32,6 +34,7 @@ __all__ = [
     "LISTOPS_TOKENS",
     "LRA_TASKS",
     "PDE_BENCHMARKS",
+    "SMALL_LRA",
     "Bunch",
     "CharacterText",
     "ImpulseResponses",
@@ -59,6 +62,7 @@ __all__ = [
     "permutation_task",
     "python_documentation",
     "save_listops",
+    "small_lra",
     "spiked_regression",
     "text_file",
     "toy_sine",

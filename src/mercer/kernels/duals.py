@@ -96,7 +96,7 @@ class Ramp(Dual):
         return p * (0.5 * (self.below**2 + self.above**2))
 
     def lapse(self, w: Value, p: Value, q: Value) -> Value:
-        linear, bent = self._shares()
+        linear, bent = self.shares()
         folded = apply("versine", w, value=1)
         return folded * bent + w * linear if linear else folded
 
@@ -111,7 +111,7 @@ class Ramp(Dual):
         return self._relative(1.0 - angle * (1.0 / math.pi))
 
     def _relative(self, both: Value) -> Value:
-        linear, bent = self._shares()
+        linear, bent = self.shares()
         return both * bent + linear if linear else both
 
     def slope(self, w: Value, p: Value, q: Value) -> Value:
@@ -121,11 +121,11 @@ class Ramp(Dual):
         if isinstance(w, Expression):  # equal parts of expressions are one
             return super().lapse_and_slope(w, p, q)
         one, zero = both_versines(w)
-        linear, bent = self._shares()
+        linear, bent = self.shares()
         folded = one * bent + w * linear if linear else one
         return folded, self._relative(zero) * (0.5 * (self.below**2 + self.above**2))
 
-    def _shares(self) -> tuple[float, float]:
+    def shares(self) -> tuple[float, float]:
         """The parts of the variance that pass unbent, and bent: 2 a b and (b - a)^2 of a^2 + b^2."""
         a, b = self.below, self.above
         return 2.0 * a * b / (a * a + b * b), (b - a) ** 2 / (a * a + b * b)

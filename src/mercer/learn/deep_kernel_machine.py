@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -43,8 +43,13 @@ class DeepKernelMachineRegressor(SparseResponse, DeepKernelModel):
         learn_hyperparameters: whether the scale of each column, the kernels' heights and weights, and the likelihood's
             parameters are learnt.
         standardize: whether columns are centred and divided by their deviation, and y alike; False takes the numbers as
-            they are.
-        batch_size: rows of a minibatch; None is all rows up to 4096, else 1024.
+            they are. Pixels of images share one centre and deviation a channel.
+        image_shape: ``(height, width)`` or ``(channels, height, width)`` of rows that are pixels of images. Inducing
+            points are then patches, each layer has a place for every pixel and a convolution in front of it, and the
+            last kernel is the mean over all places.
+        patch_size: side of the patches and of the convolutions, odd.
+        batch_size: rows of a minibatch; None is all rows up to 4096, else 1024, and of images as many as have 16 384
+            pixels.
         max_epochs: passes over the rows.
         learning_rate: of Adam.
         natural_rate: of the natural gradients, up to 1; None as in :class:`SparseGaussianProcessRegressor`.
@@ -54,7 +59,7 @@ class DeepKernelMachineRegressor(SparseResponse, DeepKernelModel):
     Attributes:
         gram_matrices_: G_1 to G_L of the inducing points, ``(P, P)`` each.
         kernel_matrices_: K(G_0) to K(G_L).
-        inducing_points_: ``(P, d)``, in units of X.
+        inducing_points_: ``(P, d)``, in units of X; of images patches ``(P, channels, size, size)``.
         nu_: of each layer.
         nu_path_: with "auto", pairs of ``nu`` and the mean log density of the rows left out (of the scaled y).
         objective_curve_: of every epoch, of the scaled y.
@@ -62,9 +67,10 @@ class DeepKernelMachineRegressor(SparseResponse, DeepKernelModel):
         likelihood_params_: the learnt parameters of the likelihood, in the units of y.
         n_iter_: epochs.
 
-    Cost: ``n P^2 + P^3`` multiply-adds a layer and an epoch.
+    Cost: ``n P^2 + P^3`` multiply-adds a layer and an epoch; of images ``n h w (1 + size^2) P^2``.
     Source: Yang, Robeyns, Milsom, Anson, Schoots & Aitchison, A theory of representation learning gives a deep
-    generalisation of kernel methods (ICML 2023); whitened here.
+    generalisation of kernel methods (ICML 2023); whitened here. Images: Milsom, Anson & Aitchison, Convolutional deep
+    kernel machines (ICLR 2024).
 
     >>> X = np.linspace(0.0, 6.0, 100)[:, None]
     >>> model = DeepKernelMachineRegressor(depth=1, n_inducing=15, max_epochs=100, random_state=0)
@@ -88,6 +94,8 @@ class DeepKernelMachineRegressor(SparseResponse, DeepKernelModel):
         learn_inducing: bool = True,
         learn_hyperparameters: bool = True,
         standardize: bool = True,
+        image_shape: Sequence[int] | None = None,
+        patch_size: int = 3,
         batch_size: int | None = None,
         max_epochs: int = 300,
         learning_rate: float = 0.02,
@@ -106,6 +114,8 @@ class DeepKernelMachineRegressor(SparseResponse, DeepKernelModel):
         self.learn_inducing = learn_inducing
         self.learn_hyperparameters = learn_hyperparameters
         self.standardize = standardize
+        self.image_shape = image_shape
+        self.patch_size = patch_size
         self.batch_size = batch_size
         self.max_epochs = max_epochs
         self.learning_rate = learning_rate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
@@ -23,8 +24,8 @@ class DeepKernelMachineClassifier(LatentClassifier, DeepKernelModel):
     matrices, scales and inducing points.
 
     Args:
-        depth: and all other arguments as in :class:`DeepKernelMachineRegressor`. Images are rows of pixels:
-            ``images.reshape(len(images), -1)``.
+        depth: and all other arguments as in :class:`DeepKernelMachineRegressor`. Images are rows of pixels,
+            ``images.reshape(len(images), -1)``; with ``image_shape`` their places are known.
 
     Attributes:
         classes_: the classes, sorted.
@@ -52,6 +53,8 @@ class DeepKernelMachineClassifier(LatentClassifier, DeepKernelModel):
         learn_inducing: bool = True,
         learn_hyperparameters: bool = True,
         standardize: bool = True,
+        image_shape: Sequence[int] | None = None,
+        patch_size: int = 3,
         batch_size: int | None = None,
         max_epochs: int = 300,
         learning_rate: float = 0.02,
@@ -68,6 +71,8 @@ class DeepKernelMachineClassifier(LatentClassifier, DeepKernelModel):
         self.learn_inducing = learn_inducing
         self.learn_hyperparameters = learn_hyperparameters
         self.standardize = standardize
+        self.image_shape = image_shape
+        self.patch_size = patch_size
         self.batch_size = batch_size
         self.max_epochs = max_epochs
         self.learning_rate = learning_rate

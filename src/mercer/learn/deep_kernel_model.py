@@ -14,17 +14,28 @@ from torch import Tensor
 from mercer.arrays import as_tensor
 from mercer.kernels import RBF
 from mercer.learn.arguments import check_not_negative
-from mercer.learn.deep_network import DeepState, build_network, check_depth, column_scales, each_nu, layers_of
+from mercer.learn.deep_images import Images, images_of
+from mercer.learn.deep_network import (
+    DeepState,
+    build_network,
+    check_depth,
+    column_scales,
+    each_nu,
+    layers_of,
+)
 from mercer.learn.gram_plots import draw_gram_matrices
 from mercer.learn.inducing import choose_inducing
 from mercer.learn.inputs import Given, as_given, check_data
 from mercer.learn.minibatch_model import MinibatchModel
 from mercer.learn.saving import Saved
 from mercer.learn.variational import Variational
+from mercer.nn import GramPooling, GramState
 
 __all__ = ["DeepKernelModel"]
 
 _AT_ONCE = 4096  # rows up to which all of them are one batch
+_REFERENCE_ROWS = 32  # of images, whose mean and spread stand for those of all
+_PLACES_AT_ONCE = 16_384  # of images, in a minibatch: 100 MB at 100 inducing points and two layers
 _PATH = (math.inf, 100.0, 30.0, 10.0, 3.0, 1.0)  # of nu="auto"
 _HELD_OUT = 0.2  # of the rows, to choose nu by
 
@@ -42,6 +53,8 @@ class DeepKernelModel(MinibatchModel, Saved, BaseEstimator):
     learn_inducing: bool
     learn_hyperparameters: bool
     standardize: bool
+    image_shape: Any
+    patch_size: int
     _log_parameters: list[float]
 
     def _check_training(self, X: Any, y: Any, *, reset: bool = True, y_numeric: bool = True) -> tuple[Given, Any]:
@@ -55,6 +68,7 @@ class DeepKernelModel(MinibatchModel, Saved, BaseEstimator):
     def _check_options(self) -> None:
         check_depth(self.depth, self.kernel)
         self._nus()
+        images_of(self.image_shape, self.patch_size)
         check_not_negative("learning_rate", self.learning_rate)
         self._check_minibatches()
 
@@ -62,8 +76,19 @@ class DeepKernelModel(MinibatchModel, Saved, BaseEstimator):
         """Of the layers; the first of the path where nu is to be chosen."""
         return each_nu(_PATH[0] if isinstance(self.nu, str) and self.nu == "auto" else self.nu, int(self.depth))
 
+    @property
+    def _images(self) -> Images | None:
+        return images_of(self.image_shape, self.patch_size)
+
     def _batch(self, n: int) -> int:
+        images = self._images
+        if images is not None and self.batch_size is None:
+            return min(n, max(1, _PLACES_AT_ONCE // images.places))
         return n if self.batch_size is None and n <= _AT_ONCE else super()._batch(n)
+
+    def _rows_at_once(self) -> int:
+        images = self._images
+        return super()._rows_at_once() if images is None else max(1, _PLACES_AT_ONCE // images.places)
 
     def _log_density(self, state: DeepState, X: Tensor, y: Tensor) -> Tensor:
         """``log p(y | x)`` of held-out rows, ``(m,)``."""
@@ -73,18 +98,26 @@ class DeepKernelModel(MinibatchModel, Saved, BaseEstimator):
         """Fit to checked rows."""
         points, rng = given.points.to(torch.float64), self._rng()
         self._is_torch = isinstance(given.example, Tensor)
-        self._columns = column_scales(points, standardize=self.standardize)
+        images = self._images
+        if images is None:
+            self._columns = column_scales(points, standardize=self.standardize)
+        else:
+            images.check_rows(points.shape[1])
+            self._columns = images.column_scales(points, standardize=self.standardize)
         X = self._standardised(points)
+        candidates = X if images is None else images.candidates(X, rng)
         how = self.inducing
         if not isinstance(how, str):
             how = as_tensor(how, dtype=torch.float64, device=points.device)
-            if how.dim() == 2 and how.shape[1] == points.shape[1]:  # others are refused below
-                how = self._standardised(how)
-        Z = choose_inducing(RBF(), X, self.n_inducing, how, rng)
+            how = how if images is None or how.dim() != 4 else how.flatten(1)
+            if how.dim() == 2 and how.shape[1] == candidates.shape[1]:  # others are refused below
+                center, width = self._scales_of_inducing()
+                how = (how - center) / width
+        Z = choose_inducing(RBF(), candidates, self.n_inducing, how, rng)
         nus, start = self._nus(), None
         if isinstance(self.nu, str):
             nus, start = self._choose_nu(X, y, Z, n_latent, rng)
-        state = self._start(Z, nus, n_latent, start)
+        state = self._start(X, Z, nus, n_latent, start)
         self.objective_curve_ = self._climb(state, X, y, rng)
         self.objective_, self.n_iter_ = self.objective_curve_[-1], len(self.objective_curve_)
 
@@ -106,7 +139,7 @@ class DeepKernelModel(MinibatchModel, Saved, BaseEstimator):
         found: list[tuple[float, float, DeepState]] = []
         for nu in _PATH:
             before = found[-1][2] if found else None
-            state = self._start(Z, [nu] * int(self.depth), n_latent, before)
+            state = self._start(X, Z, [nu] * int(self.depth), n_latent, before)
             self._climb(state, X[rows], y[rows], rng)
             with torch.no_grad():
                 found.append((nu, float(self._log_density(state, X[out], y[out]).mean()), state))
@@ -114,10 +147,17 @@ class DeepKernelModel(MinibatchModel, Saved, BaseEstimator):
         nu, _, state = max(found, key=lambda one: one[1])
         return [nu] * int(self.depth), state
 
-    def _start(self, Z: Tensor, nus: list[float], n_latent: int, before: DeepState | None) -> DeepState:
+    def _start(self, X: Tensor, Z: Tensor, nus: list[float], n_latent: int, before: DeepState | None) -> DeepState:
         """Before the first step: the fixed kernel, or where another model has ended."""
         network = build_network(
-            Z, kernel=self.kernel, nu=nus, learn=self.learn_hyperparameters, learn_inducing=self.learn_inducing
+            Z,
+            kernel=self.kernel,
+            nu=nus,
+            learn=self.learn_hyperparameters,
+            learn_inducing=self.learn_inducing,
+            images=self._images,
+            reference=None if self._images is None else X[:: max(1, len(X) // _REFERENCE_ROWS)][:_REFERENCE_ROWS],
+            seed=0 if self._images is None else int(self._rng().randint(2**30)),
         )
         log_parameters = torch.tensor(self._log_parameters, dtype=torch.float64)
         q = Variational.prior(len(Z), n_latent, Z)
@@ -135,16 +175,24 @@ class DeepKernelModel(MinibatchModel, Saved, BaseEstimator):
         self._network = {name: value.detach().clone() for name, value in state.network.state_dict().items()}
         self._log_parameters = state.log_parameters.detach().tolist()
         self._q = state.q.parts()
-        center, width = self._columns
-        Z = self._network["0.inducing"]
-        self.inducing_points_ = as_given(Z * width + center, self._is_torch)
+        center, width = self._scales_of_inducing()
+        Z, images = self._network["0.inducing"] * width + center, self._images
+        Z = Z if images is None else Z.reshape(-1, images.shape[0], images.size, images.size)
+        self.inducing_points_ = as_given(Z, self._is_torch)
         with torch.no_grad():
-            matrices = [as_given(state.ii, self._is_torch) for state in layers_of(state.network, Z[:0])]
+            no_rows = self._columns[0].new_empty(0, len(self._columns[0]))
+            matrices = [as_given(state.ii, self._is_torch) for state in layers_of(state.network, no_rows)]
         self.gram_matrices_, self.kernel_matrices_ = matrices[2::2], matrices[1::2]
 
     def _state(self) -> DeepState:
         network = build_network(
-            self._network["0.inducing"], kernel=self.kernel, nu=self.nu_, learn=False, learn_inducing=False
+            self._network["0.inducing"],
+            kernel=self.kernel,
+            nu=self.nu_,
+            learn=False,
+            learn_inducing=False,
+            images=self._images,
+            reference=self._network.get("0.reference"),
         )
         network.load_state_dict(self._network)
         log_parameters = torch.tensor(self._log_parameters, dtype=torch.float64)
@@ -159,6 +207,11 @@ class DeepKernelModel(MinibatchModel, Saved, BaseEstimator):
         result: Tensor = (points.to(center.device, torch.float64) - center) / width
         return result
 
+    def _scales_of_inducing(self) -> list[Tensor]:
+        """Center and width of the columns of inducing points."""
+        images = self._images
+        return self._columns if images is None else [images.of_patches(v) for v in self._columns]
+
     @torch.no_grad()
     def _objective(self, given: Given, y: Tensor) -> float:
         return float(self._state().bound(self._standardised(given.points), y, len(y)))
@@ -168,7 +221,8 @@ class DeepKernelModel(MinibatchModel, Saved, BaseEstimator):
         """Coordinates in which the inner products of rows are those of a layer's Gram matrix, ``(m, P)``.
 
         They are exact between a row and an inducing point, and between two rows what the inducing points know of them.
-        Use them wherever columns are wanted: clustering, a picture, another model.
+        Of images they are means over all places. Use them wherever columns are wanted: clustering, a picture, another
+        model.
 
         Args:
             X: ``(m, d)``.
@@ -193,7 +247,8 @@ class DeepKernelModel(MinibatchModel, Saved, BaseEstimator):
         if layer == 0:
             check_is_fitted(self)
             given = self._check_points(X)
-            points = self._standardised(given.points) * self._network["0.log_scale"].exp()
+            points = self._standardised(given.points)
+            points = points if self._images else points * self._network["0.log_scale"].exp()
             return given.answer(points @ points.mT / points.shape[1])
         given, state = self._layer(X, layer)
         _, W, left = state.whitened(f"layer {layer}")
@@ -223,4 +278,9 @@ class DeepKernelModel(MinibatchModel, Saved, BaseEstimator):
             raise ValueError(f"layer must be 1 to {depth}, or -1 for the last, not {layer!r}.")
         given = self._check_points(X)
         number = layer if layer > 0 else depth + 1 + layer
-        return given, layers_of(self._state().network, self._standardised(given.points))[2 * number]
+        network, pooling, points = self._state().network, GramPooling(), self._standardised(given.points)
+        rows = self._rows_at_once()
+        parts = [pooling(layers_of(network, part)[2 * number]) for part in points.split(rows)]
+        first = len(self._network.get("0.reference", ()))
+        ti, t = torch.cat([part.ti[first:] for part in parts]), torch.cat([part.t[first:] for part in parts])
+        return given, GramState(parts[0].ii, ti, t)

@@ -11,9 +11,22 @@ from torch import Tensor, nn
 
 from mercer.kernels.gram import kernel_of_gram
 from mercer.learn.arguments import check_whole
+from mercer.learn.deep_images import Images
 from mercer.learn.sparse_training import InducingState
 from mercer.learn.variational import Expected, Variational
-from mercer.nn import FeaturesToGram, GramKernel, GramLayer, GramState, gram_penalty
+from mercer.nn import (
+    FeaturesToGram,
+    GramConvolution,
+    GramKernel,
+    GramLayer,
+    GramPooling,
+    GramStandardization,
+    GramState,
+    PatchesToGram,
+    gram_penalty,
+)
+
+_VARIANCE_OF_IMAGES = 10.0  # of latent functions at the start
 
 __all__ = ["DeepState", "build_network", "check_depth", "column_scales", "each_nu", "layers_of"]
 
@@ -48,25 +61,56 @@ def column_scales(values: Tensor, *, standardize: bool) -> list[Tensor]:
 
 
 def build_network(
-    inducing: Tensor, *, kernel: str, nu: list[float], learn: bool, learn_inducing: bool, jitter: float | None = None
+    inducing: Tensor,
+    *,
+    kernel: str,
+    nu: list[float],
+    learn: bool,
+    learn_inducing: bool,
+    jitter: float | None = None,
+    images: Images | None = None,
+    reference: Tensor | None = None,
+    seed: int = 0,
 ) -> nn.Sequential:
     """Inputs to the last kernel: a kernel, then for each layer a Gram layer and a kernel.
 
+    Of images, every kernel but the last is followed by a convolution, and the last by the mean over places,
+    standardised.
+
     Args:
-        inducing: ``(P, d)``; the network is on its device and in its type.
+        inducing: ``(P, d)``, or patches of images; the network is on its device and in its type.
         kernel: of each layer.
         nu: of each Gram layer.
         learn: whether scales, heights and weights are learnt.
         learn_inducing: whether the points move.
         jitter: of the kernels.
+        images: what the rows are, if they are images.
+        reference: rows of which the mean and the spread are those of images.
+        seed: of the convolutions.
     """
-    options: dict[str, Any] = {"learn": learn, "jitter": jitter, "dtype": inducing.dtype}
-    made: list[nn.Module] = [FeaturesToGram(inducing, learn=learn, learn_inducing=learn_inducing)]
-    made.append(GramKernel(kernel, **options))
+    P = len(inducing)
+    moving: dict[str, Any] = {"learn": learn, "learn_inducing": learn_inducing}
+
+    def kernel_of(number: int) -> nn.Module:
+        """The kernel above Gram layer ``number``, and what images need there."""
+        own = GramKernel(kernel, learn=learn, jitter=jitter, dtype=inducing.dtype)
+        options: dict[str, Any]
+        if images is None or reference is None:
+            return own
+        if number == len(nu):
+            options = {"learn": learn, "dtype": inducing.dtype, "height": _VARIANCE_OF_IMAGES}
+            return nn.Sequential(own, GramPooling(remainder=False), GramStandardization(len(reference), **options))
+        options = {"learn": learn_inducing, "dtype": inducing.dtype, "random_state": seed + number}
+        return nn.Sequential(own, GramConvolution(P, size=images.size, **options))
+
+    made: list[nn.Module] = [FeaturesToGram(inducing, **moving)]
+    if images is not None:
+        made = [PatchesToGram(inducing, shape=images.shape, reference=reference, **moving)]
+    made.append(kernel_of(0))
     for number, value in enumerate(nu, start=1):
-        layer = GramLayer(len(inducing), value, dtype=inducing.dtype)
+        layer = GramLayer(P, value, dtype=inducing.dtype)
         layer.name = f"layer {number} of {len(nu)}"
-        made += [layer, GramKernel(kernel, **options)]
+        made += [layer, kernel_of(number)]
     return nn.Sequential(*made).to(inducing.device)
 
 

@@ -17,7 +17,7 @@ from mercer.learn.variational import Expected
 __all__ = ["MinibatchModel"]
 
 _BATCH = 1024
-_ROWS = 8192  # predicted together
+_ROWS = 8192
 
 
 class MinibatchModel:
@@ -85,11 +85,16 @@ class MinibatchModel:
         self._keep(state)
         return found
 
+    def _rows_at_once(self) -> int:
+        """Predicted together."""
+        return _ROWS
+
     @torch.no_grad()
     def _moments(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Means and variances of the latent functions, ``(m, c)``."""
         check_is_fitted(self)
         state = self._state()
         points = points.to(state.q.first.device, torch.float64)
-        found = [state.q.moments(*state.whitened(points[i : i + _ROWS])) for i in range(0, len(points), _ROWS)]
+        rows = self._rows_at_once()
+        found = [state.q.moments(*state.whitened(points[i : i + rows])) for i in range(0, len(points), rows)]
         return torch.cat([mean for mean, _ in found]), torch.cat([variance for _, variance in found])

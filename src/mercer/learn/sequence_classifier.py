@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
-import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
@@ -19,7 +19,7 @@ from mercer.learn.saving import Saved
 from mercer.learn.sequence_data import as_sequence_lengths, as_sequences
 from mercer.learn.sequence_settings import check_settings, sequence_network
 from mercer.nn.models import SequenceModel
-from mercer.nn.training import TensorBatches, train
+from mercer.nn.training import CosineDecay, TensorBatches, train
 
 __all__ = ["SequenceClassifier"]
 
@@ -37,8 +37,9 @@ class SequenceClassifier(ClassifierMixin, Saved, BaseEstimator):
         kernel_dim: numbers a scale of "sgconv"; "auto" tries 4, 16 and 64 on a fifth of the rows.
         decay: of "sgconv".
         causal: whether a step is mixed with earlier ones only.
-        layer: instead of a long convolution, what makes a mixer of a given width, as in
-            :class:`mercer.nn.models.SequenceModel`; such a classifier cannot be saved.
+        layer: another mixer than a long convolution of ``kernel``, by name ("softmax", "transnormer", "soft", ...); or
+            what makes one of a given width, as in :class:`mercer.nn.models.SequenceModel`; a classifier with a function
+            cannot be saved.
         layers: how many; "auto" tries 1, 2 and 4.
         width: columns within.
         norm: "batch", "rms" or "layer"; None is "batch" for two-sided layers and "rms" for causal ones.
@@ -83,7 +84,7 @@ class SequenceClassifier(ClassifierMixin, Saved, BaseEstimator):
         kernel_dim: int | str = 16,
         decay: Any = 2.0,
         causal: bool = False,
-        layer: Callable[[int], nn.Module] | None = None,
+        layer: str | Callable[[int], nn.Module] | None = None,
         layers: int | str = 2,
         width: int = 64,
         norm: str | None = None,
@@ -192,27 +193,17 @@ class SequenceClassifier(ClassifierMixin, Saved, BaseEstimator):
             data, choose = _split(data, self.validation_fraction, self._seed)
         network = self._build(data[0].shape[1]).to(self.device or "cpu")
         total = self.max_epochs if epochs is None else epochs
-        made: list[torch.optim.Optimizer] = []
-
-        def optimizer(groups: Any) -> torch.optim.Optimizer:
-            made.append(torch.optim.AdamW(groups, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True))
-            for group in made[0].param_groups:
-                group["initial_lr"] = group["lr"]
-            return made[0]
-
-        def cosine(_: nn.Module, history: Any) -> None:
-            for group in made[0].param_groups:
-                group["lr"] = 0.5 * group["initial_lr"] * (1.0 + np.cos(np.pi * history.n_epochs / total))
-
+        adam = partial(torch.optim.AdamW, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
+        decay = CosineDecay(adam, n_epochs=total)
         history = train(
             network,
             TensorBatches(data, int(self.batch_size)),
             loss=_loss,
             n_epochs=total,
-            optimizer=optimizer,
+            optimizer=decay,
             valid_loader=None if choose is None else TensorBatches(choose, CHUNK, shuffle=False),
             patience=None if choose is None or not is_final else int(self.n_iter_no_change),
-            callbacks=[cosine],
+            callbacks=[decay.after_epoch],
             checkpoint=self.checkpoint if is_final else None,
             random_state=self._seed,
             description=f"{type(self).__name__}",

@@ -7,7 +7,7 @@ from typing import Any
 
 from mercer.learn.arguments import check_not_negative, check_whole
 from mercer.nn import LongConv, LongConvKernel, S4DKernel, SGConvKernel
-from mercer.nn.models import SequenceModel
+from mercer.nn.models import MIXERS, SequenceModel
 
 __all__ = ["check_settings", "sequence_network"]
 
@@ -27,6 +27,10 @@ def check_settings(estimator: Any) -> None:
         check_not_negative(name, getattr(estimator, name))
     if not 0.0 <= estimator.validation_fraction < 1.0:
         raise ValueError(f"validation_fraction must lie in 0 to 1, not {estimator.validation_fraction!r}.")
+    if isinstance(estimator.layer, str) and estimator.layer not in MIXERS:
+        raise ValueError(
+            f"layer must be a function of the width or one of {', '.join(MIXERS)}, not {estimator.layer!r}."
+        )
     if estimator.pool not in ("mean", "last"):
         raise ValueError(f"pool must be 'mean' or 'last', not {estimator.pool!r}.")
 
@@ -45,6 +49,7 @@ def sequence_network(
             "s4d": partial(S4DKernel, **own),
         }
         layer = partial(LongConv, length=length, kernel=kernels[estimator.kernel], causal=estimator.causal)
+    named: dict[str, Any] = {"length": length, "causal": bool(estimator.causal)} if isinstance(layer, str) else {}
     # The statistics of a batch need two steps at least.
     norm: Any = ("rms" if estimator.causal or length == 1 else "batch") if estimator.norm is None else estimator.norm
     return SequenceModel(
@@ -58,4 +63,5 @@ def sequence_network(
         pool=estimator.pool,
         dropout=estimator.dropout,
         random_state=estimator._seed,
+        **named,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from mercer.operators.maps import evaluate, leaf
+from mercer.operators.maps import Expression, evaluate, leaf
 from mercer.operators.spec import Spec
 
 
@@ -150,11 +150,14 @@ def with_spec(operands: Operands, spec: Spec) -> Operands:
     return replace(operands, spec=spec, theta=tuple(theta[slot] for slot in spec.scalars))
 
 
-def entries_at(operands: Operands, rows: Tensor, columns: Tensor, delta: Tensor) -> Tensor:
+def entries_at(
+    operands: Operands, rows: Tensor, columns: Tensor, delta: Tensor, root: Expression | None = None
+) -> Tensor:
     """k at pairs of positions ``(p,)``, ``(*batch, p)``, by the definition.
 
     Args:
         delta: ``(p,)``, what counts as 1 where a point meets itself.
+        root: an expression in place of the kernel's own.
     """
     spec, values = operands.spec, {leaf("delta"): delta}
     for g, statistic in enumerate(spec.statistics):
@@ -165,7 +168,7 @@ def entries_at(operands: Operands, rows: Tensor, columns: Tensor, delta: Tensor)
         values[leaf("column", g)] = operands.columns[g][..., columns]
     for slot, theta in zip(spec.scalars, operands.theta, strict=True):
         values[leaf("theta", slot)] = theta.to(operands.like.dtype).unsqueeze(-1)
-    return evaluate([spec.total], values)[0]
+    return evaluate([spec.total if root is None else root], values)[0]
 
 
 def coincident(operands: Operands, identity: Identity | None, rows: Tensor, columns: Tensor) -> Tensor:

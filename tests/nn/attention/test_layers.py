@@ -1,6 +1,5 @@
 """Attention layers: what every one of them must do."""
 
-import io
 from functools import partial
 
 import pytest
@@ -246,18 +245,3 @@ def test_the_states_of_the_two_kinds():
     state = make(CAUSAL["diag, window"]).prefill(x)[1]
     assert isinstance(state, BlockState)
     assert state.keys.shape == (1, 2, 16, 8)
-
-
-@pytest.mark.slow(reason="traces, converts and loads a graph")
-@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # of torch's exporter
-@pytest.mark.parametrize("build", [NormAttention, DiagAttention], ids=lambda build: build.__name__)
-def test_a_layer_exports_to_onnx(build, tmp_path):
-    pytest.importorskip("onnxscript")
-    runtime = pytest.importorskip("onnxruntime")
-    layer = build(WIDTH, HEADS).eval()
-    x = rows(2, 70, torch.float32)
-    buffer = io.BytesIO()
-    torch.onnx.export(layer, (x,), buffer, dynamo=True, verbose=False)
-    session = runtime.InferenceSession(buffer.getvalue())
-    found = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
-    assert gap(torch.from_numpy(found), layer(x)) <= 1e-5

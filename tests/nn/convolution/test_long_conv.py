@@ -104,11 +104,14 @@ def test_the_operator_for_compilers_passes_torchs_own_checks():
 
     u, k = torch.randn(2, 3, 9, requires_grad=True), torch.randn(3, 5, requires_grad=True)
     checks = ("test_schema", "test_autograd_registration", "test_faketensor")
-    torch.library.opcheck(convolution, (u, k, 2, 9, ""), test_utils=checks)
+    torch.library.opcheck(convolution, (u, k, [2], [9], ""), test_utils=checks)
     kind = {"dtype": torch.float64, "requires_grad": True}
     assert torch.autograd.gradgradcheck(
-        lambda u, k: convolution(u, k, 1, 5, ""), (torch.randn(2, 5, **kind), torch.randn(1, 3, **kind))
+        lambda u, k: convolution(u, k, [1], [5], ""), (torch.randn(2, 5, **kind), torch.randn(1, 3, **kind))
     )
+    images, taps = torch.randn(2, 1, 3, 2, **kind), torch.randn(2, 3, 3, **kind)
+    torch.library.opcheck(convolution, (images, taps, [1, 1], [3, 2], ""), test_utils=checks)
+    assert torch.autograd.gradgradcheck(lambda u, k: convolution(u, k, [1, 0], [2, 3], ""), (images, taps))
 
 
 def test_chunk_by_chunk_is_the_whole():

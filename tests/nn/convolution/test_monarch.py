@@ -84,6 +84,27 @@ def test_a_butterfly_starts_as_a_cyclic_convolution_and_can_leave_it():
     assert len(list(fixed.parameters())) == 2
 
 
+def test_matrices_that_inference_has_made_serve_training():
+    u, k = torch.randn(2, 3, 23), torch.randn(3, 23)  # a length of this test alone: matrices are kept
+    with torch.inference_mode():
+        expected = monarch_convolve(u, k).clone()
+    y = monarch_convolve(u.requires_grad_(), k.requires_grad_())
+    assert torch.equal(y, expected)
+    y[..., 0].sum().backward()  # of which the first tap takes part alone
+    assert torch.allclose(k.grad[:, 0], u.detach()[..., 0].sum(0), atol=1e-5)
+    assert k.grad[:, 1:].abs().max() <= 1e-5
+
+
+@pytest.mark.slow(reason="torch.compile takes seconds to start")
+def test_a_learnt_butterfly_compiles_without_a_break():
+    layer = ButterflyConv(3, 24, random_state=0)
+    u = torch.randn(2, 24, 3)
+    found, expected = torch.compile(layer, backend="aot_eager", fullgraph=True)(u), layer(u)
+    assert torch.allclose(found, expected, atol=1e-5)
+    gradients = [torch.autograd.grad(y.square().sum(), list(layer.parameters())) for y in (found, expected)]
+    assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in zip(*gradients, strict=True))
+
+
 def test_what_has_no_transform_is_refused():
     with pytest.raises(ValueError, match="N and order are >= 1"):
         monarch_factors(0)

@@ -266,19 +266,6 @@ def test_an_exported_program_has_the_same_logits():
     torch.testing.assert_close(program.module()(images), model(images), rtol=0.0, atol=1e-6)
 
 
-@pytest.mark.slow(reason="writes a network as ONNX and runs it there")
-@pytest.mark.filterwarnings("ignore")  # what torch's exporter says is its own
-def test_onnx_has_the_same_logits(tmp_path):
-    runtime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    model = small().set_n_iter(8).eval()
-    images = torch.randn(2, 3, 64, 64)
-    torch.onnx.export(model, (images,), tmp_path / "soft.onnx", dynamo=True, verbose=False)
-    session = runtime.InferenceSession(tmp_path / "soft.onnx")
-    found = session.run(None, {session.get_inputs()[0].name: images.numpy()})[0]
-    torch.testing.assert_close(torch.from_numpy(found), model(images), rtol=0.0, atol=1e-5)
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_types_come_near(dtype):
     model = small().eval()

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mercer.errors import FileFormatError, ShapeError
-from mercer.nn import DiagAttention, NormAttention, SoftmaxAttention
+from mercer.nn import DiagAttention, NormAttention, S4DKernel, SoftmaxAttention
 from mercer.nn.models import LanguageModel, SequenceState, TransNormer, create_model, list_models
 from mercer.nn.models.generation import sample
 from mercer.nn.training import next_token_loss, train
@@ -144,10 +144,71 @@ def test_a_state_is_saved_loaded_stacked_and_picked_from(tmp_path):
     (tmp_path / "state.safetensors").write_bytes(data)
     with pytest.raises(FileFormatError):
         SequenceState.load(tmp_path / "state.safetensors")
-    with pytest.raises(TypeError, match="layers with a Tensor cannot be saved"):
-        MODELS["shift"]().initial_state(1).save(tmp_path / "other")
+    with pytest.raises(TypeError, match="layer 1 has a list, which has no safe form in a file"):
+        SequenceState((torch.zeros(1), [1])).save(tmp_path / "other")
     with pytest.raises(ValueError, match="state is of 2 layers, and the network has 1"):
         TransNormer(11, layers=1, width=16, heads=2).step(x[:, 0], both)
+
+
+CONVOLUTIONS = {
+    "long_conv": {"mixer": "long_conv"},
+    **{
+        f"sgconv, {method}": {"mixer": "sgconv", "state": method, "kernel_dim": 4}
+        for method in ("ring", "relaxed", "structured", "block")
+    },
+    "s4d": {"mixer": "s4d"},
+    "h3": {"mixer": "h3", "head_dim": 2},
+    "h3, s4d": {"mixer": "h3", "kernel": partial(S4DKernel, state_dim=8)},
+}
+STREAMS = {
+    **{mixer: {"mixer": mixer} for mixer in (*MIXERS, Shift)},
+    **CONVOLUTIONS,
+}
+
+
+@pytest.mark.parametrize("options", STREAMS.values(), ids=map(str, STREAMS))
+def test_every_state_goes_on_from_its_file(options, tmp_path):
+    model, x = LanguageModel(11, length=30, **SMALL, **options).double().eval(), tokens()
+    whole = model(x)
+    _, state = model.prefill(x[:, :7])
+    _, state = model.prefill(x[:, 7:12], state)
+    for t in (12, 13):
+        _, state = model.step(x[:, t], state)
+    state.save(tmp_path / "state")
+    again = SequenceState.load(tmp_path / "state")
+    kept = state.clone()
+    for t in range(14, 30):
+        here, state = model.step(x[:, t], state)
+        there, again = model.step(x[:, t], again)
+        assert torch.equal(here, there)
+        torch.testing.assert_close(here, whole[:, t], rtol=0, atol=1e-12)
+    # What was kept has not gone on; sequences are picked, and those that came by other ways join them.
+    steps = None
+    for t in range(14):
+        _, steps = model.step(x[:1, t], steps)
+    joined = SequenceState.stack([kept.select([2, 0]), steps]).to("cpu")
+    y, joined = model.prefill(x[[2, 0, 0], 14:20], joined)
+    torch.testing.assert_close(y, whole[[2, 0, 0], 14:20], rtol=0, atol=1e-12)
+    y, _ = model.step(x[[2, 0, 0], 20], joined)
+    torch.testing.assert_close(y, whole[[2, 0, 0], 20], rtol=0, atol=1e-12)
+
+
+def test_a_prompt_that_is_kept_is_gone_on_from_twice():
+    model, x = LanguageModel(11, length=30, **SMALL, **CONVOLUTIONS["h3"]).double().eval(), tokens(2, 20)
+    _, state = model.prefill(x[:, :12])
+    first, second = (model.generate(x[:, 12:], 8, temperature=0.0, state=state) for _ in range(2))
+    assert torch.equal(first, second)
+    assert torch.equal(first, model.generate(x, 8, temperature=0.0))
+
+
+def test_convolutions_join_only_where_they_have_come_as_far():
+    model = LanguageModel(11, length=30, **SMALL, **CONVOLUTIONS["sgconv, ring"]).eval()
+    states = [model.prefill(tokens(1, n))[1] for n in (5, 9)]
+    with pytest.raises(ValueError, match="after 5 and 9 steps"):
+        SequenceState.stack(states)
+    other = LanguageModel(11, length=30, **SMALL, **CONVOLUTIONS["sgconv, ring"]).eval()
+    with pytest.raises(ValueError, match="of different kernels"):
+        SequenceState.stack([states[0], other.prefill(tokens(1, 5))[1]])
 
 
 def test_generation_takes_constant_memory():
@@ -217,12 +278,15 @@ def test_it_learns_a_sequence_by_heart(variant):
         (lambda: TransNormer(11, variant="T3"), 'choose "T1" or "T2"'),
         (lambda: TransNormer(11, layers=2, order=["norm"]), "order has 1 entries; give one a layer"),
         (lambda: TransNormer(11, layers=1, order=["soft"]), '"diag" or "norm", not \'soft\''),
-        (lambda: LanguageModel(11, mixer="mamba"), "choose one of transnormer, softmax, linear, norm, diag, long_conv"),
+        (
+            lambda: LanguageModel(11, mixer="mamba"),
+            "choose one of transnormer, softmax, linear, norm, diag, soft, long_conv",
+        ),
         (lambda: LanguageModel(11, mixer="long_conv"), "give length, that of the longest sequence"),
         (lambda: LanguageModel(11, norm="batch"), "the model would see the future"),
         (lambda: LanguageModel(11, norm=nn.BatchNorm1d), "the model would see the future"),
         (lambda: LanguageModel(11, mixer=lambda width: nn.BatchNorm1d(width)), "the model would see the future"),
-        (lambda: LanguageModel(11, norm="group"), 'choose "rms", "srms" or "layer"'),
+        (lambda: LanguageModel(11, norm="group"), 'choose "rms", "srms", "layer" or "batch"'),
         (lambda: LanguageModel(11, mixer="norm", causal=False), "NormAttention is not causal"),
     ],
 )

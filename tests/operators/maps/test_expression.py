@@ -6,14 +6,18 @@ import torch
 
 from mercer.operators.maps import (
     OPERATIONS,
+    Bounds,
     clamp,
     constant,
+    count_calls,
     derivatives,
     evaluate,
     leaf,
+    lower,
     make,
     matern,
     matern_polynomial,
+    quick_forms,
     reciprocal_or_zero,
     safe_sqrt,
     substitute,
@@ -174,3 +178,19 @@ def test_an_angle_has_no_slope_at_coincident_and_at_opposite_points():
     c = torch.tensor([1.0, -1.0, 0.6], dtype=torch.float64, requires_grad=True)
     evaluate([make("angle", S)], {S: c})[0].sum().backward()
     torch.testing.assert_close(c.grad, torch.tensor([0.0, 0.0, -1.25], dtype=torch.float64))
+
+
+def test_a_shortcut_is_its_exact_form_except_for_tiles():
+    s = leaf("statistic", 0)
+    exact, quick = torch.sin(s), torch.cos(s)
+    bounds = Bounds(0, 0.5, 2.0)
+    root = 2.0 * make("shortcut", exact, quick, value=bounds) + 1.0
+    values = {s: torch.tensor([0.3, 0.7], dtype=torch.float64)}
+    torch.testing.assert_close(evaluate([root], values), evaluate([2.0 * exact + 1.0], values))
+    assert derivatives(root, [s]) == derivatives(2.0 * exact + 1.0, [s])
+    assert lower((root,), lambda node: node, prefer_exp2=False) == (2.0 * exact + 1.0,)
+    assert quick_forms((root,)) == ((2.0 * quick + 1.0,), (bounds,))
+    assert quick_forms((exact,)) == ((exact,), ())
+    assert "cos" in count_calls(root, polynomials=True)
+    assert "cos" not in count_calls(root, polynomials=False)
+    assert pickle.loads(pickle.dumps(root)) is root

@@ -1,11 +1,13 @@
 """Programs and tiles against the definition, at odd sizes and any tile shape."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from mercer import config
 from mercer.operators.machine import tile_shape
-from mercer.operators.maps import clamp, leaf, make
+from mercer.operators.maps import Bounds, clamp, leaf, make
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.spec import Spec
 from mercer.operators.statistics import Codes, Columns, DotProduct, L1Distance, Mismatch, OneHot, SquaredDistance
@@ -225,3 +227,17 @@ def test_columns_and_scales_of_an_embedding():
     theta = (torch.tensor([2.0, 4.0], dtype=torch.float64),)
     E = Columns((2, 0), 0)(X, theta, None)
     assert E.tolist() == [[1.0, 0.0], [2.5, 0.75]]
+
+
+@pytest.mark.parametrize("limit", [0.3, 4.0])  # a few of the pairs, and most of them
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_pairs_beyond_the_bounds_of_a_shortcut_are_exact(limit, symmetric):
+    operands = problem("rbf", 150, 130, dtype=torch.float32, symmetric=symmetric)
+    exact = torch.exp(-0.5 * S0)
+    wrong = exact * torch.sqrt(S0 - limit) / torch.sqrt(S0 - limit)  # NaN where it must not be used
+    spec = replace(operands.spec, terms=(make("shortcut", exact, wrong, value=Bounds(0, 1.001 * limit, 1e9)),))
+    tiles = Tiles(replace(operands, spec=spec), tile=(64, 64))
+    torch.testing.assert_close(tiles.dense(), definition(operands), rtol=2e-6, atol=2e-6)
+    v = torch.randn(130 if not symmetric else 150, 3)
+    torch.testing.assert_close(tiles.product(v), definition(operands) @ v, rtol=2e-5, atol=2e-5)
+    assert torch.isnan(Tiles(replace(operands, spec=replace(spec, terms=(wrong,)))).dense()).any()

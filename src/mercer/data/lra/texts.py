@@ -14,7 +14,7 @@ from mercer.data.lra.listops import LISTOPS_TOKENS, encode_listops
 from mercer.data.lra.task import LongRangeTask, Split
 from mercer.errors import FileFormatError
 
-__all__ = ["find_file", "load_listops", "load_retrieval", "load_text"]
+__all__ = ["BYTES", "as_bytes", "find_file", "load_listops", "load_retrieval", "load_text"]
 
 Array = np.ndarray[Any, Any]
 BYTES = 257  # a byte and 1, so that 0 is padding
@@ -53,7 +53,7 @@ def load_text(folder: Path, length: int, limit: int | None) -> LongRangeTask:
             for file in islice(files, None if limit is None else -(-limit // 2)):
                 texts.append(file.read_bytes())
                 classes.append(label)
-        parts.append(Split(_bytes(texts, length), np.array(classes, dtype=np.int64)))
+        parts.append(Split(as_bytes(texts, length), np.array(classes, dtype=np.int64)))
     # The official code validates on the test reviews: there are no others.
     return LongRangeTask("text", parts[0], parts[1], parts[1], 2, BYTES, length, False)
 
@@ -75,7 +75,7 @@ def load_retrieval(folder: Path, length: int, limit: int | None) -> LongRangeTas
                 raise FileFormatError(
                     f"{path}, line {number}: a label 0 or 1, two names and two texts were expected, with tabs between."
                 ) from None
-            pairs.append(_bytes([text.encode() for text in texts], length))
+            pairs.append(as_bytes([text.encode() for text in texts], length))
         X = np.stack(pairs) if pairs else np.zeros((0, 2, length), dtype=np.int16)
         parts.append(Split(X, np.array(classes, dtype=np.int64)))
     train, valid, test = parts
@@ -105,7 +105,7 @@ def _rows(
         yield from islice(reader, limit)
 
 
-def _bytes(texts: list[bytes], length: int) -> Array:
+def as_bytes(texts: list[bytes], length: int) -> Array:
     """Bytes and 1, padded with 0 and cut off, ``(n, length)`` int16."""
     X = np.zeros((len(texts), length), dtype=np.int16)
     for row, text in zip(X, texts, strict=True):

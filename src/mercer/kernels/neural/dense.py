@@ -55,7 +55,8 @@ class NTK(_Dense):
     Raises:
         ValueError: a depth below 1, an activation without a closed form.
 
-    Cost: one fused pass; a pair costs the GEMM and about 25 elementwise operations a layer of ReLU.
+    Cost: one fused pass; a pair costs the GEMM and about 25 elementwise operations a layer of ReLU. In float32 on a CPU
+    it is 9 up to depth 4, and without biases some 17 in all at any depth: :mod:`mercer.kernels.neural.quick`.
     Source: Jacot et al., Neural Tangent Kernel (NeurIPS 2018), theorem 1.
 
     >>> import torch
@@ -86,7 +87,8 @@ class NNGP(_Dense):
     Raises:
         ValueError: a depth below 1, an activation without a closed form.
 
-    Cost: one fused pass; a pair costs the GEMM and about 20 elementwise operations a layer of ReLU.
+    Cost: one fused pass; a pair costs the GEMM and about 20 elementwise operations a layer of ReLU; in float32 on a CPU
+    7 up to depth 4.
     Source: Lee et al., Deep neural networks as Gaussian processes (ICLR 2018), eq. 5.
 
     >>> import torch

@@ -154,5 +154,9 @@ def own_sigmas(layer: Weighted, sigmas: tuple[Expression, Expression]) -> tuple[
 
 def finished(state: Moments) -> Expression:
     """The kernel: the NTK where it was followed, else the NNGP kernel."""
-    value = 1.0 - state.versine if state.tangent is None else state.tangent
-    return state.size * state.other * value
+    return state.size * state.other * relative(state)
+
+
+def relative(state: Moments) -> Expression:
+    """The kernel in units of its standard deviations."""
+    return 1.0 - state.versine if state.tangent is None else state.tangent

@@ -6,12 +6,16 @@ denominator the outputs grow with the length, beyond what half types hold.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-__all__ = ["accumulator", "batched", "loop", "one_chunk"]
+__all__ = ["Walk", "accumulator", "batched", "loop", "one_chunk"]
+
+# (q, k, v, state, decay, chunk, reverse) -> outputs and the last state.
+Walk: TypeAlias = Callable[[Tensor, Tensor, Tensor, "Tensor | None", "Tensor | None", int, bool], tuple[Tensor, Tensor]]
 
 
 def accumulator(dtype: torch.dtype) -> torch.dtype:
@@ -34,7 +38,13 @@ class _Powers:
 
 
 def loop(
-    q: Tensor, k: Tensor, v: Tensor, state: Tensor | None, decay: Tensor | None, chunk: int
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    state: Tensor | None,
+    decay: Tensor | None,
+    chunk: int,
+    walk: Walk | None = None,
 ) -> tuple[Tensor, Tensor]:
     """One state, updated in place from chunk to chunk; the backward pass recomputes it, so nothing but inputs is kept.
 
@@ -44,12 +54,13 @@ def loop(
         state: ``(N, e, t)`` before the first row; None is zero.
         decay: ``(N,)`` or None.
         chunk: rows at a time.
+        walk: what makes outputs and state, for the gradients too; None is torch's products.
 
     Returns:
         ``(N, n, t)`` and the state after the last row, both in the accumulator's type. Differentiable any number of
         times: the gradients are such attentions themselves, forwards for q and backwards for k and v.
     """
-    return _apply(q, k, v, state, decay, chunk, False)
+    return _apply(q, k, v, state, decay, chunk, False, walk or _walk)
 
 
 class _Walk(torch.autograd.Function):
@@ -61,13 +72,20 @@ class _Walk(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        q: Tensor, k: Tensor, v: Tensor, state: Tensor | None, decay: Tensor | None, chunk: int, reverse: bool
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        state: Tensor | None,
+        decay: Tensor | None,
+        chunk: int,
+        reverse: bool,
+        walk: Walk,
     ) -> tuple[Tensor, Tensor]:
-        return _walk(q, k, v, state, decay, chunk, reverse)
+        return walk(q, k, v, state, decay, chunk, reverse)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        *tensors, ctx.chunk, ctx.reverse = inputs
+        *tensors, ctx.chunk, ctx.reverse, ctx.walk = inputs
         ctx.save_for_backward(*tensors)
         ctx.set_materialize_grads(False)
 
@@ -79,14 +97,14 @@ class _Walk(torch.autograd.Function):
         dq = dk = dv = dstate = None
         if ctx.needs_input_grad[0]:
             before = None if state is None else state.mT
-            dq = _apply(grad, v, k, before, decay, ctx.chunk, ctx.reverse)[0].to(q.dtype)
+            dq = _apply(grad, v, k, before, decay, ctx.chunk, ctx.reverse, ctx.walk)[0].to(q.dtype)
         if ctx.needs_input_grad[1]:
             after = None if grad_state is None else grad_state.mT
-            dk = _apply(v, grad, q, after, decay, ctx.chunk, not ctx.reverse)[0].to(k.dtype)
+            dk = _apply(v, grad, q, after, decay, ctx.chunk, not ctx.reverse, ctx.walk)[0].to(k.dtype)
         if ctx.needs_input_grad[2] or ctx.needs_input_grad[3]:
-            dv, dstate = _apply(k, q, grad, grad_state, decay, ctx.chunk, not ctx.reverse)
+            dv, dstate = _apply(k, q, grad, grad_state, decay, ctx.chunk, not ctx.reverse, ctx.walk)
             dv = dv.to(v.dtype)
-        return dq, dk, dv, None if state is None else dstate, None, None, None
+        return dq, dk, dv, None if state is None else dstate, None, None, None, None
 
 
 def _apply(*inputs: Any) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal, overload
 
 import torch
@@ -10,11 +11,12 @@ from torch import Tensor
 
 from mercer.errors import ShapeError
 from mercer.nn.attention.chunked import accumulator, batched, loop
+from mercer.nn.attention.gpu import fused_walk, why_not_fused
 
 __all__ = ["Plan", "attend", "linear_attention", "two_sided"]
 
-Plan = Literal["auto", "loop", "batched", "direct"]
-PLANS = ("auto", "loop", "batched", "direct")
+Plan = Literal["auto", "loop", "batched", "direct", "fused"]
+PLANS = ("auto", "loop", "batched", "direct", "fused")
 
 
 @overload
@@ -81,7 +83,8 @@ def linear_attention(
         chunk: rows at a time; it changes round-off and speed, nothing else.
         plan: ``"loop"``, one state walked from chunk to chunk, whose backward pass keeps the inputs only;
             ``"batched"``, all chunks at once, for compilers, exporters and GPUs; ``"direct"``, the definition,
-            quadratic in the length; ``"auto"``, the loop on a CPU and else batched.
+            quadratic in the length; ``"fused"``, two Triton kernels on CUDA, forward and backward; ``"auto"``, the
+            loop on a CPU, on CUDA fused where that runs, and else batched.
         return_state: also give the state after the last row, ``(B, H, e, t)``, with one column more if normalised.
 
     Returns:
@@ -89,8 +92,8 @@ def linear_attention(
 
     Raises:
         ShapeError: sizes that do not fit together.
-        ValueError: a chunk below 1, an unknown plan, a decay outside its range or that wants a gradient, and a decay
-            or a state where it is not causal.
+        ValueError: a chunk below 1, an unknown plan, "fused" where it does not run, a decay outside its range or that
+            wants a gradient, and a decay or a state where it is not causal.
 
     Cost: ``4 e t + 2 c (e + t)`` multiply-adds a row for chunks of c, three times that for the gradients, which are
     differentiable again.
@@ -148,14 +151,18 @@ def attend(
             f"Was it made with another `normalize` or for another batch?"
         )
     if plan == "auto":
-        on_cpu = q.device.type == "cpu"
-        plan = "loop" if on_cpu and not torch.compiler.is_compiling() else "batched"
+        plan = "batched"
+        if not torch.compiler.is_compiling():
+            plan = "loop" if q.device.type == "cpu" else plan if why_not_fused(q, k, v, state) else "fused"
+    elif plan == "fused" and (reason := why_not_fused(q, k, v, state)) is not None:
+        raise ValueError(f"linear_attention(plan='fused'): {reason}. Use plan='auto'.")
     q, k, v = q.reshape(B * H, n, e), k.reshape(B * H, n, e), v.reshape(B * H, n, t)
     state = None if state is None else state.reshape(B * H, e, t)
     decay = None if decay is None else decay.to(q.device).expand(B, H).reshape(B * H)
     with torch.autocast(q.device.type, enabled=False):
-        if plan == "loop":
-            out, state = loop(q, k, v, state, decay, chunk)
+        if plan in ("loop", "fused"):
+            walk = partial(fused_walk, kind=q.dtype) if plan == "fused" else None
+            out, state = loop(q, k, v, state, decay, chunk, walk)
         else:
             out, state = batched(q, k, v, state, decay, max(n, 1) if plan == "direct" else chunk)
     return out.reshape(B, H, n, t), state.reshape(B, H, e, t)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
@@ -41,6 +41,19 @@ class AttentionState:
         """The sequences of several states as one batch."""
         parts = [state.tensors() for state in states]
         return states[0]._with({name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+
+    def clone(self) -> Self:
+        """Itself: steps of attentions make a new state and leave the old one as it was."""
+        return self
+
+    def numbers(self) -> dict[str, Any]:
+        """What is no tensor, as JSON: nothing."""
+        return {}
+
+    @classmethod
+    def restore(cls, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> Self:
+        """The state that had these tensors."""
+        return cls(**tensors)
 
     def _with(self, tensors: dict[str, Any]) -> Self:
         return replace(self, **tensors)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -18,18 +21,23 @@ class BlockState(TapsState):
     """
 
     method = "block"
+    memory: ClassVar[Mapping[str, int]] = {"_window": 0, "_older": 0, "_spectra": 1}
+    counters = (*TapsState.counters, "block", "_filled")
 
     def __init__(self, taps: Tensor, batch: int, *, ends: bool = True, block: int = 128) -> None:
         super().__init__(taps, batch, ends=ends)
         self.block = block
-        n_parts = -(-self.n_taps // block)
-        padded = torch.nn.functional.pad(taps, (0, n_parts * block - self.n_taps))
-        parts = padded.unflatten(-1, (n_parts, block)).movedim(-2, 0)  # (parts, C, H, b)
-        self._parts = torch.fft.rfft(parts, 2 * block)
-        self._spectra = self._parts.new_zeros(n_parts, batch, 1, self.channels, block + 1)  # newest first
+        self._forget()
+        self._spectra = self._parts.new_zeros(len(self._parts), batch, 1, self.channels, block + 1)  # newest first
         self._window = taps.new_zeros(batch, self.channels, 2 * block)  # the last full block, and the one begun
         self._filled = 0
         self._older = self._parts.new_zeros(batch, self.heads, self.channels, block + 1)
+
+    def _forget(self) -> None:
+        n_parts = -(-self.n_taps // self.block)
+        padded = torch.nn.functional.pad(self.taps, (0, n_parts * self.block - self.n_taps))
+        parts = padded.unflatten(-1, (n_parts, self.block)).movedim(-2, 0)  # (parts, C, H, b)
+        self._parts = torch.fft.rfft(parts, 2 * self.block)
 
     @property
     def n_numbers(self) -> int:

@@ -9,13 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool1d, dropout
 
+from mercer.nn.convolution.free_taps import shrink, start_of
 from mercer.nn.convolution.kernel import ConvolutionKernel
 from mercer.nn.seeding import seeded
 
 __all__ = ["LongConvKernel"]
-
-STD = {"random": 0.002, "exp": 0.02}  # of the official code
-DEAD = 3.0  # a threshold of so many deviations leaves 0.3 % of normal taps alive
 
 
 class LongConvKernel(ConvolutionKernel):
@@ -65,28 +63,17 @@ class LongConvKernel(ConvolutionKernel):
         random_state: Any = None,
     ) -> None:
         super().__init__(channels, length, heads=heads, learning_rate=learning_rate)
-        if init not in STD:
-            raise ValueError(f"LongConvKernel: init={init!r} is not 'random' or 'exp'.")
-        if smooth < 0 or (smooth and smooth % 2 == 0) or (smooth and smooth_freq):
-            raise ValueError(
-                f"LongConvKernel: smooth={smooth} is an odd width or 0, and goes without smooth_freq={smooth_freq}."
-            )
-        if not 0.0 <= dropout < 1.0:
-            raise ValueError(f"LongConvKernel: dropout={dropout} is from 0 up to, not including, 1.")
-        std = STD[init] if init_std is None else init_std
-        if not std > 0.0:
-            raise ValueError(f"LongConvKernel: init_std={init_std} must be above 0.")
-        # A mean of independent taps is narrower, and it is the mean that meets the threshold.
-        start = std / math.sqrt(max(1, smooth))
-        threshold = start / 2 if squash == "auto" else 0.0 if squash is None else float(squash)
-        if not 0.0 <= threshold <= DEAD * start:
-            raise ValueError(
-                f"LongConvKernel: squash={squash} lies outside 0 to {DEAD * start:.3g}, three deviations of the taps "
-                f"at "
-                f"the start (init_std={std:g}{f', smooth={smooth}' if smooth else ''}): where |k| is below squash, "
-                f"value "
-                f"and gradient are 0, so the kernel would not train. Use squash='auto', or a larger init_std."
-            )
+        if smooth and smooth_freq:
+            raise ValueError(f"LongConvKernel: smooth={smooth} goes without smooth_freq=True.")
+        std, threshold = start_of(
+            "LongConvKernel",
+            init=init,
+            init_std=init_std,
+            squash=squash,
+            smooth=smooth,
+            averaged=smooth,
+            dropout=dropout,
+        )
         self.init, self.init_std, self.squash = init, std, threshold
         self.smooth, self.smooth_freq, self.dropout = smooth, smooth_freq, dropout
         self.kernel = nn.Parameter(torch.empty(heads, channels, length))
@@ -105,10 +92,7 @@ class LongConvKernel(ConvolutionKernel):
     def forward(self, length: int | None = None) -> Tensor:
         """The first ``length`` taps, ``(heads, channels, length)``."""
         n = self._cut(length)
-        k = self._smoothed()[..., :n]
-        if self.squash:
-            k = torch.sign(k) * (k.abs() - self.squash).clamp(min=0.0)
-        return dropout(k, self.dropout, self.training)
+        return dropout(shrink(self._smoothed()[..., :n], self.squash), self.dropout, self.training)
 
     @torch.no_grad()
     def alive_fraction(self) -> float:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -22,6 +25,8 @@ class DiagonalState(ConvState):
     """
 
     method = "structured"
+    fixed = ("_log", "_decay", "_output")
+    memory: ClassVar[Mapping[str, int]] = {"_state": 0}
 
     def __init__(self, kernel: S4DKernel, batch: int) -> None:
         super().__init__((batch, kernel.heads, kernel.channels), kernel.C.dtype, kernel.C.device)
@@ -29,6 +34,9 @@ class DiagonalState(ConvState):
         self._log = dtA
         self._decay = dtA.exp()
         self._state = torch.zeros(batch, *dtA.shape, dtype=torch.complex128, device=self.device)
+        self._forget()
+
+    def _forget(self) -> None:
         self._powers: Tensor | None = None
         self._taps: Tensor | None = None
 

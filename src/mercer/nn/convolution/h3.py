@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +19,64 @@ from mercer.nn.seeding import seeded
 __all__ = ["H3Conv", "H3State"]
 
 
-class H3State(NamedTuple):
-    """The states of both convolutions."""
+@dataclass(frozen=True)
+class H3State:
+    """The states of both convolutions, which steps change in place; with the ways of a :class:`ConvState`.
+
+    Attributes:
+        shift: of the keys, a sequence each.
+        mix: of keys times values: ``head_dim^2`` rows for each sequence, side by side.
+    """
 
     shift: ConvState
     mix: ConvState
+
+    def clone(self) -> Self:
+        """A copy that goes its own way."""
+        return type(self)(self.shift.clone(), self.mix.clone())
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same on another device."""
+        return type(self)(self.shift.to(device), self.mix.to(device))
+
+    def select(self, rows: Any) -> Self:
+        """Some of the sequences: a list, a slice or a tensor of indices."""
+        each = torch.arange(self.mix.batch).view(self.shift.batch, -1)
+        return type(self)(self.shift.select(rows), self.mix.select(each[rows].flatten()))
+
+    @classmethod
+    def stack(cls, states: Sequence[Self]) -> Self:
+        """The sequences of several states as one batch; raises as :meth:`ConvState.stack`."""
+        shifts, mixes = [state.shift for state in states], [state.mix for state in states]
+        return cls(type(shifts[0]).stack(shifts), type(mixes[0]).stack(mixes))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name."""
+        parts = {"shift": self.shift, "mix": self.mix}
+        return {f"{part}.{name}": x for part, state in parts.items() for name, x in state.tensors().items()}
+
+    def numbers(self) -> dict[str, Any]:
+        """What is no tensor, as JSON."""
+        return {
+            "shift": [type(self.shift).__name__, self.shift.numbers()],
+            "mix": [type(self.mix).__name__, self.mix.numbers()],
+        }
+
+    @classmethod
+    def restore(cls, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> Self:
+        """The state that had these tensors and numbers.
+
+        Raises:
+            KeyError: one is missing.
+        """
+        from mercer.nn.convolution.states import CONVOLUTION_STATES
+
+        parts = []
+        for part in ("shift", "mix"):
+            kind, own = numbers[part]
+            found = {name.removeprefix(f"{part}."): x for name, x in tensors.items() if name.startswith(f"{part}.")}
+            parts.append(CONVOLUTION_STATES[kind].restore(found, own))
+        return cls(*parts)
 
 
 class H3Conv(nn.Module):
@@ -119,6 +173,14 @@ class H3Conv(nn.Module):
             ConvState.start(self.k_kernel, batch, method=how, length=self.length),
             ConvState.start(self.kernel, batch * self.head_dim**2, method=how, length=self.length),
         )
+
+    def prefill(
+        self, u: Tensor, state: H3State | None = None, *, method: Method | None = None
+    ) -> tuple[Tensor, H3State]:
+        """The output of a chunk ``(B, n, H)`` after a state, or of the first one, and the state after it."""
+        state = self.initial_state(u.shape[0], method=method) if state is None else state
+        y, state = self(u, state=state)
+        return y, state
 
     def step(self, u: Tensor, state: H3State) -> tuple[Tensor, H3State]:
         """One step ``(B, H)``; its output ``(B, H)`` and the state, which is changed in place."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any, Literal, Self
 
 import torch
@@ -13,19 +14,17 @@ from mercer.errors import ApproximationWarning, ShapeError
 from mercer.nn.convolution.dense_kernel import LongConvKernel
 from mercer.nn.convolution.folded import FoldedConv
 from mercer.nn.convolution.kernel import ConvolutionKernel
+from mercer.nn.convolution.layer_parts import ACTIVATIONS, OUTPUTS, layer_groups, require_options
 from mercer.nn.convolution.long_convolution import PLANS, PlanName, long_conv
 from mercer.nn.convolution.pictures import draw_kernel
 from mercer.nn.convolution.s4d_kernel import S4DKernel
 from mercer.nn.convolution.sgconv_kernel import SGConvKernel
 from mercer.nn.convolution.state import METHODS, ConvState, Method
-from mercer.nn.parameter_groups import group_parameters
 from mercer.nn.seeding import seeded
 
 __all__ = ["KERNELS", "LongConv"]
 
 KERNELS: dict[str, type[ConvolutionKernel]] = {"dense": LongConvKernel, "sgconv": SGConvKernel, "s4d": S4DKernel}
-ACTIVATIONS: dict[str | None, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU, None: nn.Identity}
-OUTPUTS = ("glu", "linear", None)
 
 
 class LongConv(nn.Module):
@@ -86,14 +85,13 @@ class LongConv(nn.Module):
         super().__init__()
         if channels < 1 or length < 1 or heads < 1:
             raise ValueError(f"LongConv: channels={channels}, length={length} and heads={heads} must be 1 or more.")
-        for name, value, allowed in (
-            ("activation", activation, tuple(ACTIVATIONS)),
-            ("output", output, OUTPUTS),
-            ("plan", plan, PLANS),
-            ("state", state, METHODS),
-        ):
-            if value not in allowed:
-                raise ValueError(f"LongConv: {name}={value!r} is not one of {', '.join(map(repr, allowed))}.")
+        require_options(
+            "LongConv",
+            activation=(activation, tuple(ACTIVATIONS)),
+            output=(output, OUTPUTS),
+            plan=(plan, PLANS),
+            state=(state, METHODS),
+        )
         self.channels, self.length, self.heads, self.causal = channels, length, heads, causal
         self.plan, self.state = plan, state
         with seeded(random_state):
@@ -146,9 +144,14 @@ class LongConv(nn.Module):
         self._require_streaming()
         return ConvState.start(self.kernel, batch, method=self.state if method is None else method, length=self.length)
 
-    def prefill(self, u: Tensor, *, method: Method | None = None) -> tuple[Tensor, ConvState]:
-        """The output of a first chunk ``(B, n, H)`` and the state after it; n may be 0."""
-        state = self.initial_state(u.shape[0], method=method)
+    def prefill(
+        self, u: Tensor, state: ConvState | None = None, *, method: Method | None = None
+    ) -> tuple[Tensor, ConvState]:
+        """The output of a chunk ``(B, n, H)`` after a state, or of the first one, and the state after it; n may be 0.
+
+        A state that is given is changed in place.
+        """
+        state = self.initial_state(u.shape[0], method=method) if state is None else state
         if u.shape[1] == 0:
             return u, state
         y, state = self(u, state=state)
@@ -185,16 +188,7 @@ class LongConv(nn.Module):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """For an optimiser: the kernel with its own learning rate and no decay; skip and biases without; the rest."""
-        pairs: list[tuple[nn.Parameter, Mapping[str, float]]] = []
-        own = getattr(self.kernel, "parameter_groups", None)
-        groups: list[dict[str, Any]]
-        groups = [{"params": list(self.kernel.parameters()), "weight_decay": 0.0}] if own is None else own()
-        for group in groups:
-            settings = {name: value for name, value in group.items() if name != "params"}
-            pairs += [(p, settings) for p in group["params"] if p.requires_grad]
-        pairs.append((self.D, {"weight_decay": 0.0}))
-        pairs += [(p, {"weight_decay": 0.0} if p.dim() < 2 else {}) for p in self.output_linear.parameters()]
-        return group_parameters(pairs)
+        return layer_groups(self.kernel, self.D, self.output_linear)
 
     def fold(self, length: int | None = None) -> FoldedConv:
         """This layer with its kernel fixed, made of torch's own grouped convolution: for export where FFTs are not
@@ -203,7 +197,7 @@ class LongConv(nn.Module):
         Args:
             length: of the kernel; None is all of it. Shorter sequences are fine.
         """
-        return FoldedConv(self.kernel_(length), self.D, self._output_module(), causal=self.causal)
+        return FoldedConv(self.kernel_(length), self.D, deepcopy(self._output_module()), causal=self.causal).eval()
 
     @classmethod
     def from_official(cls, state_dict: Mapping[str, Tensor], **options: Any) -> Self:
@@ -231,8 +225,7 @@ class LongConv(nn.Module):
             self._has_warned = True
             warnings.warn(
                 f"LongConv: the sequence has {L} steps, the kernel {self.length} taps: inputs that are longer ago do "
-                f"not "
-                f"count. Build the layer with length={L} if they should.",
+                f"not count. Build the layer with length={L} if they should.",
                 ApproximationWarning,
                 stacklevel=3,
             )

@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 
 from mercer.config import require_memory
 from mercer.errors import ShapeError
+from mercer.nn.convolution.gpu import fused_long_conv, why_not_fused
 from mercer.nn.convolution.monarch import monarch_convolve
 from mercer.operators import ConvolutionPlan, convolution_plan, convolve
 from mercer.operators.convolution_op import convolution
@@ -55,7 +56,9 @@ def long_conv(
         layout: where the time axis stands.
         plan: "auto" is the planner of :func:`mercer.operators.convolve`; "fft" one transform a row; "direct" the sum;
             "toeplitz" a matrix product with L x L entries a channel; "monarch" the transform as products of small
-            matrices (on a CPU slower by far; in half types with half operands).
+            matrices (on a CPU slower by far; in half types with half operands). On CUDA with triton, "auto" and
+            "monarch" are one fused kernel, gates and skip included, wherever a channel fits on chip and there is no
+            state (:func:`mercer.nn.convolution.gpu.why_not_fused`); bfloat16 then has bfloat16 operands.
         state: the inputs ``x`` before this chunk in the layout of u, ``(B, P, H)``; to begin with ``(B, 0, H)``. What
             comes back is the state for the next chunk, so that chunk by chunk equals the whole.
 
@@ -67,8 +70,9 @@ def long_conv(
         ValueError: an unknown layout or plan, a state with ``causal=False``, or "monarch" in float16 where the
             spectrum may overflow.
 
-    Half types are computed in float32 and rounded once at the end; a float32 kernel stays so. Gradients of any order,
-    ``torch.func`` and ``torch.compile`` (one node of the graph) work. Complex u or k give a complex y.
+    Half types are computed in float32 and rounded once at the end (bfloat16 in the fused kernel more often); a float32
+    kernel stays so. Gradients of any order, ``torch.func`` and ``torch.compile`` (one node of the graph) work. Complex
+    u or k give a complex y.
     Cost: ``O(L log L)`` a channel.
     Source: Fu et al., Simple Hardware-Efficient Long Convolutions for Sequence Modeling (ICML 2023).
 
@@ -81,6 +85,10 @@ def long_conv(
     """
     _check(u, k, skip, (gate_in, gate_out), causal, layout, plan, state)
     is_last = layout == "bhl"
+    if plan in ("auto", "monarch") and state is None:
+        y = _fused(u, k, skip, gate_in, gate_out, causal, is_last)
+        if y is not None:
+            return y
     x = u if is_last else u.mT  # (..., H, L)
     if gate_in is not None:
         x = x * (gate_in if is_last else gate_in.mT)
@@ -138,6 +146,26 @@ def fft_convolution_plan(
     return plan
 
 
+def _fused(
+    u: Tensor,
+    k: Tensor,
+    skip: Tensor | None,
+    gate_in: Tensor | None,
+    gate_out: Tensor | None,
+    causal: bool,
+    is_last: bool,
+) -> Tensor | None:
+    """The fused kernel's result in the layout of u; None where it does not run."""
+    if why_not_fused(u, k, (skip, gate_in, gate_out), length=u.shape[-1 if is_last else -2]) is not None:
+        return None
+    x, before, after = (t if t is None or is_last else t.mT for t in (u, gate_in, gate_out))
+    assert x is not None
+    y = fused_long_conv(x, k, skip=skip, gate_in=before, gate_out=after, causal=causal)
+    if is_last:
+        return y
+    return y.movedim(-1, -3) if k.dim() == 3 else y.mT
+
+
 def _taps(k: Tensor, L: int, causal: bool) -> tuple[Tensor, int]:
     """The taps that can meet an input, by lag, and where in the full convolution the first output stands."""
     if causal:
@@ -159,7 +187,7 @@ def _convolve(x: Tensor, k: Tensor, start: int, plan: str) -> Tensor:
     if plan == "auto" and _is_trained_short(x, k):
         return _by_spectra(x, k, start)
     if torch.compiler.is_compiling():
-        y: Tensor = convolution(x, k, start, x.shape[-1], METHODS[plan] or "")
+        y: Tensor = convolution(x, k, [start], [x.shape[-1]], METHODS[plan] or "")
         return y
     return convolve(x, k, mode="same" if start else "causal", method=METHODS[plan])
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-__all__ = ["dft_matrix", "monarch_convolve", "monarch_factors", "monarch_fft", "monarch_ifft", "natural_order"]
+__all__ = [
+    "complex_of",
+    "dft_matrix",
+    "monarch_convolve",
+    "monarch_factors",
+    "monarch_fft",
+    "monarch_ifft",
+    "natural_order",
+]
 
 HALF = (torch.float16, torch.bfloat16)
 LARGEST_HALF = 6e4  # a little below the largest float16
@@ -51,16 +60,38 @@ def _divisors(N: int) -> list[int]:
     return [*small, *(N // d for d in small)]
 
 
-@lru_cache(maxsize=256)
+def complex_of(dtype: torch.dtype) -> torch.dtype:
+    """The complex type of as many digits; compilers do not know ``dtype.to_complex()``."""
+    return torch.promote_types(dtype, torch.complex32)
+
+
 def dft_matrix(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """``exp(-2 pi i f t / n)``, complex ``(n, n)``; angles in float64, since float32 ones cost a digit or two."""
+    return _constant(_dft_matrix, n, dtype, device)
+
+
+def _twiddles(n1: int, n2: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return _constant(_new_twiddles, n1, n2, dtype, device)
+
+
+def _constant(build: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    """Built once; but a graph that is compiled builds its own, since compilers do not look into what is kept."""
+    return build(*arguments) if torch.compiler.is_compiling() else _kept(build, *arguments)
+
+
+@lru_cache(maxsize=512)
+@torch.inference_mode(False)  # what is kept may be saved for a backward pass later
+def _kept(build: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    return build(*arguments)
+
+
+def _dft_matrix(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     t = torch.arange(n, dtype=torch.float64)
     angle = -2.0 * torch.pi / n * torch.remainder(t[:, None] * t[None, :], n)
     return torch.polar(torch.ones_like(angle), angle).to(device=device, dtype=dtype)
 
 
-@lru_cache(maxsize=256)
-def _twiddles(n1: int, n2: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _new_twiddles(n1: int, n2: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     f, t = torch.arange(n1, dtype=torch.float64), torch.arange(n2, dtype=torch.float64)
     angle = -2.0 * torch.pi / (n1 * n2) * f[:, None] * t[None, :]
     return torch.polar(torch.ones_like(angle), angle).to(device=device, dtype=dtype)
@@ -91,7 +122,7 @@ def monarch_fft(
     n1, rest = factors[0], list(factors[1:])
     n2 = prod(rest)
     rows = -(-x.shape[-1] // n2)
-    complex_dtype = x.dtype if x.is_complex() else x.dtype.to_complex()
+    complex_dtype = complex_of(x.dtype)
     X = pad(x, (0, rows * n2 - x.shape[-1])).reshape(*x.shape[:-1], rows, n2).to(complex_dtype)
     F = (dft_matrix(n1, complex_dtype, x.device) if matrices is None else matrices[0])[:, :rows]
     A = _rounded(F, operand) @ _rounded(X, operand)  # (..., N1, N2)
@@ -179,7 +210,7 @@ def _three_passes(u: Tensor, k: Tensor, factors: Sequence[int], operand: torch.d
     outer = []
     for x in (u, k):
         rows = -(-x.shape[-1] // n2)
-        z = x.dtype if x.is_complex() else x.dtype.to_complex()
+        z = complex_of(x.dtype)
         X = pad(x, (0, rows * n2 - x.shape[-1])).reshape(*x.shape[:-1], rows, n2).to(z)
         F = dft_matrix(n1, z, x.device)[:, :rows]
         outer.append((_rounded(F, operand) @ _rounded(X, operand)) * _twiddles(n1, n2, z, x.device))

@@ -9,7 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from mercer.errors import ShapeError
-from mercer.nn.convolution.monarch import dft_matrix, monarch_factors, monarch_fft, monarch_ifft, natural_order
+from mercer.nn.convolution.monarch import (
+    complex_of,
+    dft_matrix,
+    monarch_factors,
+    monarch_fft,
+    monarch_ifft,
+    natural_order,
+)
 from mercer.nn.parameter_groups import group_parameters
 from mercer.nn.seeding import seeded
 
@@ -108,7 +115,7 @@ class MonarchFFT(nn.Module):
         return F.conj().resolve_conj() / n if self.inverse else F
 
     def _matrices(self, x: Tensor) -> list[Tensor]:
-        dtype = x.dtype if x.is_complex() else x.dtype.to_complex()
+        dtype = complex_of(x.dtype)
         found = []
         for n, parameter in zip(self.factors, self.matrices, strict=True):
             added = torch.view_as_complex(self.dropout(parameter) if self.additive else parameter).to(dtype)

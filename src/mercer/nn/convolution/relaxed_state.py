@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar, Self
+
 import torch
 from torch import Tensor
 
-from mercer.nn.convolution.state import HistoryState
+from mercer.nn.convolution.state import HistoryState, TapsState
 from mercer.operators import convolve
 
 __all__ = ["RelaxedState"]
@@ -23,6 +26,8 @@ class RelaxedState(HistoryState):
     """
 
     method = "relaxed"
+    memory: ClassVar[Mapping[str, int]] = {"_inputs": 0, "_outputs": 0}
+    counters = (*TapsState.counters, "_size", "_origin", "_known")
 
     def __init__(self, taps: Tensor, batch: int, *, ends: bool = True) -> None:
         super().__init__(taps, batch, ends=ends)
@@ -32,6 +37,9 @@ class RelaxedState(HistoryState):
         self._outputs = taps.new_zeros(batch, self.heads, *shape[1:])
         self._origin = 0
         self._known = 0
+        self._forget()
+
+    def _forget(self) -> None:
         self._blocks: dict[int, Tensor] = {}
 
     @property
@@ -85,6 +93,11 @@ class RelaxedState(HistoryState):
         every = convolve(past.unsqueeze(1), self.taps, mode="full")[..., p:]
         self._outputs.zero_()
         self._outputs[..., : every.shape[-1]] = every
+
+    def _aligned(self) -> Self:
+        made = super()._aligned()
+        made._origin = made.position
+        return made
 
     def _advance(self, u: Tensor) -> Tensor:
         y = super()._advance(u)

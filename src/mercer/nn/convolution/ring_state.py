@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
-from mercer.nn.convolution.state import HistoryState
+from mercer.nn.convolution.state import HistoryState, TapsState
 
 __all__ = ["RingState"]
 
@@ -14,13 +17,18 @@ class RingState(HistoryState):
     """Exact for every kernel; L multiply-adds a step."""
 
     method = "ring"
+    memory: ClassVar[Mapping[str, int]] = {"_buffer": 0}
+    counters = (*TapsState.counters, "_end")
 
     def __init__(self, taps: Tensor, batch: int, *, ends: bool = True) -> None:
         super().__init__(taps, batch, ends=ends)
         # Twice as long as needed: the last inputs lie side by side, and are moved once in n_taps steps.
         self._buffer = taps.new_zeros(batch, self.channels, 2 * self.n_taps)
         self._end = self.n_taps  # the next input goes here
-        self._backwards = taps.flip(-1).permute(1, 2, 0).contiguous()  # (H, L, C)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._backwards = self.taps.flip(-1).permute(1, 2, 0).contiguous()  # (H, L, C)
 
     @property
     def n_numbers(self) -> int:

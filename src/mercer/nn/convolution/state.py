@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import torch
@@ -31,7 +32,8 @@ class ConvState(ABC):
       :class:`S4DKernel`.
 
     States are for evaluation: they hold the kernel as it was when they began, no gradients flow through them, and a
-    step changes them in place. :meth:`clone` keeps a copy.
+    step changes them in place. :meth:`clone` keeps a copy. They are moved, picked from and stacked, and saved with the
+    network's by :class:`mercer.nn.models.SequenceState`.
 
     Attributes:
         position: steps so far.
@@ -45,6 +47,10 @@ class ConvState(ABC):
     """
 
     method: ClassVar[str]
+    # What a state consists of, by the names of its attributes.
+    fixed: ClassVar[tuple[str, ...]]  # tensors of the kernel, which no step changes
+    memory: ClassVar[Mapping[str, int]]  # tensors that steps change, each with the axis of its sequences
+    counters: ClassVar[tuple[str, ...]] = ("batch", "heads", "channels", "position", "room")
 
     def __init__(self, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> None:
         self.batch, self.heads, self.channels = shape
@@ -136,12 +142,103 @@ class ConvState(ABC):
 
     def clone(self) -> Self:
         """A copy that goes its own way."""
-        return copy.deepcopy(self)
+        return self._mapped(lambda memory, _: memory.clone())
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same on another device."""
+        moved = self._mapped(lambda memory, _: memory.to(device, copy=True))
+        for name in self.fixed:
+            tensor = getattr(moved, name)
+            # Tables of places stay on the CPU, where they are made.
+            if tensor.is_floating_point() or tensor.is_complex():
+                setattr(moved, name, tensor.to(device))
+        moved.device = torch.device(device)
+        moved._forget()
+        return moved
+
+    def select(self, rows: Any) -> Self:
+        """Some of the sequences, in any order and as often as wanted: a list, a slice or a tensor of indices."""
+        return self._mapped(lambda memory, axis: memory.movedim(axis, 0)[rows].movedim(0, axis).clone())
+
+    @classmethod
+    def stack(cls, states: Sequence[Self]) -> Self:
+        """The sequences of several states as one batch.
+
+        Raises:
+            ValueError: states of other kernels, or after other numbers of steps: one batch goes on in one step.
+        """
+        first = states[0]
+        for other in states[1:]:
+            if other.position != first.position:
+                raise ValueError(
+                    f"ConvState.stack: the states are after {first.position} and {other.position} steps. Convolutions "
+                    f"go on together only from the same step: give sequences of one length."
+                )
+            if any(
+                getattr(first, name).shape != getattr(other, name).shape
+                or not torch.equal(getattr(first, name), getattr(other, name))
+                for name in first.fixed
+            ):
+                raise ValueError("ConvState.stack: the states are of different kernels.")
+        places = {tuple(vars(state)[name] for name in first.counters if name != "batch") for state in states}
+        # Different chunks on the way leave the same inputs at different places.
+        return cls._joined(states if len(places) == 1 else [state._aligned() for state in states])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name, those of the kernel too: with :meth:`numbers` the whole state."""
+        return {name: getattr(self, name) for name in (*self.fixed, *self.memory)}
+
+    def numbers(self) -> dict[str, Any]:
+        """What is no tensor, as JSON."""
+        return {"dtype": str(self.dtype).removeprefix("torch."), **{name: vars(self)[name] for name in self.counters}}
+
+    @classmethod
+    def restore(cls, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> Self:
+        """The state that had these :meth:`tensors` and :meth:`numbers`.
+
+        Raises:
+            KeyError: one is missing.
+        """
+        state = cls.__new__(cls)
+        for name in (*cls.fixed, *cls.memory):
+            setattr(state, name, tensors[name])
+        for name in cls.counters:
+            setattr(state, name, numbers[name])
+        state.dtype = getattr(torch, numbers["dtype"])
+        state.device = tensors[next(iter(cls.memory))].device
+        state._forget()
+        return state
 
     @property
     @abstractmethod
     def n_numbers(self) -> int:
         """How many numbers it keeps of each sequence and channel."""
+
+    @abstractmethod
+    def _forget(self) -> None:
+        """Compute anew, or when it is needed, what follows from the kernel."""
+
+    def _aligned(self) -> Self:
+        """The same state, lying in memory as all do that have had as many steps."""
+        return self
+
+    def _mapped(self, change: Callable[[Tensor, int], Tensor]) -> Self:
+        """A copy whose memory is changed; the kernel is shared."""
+        made = copy.copy(self)
+        for name, axis in self.memory.items():
+            setattr(made, name, change(getattr(self, name), axis))
+        name, axis = next(iter(self.memory.items()))
+        made.batch = getattr(made, name).shape[axis]
+        return made
+
+    @classmethod
+    def _joined(cls, states: Sequence[Self]) -> Self:
+        """The memories side by side."""
+        made = copy.copy(states[0])
+        for name, axis in cls.memory.items():
+            setattr(made, name, torch.cat([getattr(state, name) for state in states], axis))
+        made.batch = sum(state.batch for state in states)
+        return made
 
     @abstractmethod
     def _step(self, u: Tensor) -> Tensor: ...
@@ -166,6 +263,9 @@ class ConvState(ABC):
 class TapsState(ConvState):
     """A state that knows the kernel by its taps."""
 
+    fixed = ("taps",)
+    counters = (*ConvState.counters, "n_taps")
+
     def __init__(self, taps: Tensor, batch: int, *, ends: bool = True) -> None:
         super().__init__((batch, *taps.shape[:2]), taps.dtype, taps.device)
         self.taps, self.n_taps = taps, taps.shape[-1]
@@ -181,6 +281,11 @@ class HistoryState(TapsState):
         y = convolve(whole.unsqueeze(1), self.taps[..., : whole.shape[-1]])[..., -u.shape[-1] :]
         self._remember(whole[..., -self.n_taps :])
         return y
+
+    def _aligned(self) -> Self:
+        made = self.clone()
+        made._remember(self.past())
+        return made
 
     @abstractmethod
     def past(self) -> Tensor:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -39,6 +39,9 @@ class StructuredState(ConvState):
     """
 
     method = "structured"
+    fixed = ("_weights", "_lengths", "_first", "_doubling", "_lines", "_delays", "_powers")
+    memory: ClassVar[Mapping[str, int]] = {"_memory": 1}
+    counters = (*ConvState.counters, "_levels")
 
     def __init__(self, kernel: SGConvKernel, batch: int) -> None:
         example = kernel.kernel_list[0]
@@ -74,6 +77,42 @@ class StructuredState(ConvState):
     def multiply_adds(self) -> int:
         """Of a step, a sequence, a channel and a head."""
         return len(self._weights)
+
+    def _forget(self) -> None:
+        """Nothing: the segments of the kernel are kept as they are."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same on another device."""
+        moved = super().to(device)
+        moved._inputs = self._inputs.to(device)
+        return moved
+
+    def tensors(self) -> dict[str, Tensor]:
+        """As of all states, with the inputs."""
+        return super().tensors() | {f"inputs.{name}": x for name, x in self._inputs.tensors().items()}
+
+    def numbers(self) -> dict[str, Any]:
+        """As of all states, with the inputs."""
+        return super().numbers() | {"inputs": self._inputs.numbers()}
+
+    @classmethod
+    def restore(cls, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> Self:
+        """As of all states, with the inputs."""
+        state = super().restore(tensors, numbers)
+        inputs = {name.removeprefix("inputs."): x for name, x in tensors.items() if name.startswith("inputs.")}
+        state._inputs = RingState.restore(inputs, numbers["inputs"])
+        return state
+
+    def _mapped(self, change: Callable[[Tensor, int], Tensor]) -> Self:
+        made = super()._mapped(change)
+        made._inputs = self._inputs._mapped(change)
+        return made
+
+    @classmethod
+    def _joined(cls, states: Sequence[Self]) -> Self:
+        made = super()._joined(states)
+        made._inputs = RingState.stack([state._inputs for state in states])
+        return made
 
     def _step(self, u: Tensor) -> Tensor:
         self._inputs.keep(u)  # for the next chunk

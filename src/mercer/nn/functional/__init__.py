@@ -3,6 +3,7 @@
 from mercer.nn.attention.linear_attention import linear_attention
 from mercer.nn.attention.nystrom import gaussian_attention, nystrom_attention
 from mercer.nn.convolution.long_convolution import fft_convolution_plan, long_conv
+from mercer.nn.convolution.long_convolution_2d import long_conv2d
 from mercer.nn.convolution.monarch import monarch_convolve, monarch_factors
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "gaussian_attention",
     "linear_attention",
     "long_conv",
+    "long_conv2d",
     "monarch_convolve",
     "monarch_factors",
     "nystrom_attention",

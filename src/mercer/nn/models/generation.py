@@ -55,6 +55,7 @@ def _draw(
 ) -> Iterator[Tensor]:
     generator = torch.Generator().manual_seed(random_state)
     batch = prompt if prompt.dim() == 2 else prompt[None]
+    state = None if state is None else state.clone()  # steps of convolutions change theirs
     logits, state = model.prefill(batch, state, lengths=lengths)
     last = torch.full((len(batch),), batch.shape[1] - 1) if lengths is None else lengths - 1
     logits = logits[torch.arange(len(batch)), last]

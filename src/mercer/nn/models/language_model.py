@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
-from torch import nn
-
-from mercer.nn.attention.diag_attention import DiagAttention, SoftmaxAttention
-from mercer.nn.attention.norm_attention import LinearAttention, NormAttention
-from mercer.nn.models.mixer_block import Norm
+from mercer.nn.models.mixer_block import is_causal
+from mercer.nn.models.mixers import Mixer, build_mixers
+from mercer.nn.models.norms import Norm, refuse_batch_norm
 from mercer.nn.models.registry import register_model
 from mercer.nn.models.sequence_network import SequenceNetwork
-from mercer.nn.models.transnormer import transnormer_mixers
 
-__all__ = ["LanguageModel", "Mixer"]
-
-Mixer = str | Callable[[int], nn.Module]
-NAMES = ("transnormer", "softmax", "linear", "norm", "diag", "long_conv")
+__all__ = ["LanguageModel"]
 
 
 class LanguageModel(SequenceNetwork):
@@ -28,14 +20,15 @@ class LanguageModel(SequenceNetwork):
         vocabulary: number of tokens.
         mixer: ``"transnormer"``, blocks in the lower half of the layers and normed linear attention in the upper;
             ``"softmax"``; ``"linear"``, linear attention with its denominator; ``"norm"`` or ``"diag"``, one of
-            TransNormer's two in all layers; ``"long_conv"``, :class:`mercer.nn.LongConv`; or a function of the width
-            that builds a causal mixer (:class:`CausalMixer`).
+            TransNormer's two in all layers; ``"long_conv"``, :class:`mercer.nn.LongConv`, ``"sgconv"`` and ``"s4d"``,
+            the same with other kernels; ``"h3"``, :class:`mercer.nn.H3Conv`; or a function of the width that builds a
+            causal mixer (:class:`CausalMixer`). ``"soft"`` and ``"butterfly"`` have no causal form and are refused.
         layers: how many.
         width: of the rows.
         heads: of attentions.
         block: rows of a block, of attentions that have blocks.
-        length: of the kernels of ``"long_conv"``, which needs it.
-        hidden: of the gated layers; None is ``8 width / 3``.
+        length: of the kernels of convolutions, which need it.
+        hidden: of the gated layers (:class:`mercer.nn.GatedMLP`); None is ``8 width / 3``.
         norm: ``"rms"``; ``"srms"``, without a gain; ``"layer"``; or a function of the width. A batch norm is refused:
             in training its mean over all places would tell each about those after it.
         dropout: in training.
@@ -68,40 +61,17 @@ class LanguageModel(SequenceNetwork):
         dropout: float = 0.0,
         **options: Any,
     ) -> None:
-        if callable(mixer):
-            mixers: Sequence[nn.Module] = [mixer(width, **options) for _ in range(layers)]
-        elif mixer == "transnormer":
-            order = ["diag"] * (layers // 2) + ["norm"] * (layers - layers // 2)
-            settings: dict[str, Any] = {"variant": "T2", "causal": True, "positions": "lrpe"}
-            mixers = transnormer_mixers(order, width, heads, block=block, **settings | options)
-        else:
-            build = _builder(mixer, heads=heads, block=block, length=length)
-            mixers = [build(width, **options) for _ in range(layers)]
+        mixers = build_mixers(
+            mixer, layers, width, causal=True, heads=heads, block=block, length=length, options=options
+        )
         for built in mixers:
-            if not getattr(built, "causal", True):
+            refuse_batch_norm(built)
+            if not is_causal(built):
                 raise ValueError(
-                    f"LanguageModel: {type(built).__name__} is not causal, so it would see what it predicts."
+                    f"LanguageModel: {type(built).__name__} is not causal, so it would see what it predicts. If it is, "
+                    f"say so by an attribute causal = True."
                 )
         super().__init__(mixers, width, vocabulary=vocabulary, d_input=None, hidden=hidden, norm=norm, dropout=dropout)
-
-
-def _builder(mixer: str, *, heads: int, block: int, length: int | None) -> Callable[..., nn.Module]:
-    """The class behind a name, with what the model decides."""
-    if mixer == "long_conv":
-        import mercer.nn
-
-        if length is None:
-            raise ValueError('LanguageModel(mixer="long_conv"): give length, that of the longest sequence.')
-        return partial(mercer.nn.LongConv, length=length, causal=True)  # type: ignore[attr-defined, unused-ignore]
-    builders: dict[str, Callable[..., nn.Module]] = {
-        "softmax": partial(SoftmaxAttention, heads=heads),
-        "linear": partial(LinearAttention, heads=heads),
-        "norm": partial(NormAttention, heads=heads),
-        "diag": partial(DiagAttention, heads=heads, block=block),
-    }
-    if mixer not in builders:
-        raise ValueError(f"LanguageModel(mixer={mixer!r}): choose one of {', '.join(NAMES)}, or give a function.")
-    return builders[mixer]
 
 
 register_model("language_model", LanguageModel)

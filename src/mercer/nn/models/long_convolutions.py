@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
-from mercer.nn.convolution import LongConv
 from mercer.nn.models.registry import register_model
 from mercer.nn.models.sequence import SequenceModel
 
@@ -26,8 +24,8 @@ def long_conv_classifier(
     >>> long_conv_classifier(1, 2, length=100, layers=1, width=8).causal
     False
     """
-    layer = partial(LongConv, length=length, kernel=kernel, causal=causal)
-    return SequenceModel(d_input, d_output, layer=layer, **{"norm": "rms" if causal else "batch", **options})
+    chosen: dict[str, Any] = {"layer": "long_conv", "length": length, "kernel": kernel, "causal": causal}
+    return SequenceModel(d_input, d_output, **chosen, **{"norm": "rms" if causal else "batch", **options})
 
 
 register_model("long_conv_classifier", long_conv_classifier)

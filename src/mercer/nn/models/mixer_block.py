@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from mercer.nn.attention.gated_mlp import GatedMLP
-from mercer.nn.attention.layer import AttentionLayer
-from mercer.nn.attention.srms_norm import SRMSNorm
+from mercer.nn.attention.layer import kept_rows
+from mercer.nn.models.norms import Norm, build_norm
 
-__all__ = ["CausalMixer", "MixerBlock", "Norm", "build_norm"]
-
-Norm = str | Callable[[int], nn.Module]
+__all__ = ["CausalMixer", "MixerBlock", "is_causal"]
 
 
 @runtime_checkable
@@ -22,8 +19,9 @@ class CausalMixer(Protocol):
     """What mixes a sequence and can go on token by token; all causal layers of mercer do, and yours may.
 
     ``forward(x)`` takes ``(B, n, width)`` to the same, ``step(x, state)`` one row of each sequence ``(B, width)`` to
-    ``(y, state)``, and ``initial_state(batch)`` begins. With ``prefill(x)`` to outputs and a state, prompts are taken
-    at once. The states of attentions are not changed by a step; those of long convolutions are.
+    ``(y, state)``, and ``initial_state(batch)`` begins. With ``prefill(x)``, or ``prefill(x, state)``, to outputs and a
+    state, prompts are taken at once. The states of attentions are not changed by a step; those of long convolutions
+    are.
     """
 
     def __call__(self, x: Tensor) -> Tensor: ...
@@ -33,95 +31,119 @@ class CausalMixer(Protocol):
     def initial_state(self, batch: int) -> Any: ...
 
 
+def is_causal(mixer: nn.Module) -> bool:
+    """What a mixer says by its attribute ``causal``; one that says nothing is taken to be where it has steps."""
+    return bool(getattr(mixer, "causal", hasattr(mixer, "step")))
+
+
 class MixerBlock(nn.Module):
-    """``x + mixer(norm(x))``, then ``x + mlp(norm(x))``.
+    """``x + mixer(norm(x))``, then ``x + mlp(norm(x))``: the residual block of all sequence networks.
 
     Args:
-        mixer: from ``(B, n, width)`` to the same; with ``step`` and ``initial_state`` it can generate.
+        mixer: from ``(B, n, width)`` to the same; with ``step`` and ``initial_state`` it can go on token by token.
         width: of the rows.
-        hidden: of the gated layer; None is ``8 width / 3``.
-        norm: as of :class:`LanguageModel`.
-        dropout: of both branches.
+        feedforward: what each row goes through afterwards, by itself; None leaves that out.
+        norm: "rms", "srms", "layer", "batch", or a function of the width. A batch norm is refused for causal mixers.
+        prenorm: False norms the sums instead: ``norm(x + mixer(x))``.
+        dropout: of both branches, in training.
+
+    Raises:
+        ValueError: an unknown norm, or a batch norm that would let a causal mixer see the future.
+
+    >>> block = MixerBlock(mc.nn.NormAttention(16, 2), 16, feedforward=mc.nn.GatedMLP(16))
+    >>> block(torch.randn(2, 30, 16)).shape
+    torch.Size([2, 30, 16])
     """
 
-    def __init__(self, mixer: nn.Module, width: int, *, hidden: int | None, norm: Norm, dropout: float) -> None:
+    def __init__(
+        self,
+        mixer: nn.Module,
+        width: int,
+        *,
+        feedforward: nn.Module | None = None,
+        norm: Norm = "rms",
+        prenorm: bool = True,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.mixer: Any = mixer
-        self.mlp = GatedMLP(width, hidden)
-        self.mixer_norm, self.mlp_norm = build_norm(norm, width), build_norm(norm, width)
+        self.mlp, self.prenorm = feedforward, prenorm
+        causal = is_causal(mixer)
+        self.mixer_norm = build_norm(norm, width, causal=causal)
+        self.mlp_norm = None if feedforward is None else build_norm(norm, width, causal=causal)
         self.dropout = nn.Dropout(dropout)
+        self._takes = inspect.signature(mixer.forward).parameters.keys() & {"lengths", "mask"}
 
     def forward(self, x: Tensor, *, lengths: Tensor | None = None) -> Tensor:
-        """``(B, n, width)`` to the same."""
-        options = {} if lengths is None else {"lengths": lengths}
-        return self._rest(x, self.mixer(self.mixer_norm(x), **options))
+        """``(B, n, width)`` to the same.
+
+        Args:
+            x: the rows.
+            lengths: ``(B,)``, of each sequence where its end is padding.
+
+        Raises:
+            ValueError: lengths, and a mixer that would let rows see the padding.
+        """
+        z = self._before(x)
+        if lengths is None or "lengths" in self._takes:
+            mixed = self.mixer(z, **({} if lengths is None else {"lengths": lengths}))
+        elif "mask" in self._takes:
+            mixed = self.mixer(z, mask=kept_rows(x, lengths))
+        elif is_causal(self.mixer):
+            mixed = self.mixer(z)  # what is padded comes later
+        else:
+            raise ValueError(
+                f"{type(self.mixer).__name__} takes neither lengths nor a mask, so padding would be mixed in. Give "
+                f"sequences of one length, or another mixer."
+            )
+        return self._after(x, mixed)
 
     def prefill(self, x: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
         """Many rows after a state, and the state after them."""
-        mixed, state = prefill(self.mixer, self.mixer_norm(x), state, lengths)
-        return self._rest(x, mixed), state
+        mixed, state = _prefill(self.mixer, self._before(x), state, lengths)
+        return self._after(x, mixed), state
 
     def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """One row of each sequence, ``(B, width)``."""
-        mixed, state = self.mixer.step(self.mixer_norm(x), state)
-        return self._rest(x, mixed), state
+        mixed, state = self.mixer.step(self._before(x), state)
+        return self._after(x, mixed), state
 
-    def _rest(self, x: Tensor, mixed: Tensor) -> Tensor:
+    def _before(self, x: Tensor) -> Tensor:
+        normed: Tensor = self.mixer_norm(x) if self.prenorm else x
+        return normed
+
+    def _after(self, x: Tensor, mixed: Tensor) -> Tensor:
+        """The rest of the block, once the rows are mixed."""
         x = x + self.dropout(mixed)
-        out: Tensor = x + self.dropout(self.mlp(self.mlp_norm(x)))
+        if not self.prenorm:
+            x = self.mixer_norm(x)
+        if self.mlp is None or self.mlp_norm is None:
+            return x
+        out: Tensor
+        if self.prenorm:
+            out = x + self.dropout(self.mlp(self.mlp_norm(x)))
+        else:
+            out = self.mlp_norm(x + self.dropout(self.mlp(x)))
         return out
 
 
-def prefill(mixer: Any, x: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
-    """Rows at once where the mixer can do that after a state, else one by one."""
-    if isinstance(mixer, AttentionLayer):
-        return mixer.prefill(x, state, lengths=lengths)
+def _prefill(mixer: Any, x: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
+    """Rows at once where the mixer can do that, else one by one."""
+    takes = inspect.signature(mixer.prefill).parameters if hasattr(mixer, "prefill") else {}
     if lengths is not None:
-        name = type(mixer).__name__
-        raise ValueError(f"{name} takes prompts of one length only: give sequences of other lengths each by itself.")
-    if state is None and hasattr(mixer, "prefill"):
-        found: tuple[Tensor, Any] = mixer.prefill(x)
-        return found
+        if "lengths" not in takes:
+            name = type(mixer).__name__
+            raise ValueError(
+                f"{name} takes prompts of one length only: give sequences of other lengths each by itself."
+            )
+        return mixer.prefill(x, state, lengths=lengths)  # type: ignore[no-any-return]
+    if "state" in takes:
+        return mixer.prefill(x, state)  # type: ignore[no-any-return]
+    if state is None and takes:
+        return mixer.prefill(x)  # type: ignore[no-any-return]
     state = mixer.initial_state(len(x)) if state is None else state
     rows = []
     for t in range(x.shape[1]):
         y, state = mixer.step(x[:, t], state)
         rows.append(y)
     return torch.stack(rows, 1), state
-
-
-def build_norm(norm: Norm, width: int) -> nn.Module:
-    """A norm of each row by itself.
-
-    Raises:
-        ValueError: an unknown name, or one that mixes rows.
-    """
-    if callable(norm):
-        built = norm(width)
-        refuse_batch_norm(built)
-        return built
-    if norm == "batch":
-        raise ValueError(_LEAK)
-    if norm == "srms":
-        return SRMSNorm()
-    if norm == "rms":
-        return nn.RMSNorm(width, eps=1e-6)
-    if norm == "layer":
-        return nn.LayerNorm(width)
-    raise ValueError(f'norm={norm!r}: choose "rms", "srms" or "layer", or give a function of the width.')
-
-
-def refuse_batch_norm(module: nn.Module) -> None:
-    """Raise where a part of a causal model is a batch norm.
-
-    Raises:
-        ValueError: it is.
-    """
-    if any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules()):
-        raise ValueError(_LEAK)
-
-
-_LEAK = (
-    "A batch norm takes its mean over all places, later ones too: in training the model would see the future. "
-    'Take norm="rms".'
-)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, cast, overload
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
 
 from mercer.errors import ShapeError
+from mercer.nn.attention.gated_mlp import GatedMLP
 from mercer.nn.attention.layer import kept_rows
 from mercer.nn.models.generation import generate
-from mercer.nn.models.mixer_block import MixerBlock, Norm, build_norm, refuse_batch_norm
+from mercer.nn.models.mixer_block import MixerBlock, is_causal
+from mercer.nn.models.mixer_stack import MixerStack
+from mercer.nn.models.norms import Norm, build_norm, refuse_batch_norm
 from mercer.nn.models.states import SequenceState
+from mercer.nn.parameter_groups import parameter_groups
 
 __all__ = ["SequenceNetwork"]
 
@@ -46,7 +50,7 @@ class SequenceNetwork(nn.Module):
         if not mixers:
             raise ValueError(f"{name}: it needs at least one layer.")
         self.width, self.vocabulary, self.d_input = width, vocabulary, d_input
-        self.causal = all(getattr(mixer, "causal", True) for mixer in mixers)
+        self.causal = all(is_causal(mixer) for mixer in mixers)
         self.embedding: nn.Linear | nn.Embedding
         if vocabulary is not None:
             self.embedding = nn.Embedding(vocabulary, width)
@@ -54,9 +58,12 @@ class SequenceNetwork(nn.Module):
             nn.init.normal_(self.embedding.weight, std=width**-0.5)
         elif d_input is not None:
             self.embedding = nn.Linear(d_input, width)
-        self.first_norm, self.last_norm = build_norm(norm, width), build_norm(norm, width)
+        self.first_norm, self.last_norm = (build_norm(norm, width, causal=self.causal) for _ in range(2))
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(MixerBlock(m, width, hidden=hidden, norm=norm, dropout=dropout) for m in mixers)
+        self.blocks = MixerStack(
+            MixerBlock(mixer, width, feedforward=GatedMLP(width, hidden), norm=norm, dropout=dropout)
+            for mixer in mixers
+        )
         if self.causal:
             refuse_batch_norm(self)
 
@@ -78,36 +85,34 @@ class SequenceNetwork(nn.Module):
         """
         if state is not None:
             return self.prefill(x, state, lengths=lengths)[0]
-        rows = self._embed(x, lengths)
-        for block in self.blocks:
-            rows = block(rows, lengths=lengths)
-        return self._logits(rows)
+        return self._logits(self.blocks(self._embed(x, lengths), lengths=lengths))
 
     def prefill(
         self, x: Tensor, state: SequenceState | None = None, *, lengths: Tensor | None = None
     ) -> tuple[Tensor, SequenceState]:
         """:meth:`forward` that also gives the state after the last place of each sequence."""
         self._ask_for_causal("prefill")
-        rows, after = self._embed(x, lengths), []
-        for block, layer in self._with_states(state):
-            rows, layer = block.prefill(rows, layer, lengths)
-            after.append(layer)
-        return self._logits(rows), SequenceState(tuple(after))
+        rows, after = self.blocks.prefill(self._embed(x, lengths), state, lengths=lengths)
+        return self._logits(rows), after
 
     def step(self, x: Tensor, state: SequenceState | None = None) -> tuple[Tensor, SequenceState]:
-        """One place of each sequence, ``(B,)`` or ``(B, d_input)``, and the state after it."""
+        """One place of each sequence, ``(B,)`` or ``(B, d_input)``, and the state after it.
+
+        The states of attentions stay as they were; those of convolutions are changed in place
+        (:meth:`SequenceState.clone` keeps a copy).
+        """
         self._ask_for_causal("step")
-        state = self.initial_state(len(x)) if state is None else state
-        rows, after = self._embed(x[:, None], None)[:, 0], []
-        for block, layer in self._with_states(state):
-            rows, layer = block.step(rows, layer)
-            after.append(layer)
-        return self._logits(rows), SequenceState(tuple(after))
+        rows, after = self.blocks.step(self._embed(x[:, None], None)[:, 0], state)
+        return self._logits(rows), after
 
     def initial_state(self, batch: int) -> SequenceState:
         """The state of sequences that have not begun."""
         self._ask_for_causal("initial_state")
-        return SequenceState(tuple(block.mixer.initial_state(batch) for block, _ in self._with_states(None)))
+        return self.blocks.initial_state(batch)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """For an optimiser: what the mixers ask for (kernels: a rate of their own), no decay of vectors, the rest."""
+        return parameter_groups(self)
 
     @overload
     def generate(
@@ -157,7 +162,7 @@ class SequenceNetwork(nn.Module):
             temperature: logits are divided by it; 0 takes the most probable token.
             top_k: draw among that many of the most probable tokens only; None is all.
             lengths: ``(B,)`` of prompts of unequal length, padded at the end.
-            state: of what came before the prompt.
+            state: of what came before the prompt; it stays as it is.
             stream: give the tokens one by one as they are drawn, ``()`` or ``(B,)`` each.
             random_state: of the draws.
 
@@ -195,14 +200,6 @@ class SequenceNetwork(nn.Module):
     def _logits(self, rows: Tensor) -> Tensor:
         rows = self.last_norm(rows)
         return rows if self.vocabulary is None else rows @ self.embedding.weight.mT
-
-    def _with_states(self, state: SequenceState | None) -> list[tuple[MixerBlock, Any]]:
-        """Each block with its state; None for all is allowed."""
-        blocks = cast(Sequence[MixerBlock], self.blocks)
-        layers = (None,) * len(blocks) if state is None else state.layers
-        if len(layers) != len(blocks):
-            raise ValueError(f"The state is of {len(layers)} layers, and the network has {len(blocks)}.")
-        return list(zip(blocks, layers, strict=True))
 
     def _ask_for_causal(self, what: str) -> None:
         if not self.causal:

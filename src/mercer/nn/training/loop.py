@@ -6,7 +6,7 @@ import copy
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,7 +117,7 @@ def train(
                 break
             started = time.perf_counter()
             _reseed(random_state, history.n_epochs, loader)
-            history.losses.append(_epoch(model, loader, loss, made, history, n_steps))
+            history.losses.append(_epoch(model, loader, loss, made, history, n_steps, progress))
             if valid_loader is not None:
                 history.valid_losses.append(evaluate(model, valid_loader, valid_loss or loss))
                 if history.valid_losses[-1] <= min(history.valid_losses):
@@ -191,8 +191,12 @@ def _epoch(
     optimizer: torch.optim.Optimizer,
     history: History,
     n_steps: int | None,
+    progress: Progress[int],
 ) -> float:
     """One pass; the mean loss, batches counting by their rows."""
+    # The line goes on within an epoch, which may last hours; a loader without a length moves it once an epoch only.
+    stride = 1.0 if n_steps is not None else 1.0 / max(1, len(loader)) if isinstance(loader, Sized) else 0.0
+    note = f"loss {history.losses[-1]:.4g}" if history.losses else ""
     model.train()
     total, count = torch.zeros((), dtype=torch.float64), 0
     for batch in loader:
@@ -204,6 +208,7 @@ def _epoch(
         value.backward()
         optimizer.step()
         history.n_steps += 1
+        progress.advance(stride, note=note)
         n = _rows(batch)
         # No float() here: on a GPU it would wait for every step.
         total, count = total.to(value.device) + n * value.detach(), count + n

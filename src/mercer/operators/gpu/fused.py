@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mercer.operators.gpu.backward import Targets, backward_source, padded_to
 from mercer.operators.gpu.column_panel import FORMS
+from mercer.operators.gpu.device import why_no_triton
 from mercer.operators.gpu.forward import chunk_of, forward_source
 from mercer.operators.gpu.module import load
 from mercer.operators.gpu.panels import Panel, make_panel, unsupported
@@ -33,8 +34,8 @@ def why_not_fused(spec: Spec, dtype: torch.dtype, device: torch.device | None = 
 
     Fused kernels run on CUDA from compute capability 8.0 on.
     """
-    if device is not None and device.type != "cuda":
-        return f"fused kernels run on CUDA, not on {device.type}"
+    if device is not None and (reason := why_no_triton(device)) is not None:
+        return reason
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed: pip install 'mercer[gpu]'"
     if dtype not in DTYPES:
@@ -45,14 +46,7 @@ def why_not_fused(spec: Spec, dtype: torch.dtype, device: torch.device | None = 
     op = unprintable((spec.total,))
     if op is not None:
         return f"the op {op!r} has no fused form, so tiles are plain torch"
-    if device is None:
-        return None
-    if torch.version.hip is not None:
-        return "fused kernels have not been tried on ROCm, so tiles are plain torch"
-    major, minor = torch.cuda.get_device_capability(device)
-    if major >= 8:
-        return None
-    return f"fused kernels need compute capability 8.0, and {device} has {major}.{minor}, so tiles are plain torch"
+    return None
 
 
 def runs_fused(operands: Operands) -> bool:

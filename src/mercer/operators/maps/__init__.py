@@ -19,12 +19,14 @@ from mercer.operators.maps.expression import (
 )
 from mercer.operators.maps.lowering import lower
 from mercer.operators.maps.operations import OPERATIONS
+from mercer.operators.maps.shortcut import Bounds, quick_forms
 from mercer.operators.maps.special import matern, matern_polynomial, reciprocal_or_zero, safe_sqrt
 from mercer.operators.maps.versine import both_versines
 
 __all__ = [
     "LEAVES",
     "OPERATIONS",
+    "Bounds",
     "Expression",
     "Operation",
     "both_versines",
@@ -42,6 +44,7 @@ __all__ = [
     "matern",
     "matern_polynomial",
     "postorder",
+    "quick_forms",
     "rebuild",
     "reciprocal_or_zero",
     "safe_sqrt",

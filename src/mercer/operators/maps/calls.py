@@ -12,6 +12,7 @@ import torch
 from mercer.operators.maps.expression import LEAVES, Expression, constant, leaves, postorder, substitute
 from mercer.operators.maps.lowering import lower
 from mercer.operators.maps.operations import OPERATIONS
+from mercer.operators.maps.shortcut import quick_forms
 
 __all__ = ["Call", "calls_of", "count_calls", "in_order"]
 
@@ -97,8 +98,10 @@ def count_calls(root: Expression, *, polynomials: bool) -> Mapping[str, int]:
 
     Args:
         root: an expression.
-        polynomials: whether arc functions are polynomials, as they are in float32 on a CPU.
+        polynomials: whether arc functions are polynomials and shortcuts are taken, as in float32 on a CPU.
     """
+    if polynomials:
+        ((root,), _) = quick_forms((root,))
     numbers = {theta: constant(0.7) for theta in leaves([root], "theta")}  # any will do
     roots = lower(substitute((root,), numbers), lambda s: s, prefer_exp2=False, prefer_polynomials=polynomials)
     return Counter(

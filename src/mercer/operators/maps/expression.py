@@ -232,10 +232,23 @@ def derivatives(root: Expression, wrt: Iterable[Expression]) -> list[Expression]
     return [adjoint.get(w, constant(0.0)) for w in wrt]
 
 
+def choose_forms(roots: tuple[Expression, ...], form: int) -> tuple[Expression, ...]:
+    """The roots with every shortcut replaced by its exact (0) or its quick form (1)."""
+    if not any(node.op == "shortcut" for node in postorder(roots)):
+        return roots
+    return rebuild(roots, lambda node, args: args[form] if node.op == "shortcut" else same_op(node, args))
+
+
+@lru_cache(maxsize=1024)
+def _exact_forms(roots: tuple[Expression, ...]) -> tuple[Expression, ...]:
+    """Evaluated as often as the same few expressions are."""
+    return choose_forms(roots, 0)
+
+
 def evaluate(roots: Iterable[Expression], values: Mapping[Expression, Tensor]) -> list[Tensor]:
     """The roots on tensors that broadcast against each other: the plain definition, differentiable by autograd."""
     like = next(iter(values.values()), torch.zeros((), dtype=torch.float64))
-    roots = list(roots)
+    roots = _exact_forms(tuple(roots))
     done: dict[Expression, Tensor] = dict(values)
     for node in postorder(roots):
         if node in done:

@@ -17,6 +17,7 @@ from mercer.operators.maps import special
 from mercer.operators.maps.arc_cosine import arc_cosine, arc_cosine_expand, arc_cosine_rule
 from mercer.operators.maps.circle_angle import circle_angle, circle_angle_into, circle_angle_rule
 from mercer.operators.maps.expression import OPERATIONS, TORCH_NAMES, Expression, Operation, clamp, constant, make
+from mercer.operators.maps.shortcut import shortcut, shortcut_expand, shortcut_rule
 from mercer.operators.maps.versine import cosine_expand, cosine_of_versine, versine, versine_expand, versine_rule
 from mercer.operators.maps.wendland import wendland, wendland_expand, wendland_rule
 
@@ -178,6 +179,8 @@ OPERATIONS |= {
     "versine": Operation(versine, versine_rule, None, None, versine_expand),
     # 1 - v for a versine v; its slope is -1 also where round-off has pushed v out of [0, 2].
     "cosine_of_versine": Operation(cosine_of_versine, lambda n, i: constant(-1.0), None, None, cosine_expand),
+    # The first argument, for which tiles may take the second.
+    "shortcut": Operation(shortcut, shortcut_rule, None, None, shortcut_expand),
 }
 
 TORCH_NAMES |= {

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from mercer.operators.machine import parallel, tile_shape
-from mercer.operators.maps import Expression
+from mercer.operators.maps import Bounds, Expression, quick_forms
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.spec import singular_statistics
 from mercer.operators.statistics import Panels
-from mercer.operators.tiles.program import Program
+from mercer.operators.tiles.program import Program, Workspace
+from mercer.operators.tiles.shortcuts import Exceptions, takes_shortcuts
 
 SMALL = 1 << 18  # pairs below which starting workers costs more than it saves
 
@@ -50,6 +52,7 @@ class Tiles:
         roots: the expressions to evaluate on each tile (default: the kernel itself).
         identity: coincident pairs of a block of a symmetric matrix, which get their statistic exactly.
         tile: rows and columns of a tile (default: what fits the L2 caches).
+        shortcuts: False computes every pair by the exact form of the map.
     """
 
     def __init__(
@@ -59,13 +62,25 @@ class Tiles:
         roots: tuple[Expression, ...] | None = None,
         identity: Identity | None = None,
         tile: tuple[int, int] | None = None,
+        shortcuts: bool = True,
     ) -> None:
         spec = operands.spec
-        self.operands = operands
+        self.operands, self.identity = operands, identity
         self.n, self.m = operands.shape
-        roots = roots or (spec.total,)
-        self.program = Program(roots, spec, operands.numbers(), operands.row, operands.columns, operands.like)
-        singular = singular_statistics(roots)
+        self.roots = roots or (spec.total,)
+        taken, bounds = self.roots, tuple[Bounds, ...]()
+        if shortcuts and takes_shortcuts(operands, self.roots):
+            taken, bounds = quick_forms(self.roots)
+        self.program = Program(
+            taken,
+            spec,
+            operands.numbers(),
+            operands.row,
+            operands.columns,
+            operands.like,
+            inside=[b.slot for b in bounds],
+        )
+        singular = singular_statistics(self.roots)
         self.panels: list[Panels] = [
             spec.statistics[g].panels(
                 operands.left[g],
@@ -79,6 +94,9 @@ class Tiles:
         beside = sum(spec.statistics[g].bytes_per_pair for g in self.program.used)
         self.rows, self.columns = tile or tile_shape(self.program.n_buffers, operands.like, beside)
         self._coincident = identity.pairs() if identity is not None and self._exact else None
+        self._exceptions = (
+            Exceptions(operands, self.roots[0], bounds, self.program.scales, self.program.used) if bounds else None
+        )
 
     @property
     def _exact(self) -> list[int]:
@@ -100,17 +118,43 @@ class Tiles:
 
         The values are overwritten by the next step.
         """
-        space = self.program.workspace(min(self.rows, self.n) * min(self.columns, self.m))
+        spaces: dict[Tiles, Workspace] = {}
         for block in blocks(self.n, self.m, self.rows, self.columns, symmetric=self.operands.symmetric):
             if (block.i0 // self.rows) % workers != worker:
                 continue
             check()
-            i0, i1, j0, j1 = block.i0, block.i1, block.j0, block.j1
-            *buffers, scratch = space.buffers(i1 - i0, j1 - j0)
-            for panel, buffer in zip(self.panels, buffers, strict=False):
-                panel.fill(i0, i1, j0, j1, buffer, scratch)
-            self._mend(block, buffers)
-            yield block, self.program.run(buffers, i0, i1, j0, j1)
+            yield block, self._values(block, spaces)
+
+    def _values(self, block: Block, spaces: dict[Tiles, Workspace]) -> list[Tensor]:
+        """The roots on a block; ``spaces`` keep the memory of this worker."""
+        space = spaces.get(self)
+        if space is None:
+            space = spaces[self] = self.program.workspace(min(self.rows, self.n) * min(self.columns, self.m))
+        i0, i1, j0, j1 = block.i0, block.i1, block.j0, block.j1
+        *buffers, scratch = space.buffers(i1 - i0, j1 - j0)
+        for panel, buffer in zip(self.panels, buffers, strict=False):
+            panel.fill(i0, i1, j0, j1, buffer, scratch)
+        self._mend(block, buffers)
+        exceptions = self._exceptions
+        found = None if exceptions is None else exceptions.find(buffers)
+        if exceptions is None or found is None:
+            return self.program.run(buffers, i0, i1, j0, j1)
+        if exceptions.are_many(found, buffers[0]):
+            return self._without_shortcuts._values(block, spaces)
+        values = self.program.run(buffers, i0, i1, j0, j1)
+        i, j = found
+        values[0][i, j] = exceptions.values(i0 + i, j0 + j)
+        return values
+
+    @cached_property
+    def _without_shortcuts(self) -> Tiles:
+        return Tiles(
+            self.operands,
+            roots=self.roots,
+            identity=self.identity,
+            tile=(self.rows, self.columns),
+            shortcuts=False,
+        )
 
     def _mend(self, block: Block, buffers: list[Tensor]) -> None:
         """The distance of a point to itself is 0, whatever round-off says."""

@@ -8,7 +8,7 @@ is computed once for all tiles; multiples of a statistic move into its panels; a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from mercer.operators.machine import exp2_is_faster
 from mercer.operators.maps import Expression, calls_of, constant, in_order, leaf, leaves, lower, substitute
 from mercer.operators.spec import Spec
-from mercer.operators.tiles.rewriting import fold_scales, hoist
+from mercer.operators.tiles.rewriting import fold_scales, hoist, lower_statistic
 
 
 class _Slot(NamedTuple):
@@ -43,6 +43,7 @@ class Program:
         roots: expressions over the leaves of ``spec``.
         theta: numbers for the scalar hyperparameters.
         row, column: the row values of both sides, ``(n,)`` and ``(m,)``.
+        inside: statistics known to be inside of what they are clamped to.
 
     Attributes:
         scales: for each statistic the factor its panels must apply.
@@ -58,12 +59,13 @@ class Program:
         row: Sequence[Tensor],
         column: Sequence[Tensor],
         like: Tensor,
+        inside: Collection[int] = (),
     ) -> None:
         numbers = {leaf("theta", i): constant(value) for i, value in theta.items()}
         lowered = substitute(tuple(roots), {**numbers, leaf("delta"): constant(0.0)})
         lowered = lower(
             lowered,
-            lambda s: spec.statistics[int(s.number)].lower(s),
+            lambda s: lower_statistic(spec, s, clamped=s.number not in inside),
             prefer_exp2=exp2_is_faster(like),
             prefer_polynomials=like.dtype == torch.float32 and like.device.type == "cpu",
         )

@@ -10,7 +10,13 @@ from torch import Tensor
 from mercer.operators.maps import LEAVES, Expression, evaluate, leaf, make, postorder, rebuild, same_op
 from mercer.operators.spec import Spec
 
-__all__ = ["fold_scales", "hoist"]
+__all__ = ["fold_scales", "hoist", "lower_statistic"]
+
+
+def lower_statistic(spec: Spec, leaf: Expression, *, clamped: bool = True) -> Expression:
+    """A statistic in terms of what its panels write; round-off may push that out of the range that clamps keep."""
+    lowered = spec.statistics[int(leaf.number)].lower(leaf)
+    return lowered.args[0] if lowered.op == "clamp" and not clamped else lowered
 
 
 def fold_scales(roots: tuple[Expression, ...], spec: Spec) -> tuple[tuple[Expression, ...], dict[int, float]]:

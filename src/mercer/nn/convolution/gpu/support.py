@@ -1,0 +1,54 @@
+"""Whether the fused long convolution runs on given tensors, and if not, why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from mercer.nn.convolution.gpu.plans import DTYPES, PLANS, tile_plan
+from mercer.operators.gpu.device import why_no_triton
+
+__all__ = ["why_not_fused"]
+
+
+def why_not_fused(u: Tensor, k: Tensor, others: Sequence[Tensor | None] = (), *, length: int) -> str | None:
+    """None if :func:`fused_long_conv` runs on these tensors where they are, else the reason.
+
+    Args:
+        u, k: as in :func:`mercer.nn.functional.long_conv`.
+        others: gates and skip.
+        length: of u in time.
+    """
+    device = why_no_triton(u.device)
+    if device is not None:
+        return device
+    found = why_not_these(u, k, others)
+    if found is not None:
+        return found
+    chip = torch.cuda.get_device_properties(u.device)
+    # What a program may ask for; torch does not declare it, and had not always.
+    shared = int(getattr(chip, "shared_memory_per_block_optin", chip.shared_memory_per_block))
+    plan = tile_plan(length, u.dtype)
+    if plan is None:
+        return f"length {length} is beyond the longest tile, {PLANS[-1].length}"
+    if tile_plan(length, u.dtype, shared) is None:
+        return f"length {length} needs {plan.shared(u.dtype)} bytes of shared memory, and {u.device} has {shared}"
+    return None
+
+
+def why_not_these(u: Tensor, k: Tensor, others: Sequence[Tensor | None]) -> str | None:
+    """The reason that lies in the types, or in who watches; None if there is none."""
+    if u.dtype not in DTYPES or k.dtype not in DTYPES:
+        return f"the fused convolution is for float32, bfloat16 and float16, not {u.dtype} with {k.dtype}"
+    if any(x is not None and (x.dtype not in DTYPES or x.device != u.device) for x in (k, *others)):
+        return "a gate, a skip or a kernel has another type or device"
+    if u.numel() == 0:
+        return "there is nothing to convolve"
+    if torch.compiler.is_compiling():
+        return "torch.compile has its own way"
+    if torch._C._functorch.maybe_current_level() is not None or forward_ad._current_level >= 0:
+        return "transforms of functions do not see through a Triton kernel"
+    return None

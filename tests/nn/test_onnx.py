@@ -1,0 +1,67 @@
+"""Layers give in ONNX what they give here. All are parts of one graph, for the exporter takes seconds to begin."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from mercer.nn import (
+    BundledNetwork,
+    DiagAttention,
+    NormAttention,
+    SNNKAdapter,
+    SNNKLinear,
+    SoftmaxFreeAttention,
+)
+from mercer.nn.models import SequenceModel, SNNKTransformerBlock
+
+WIDTH = 8
+
+
+def folded_classifier():
+    """Long convolutions without Fourier transforms, of which the format knows little."""
+    model = SequenceModel(WIDTH, 3, layer="sgconv", length=40, kernel_dim=4, layers=2, width=WIDTH, norm="batch").eval()
+    for block in model.blocks:
+        block.mixer = block.mixer.fold()
+    return model
+
+
+PARTS = {
+    "norm attention": partial(NormAttention, WIDTH, 2),
+    "diag attention": partial(DiagAttention, WIDTH, 2, block=16),
+    # Each step of Newton is a part of the graph.
+    "softmax-free attention": partial(SoftmaxFreeAttention, WIDTH, 2, landmarks=4, n_iter=2),
+    "classifier of long convolutions": folded_classifier,
+    "hadamard features": partial(SNNKLinear, WIDTH, 5, 20, method="hadamard", offset=-1.0, bias=False),
+    "both sides": partial(SNNKLinear, WIDTH, 5, 8, activation="sin", split="both", gaussian_scale=0.02, length=1.0),
+    "adapter": partial(SNNKAdapter, WIDTH, 4, bottleneck=3, activation="cos", gaussian_scale=0.01),
+    "bundled": partial(BundledNetwork, WIDTH, 5, layers=(8, 7)),
+    "transformer block": partial(SNNKTransformerBlock, WIDTH, 2, n_features=8, adapter_features=2),
+}
+
+
+class All(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.parts = nn.ModuleList(make() for make in PARTS.values())
+
+    def forward(self, x):
+        return tuple(part(x) for part in self.parts)
+
+
+@pytest.mark.slow(reason="the exporter traces, decomposes and optimises")
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # of torch's exporter
+def test_every_part_gives_the_same_in_onnx(tmp_path):
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    model, x = All().eval(), torch.randn(2, 40, WIDTH)
+    for parameter in model.parameters():  # adapters begin as the identity, which would hide their features
+        if not bool(parameter.detach().any()):
+            nn.init.normal_(parameter, std=0.3)
+    torch.onnx.export(model, (x,), tmp_path / "all.onnx", dynamo=True, verbose=False)
+    session = runtime.InferenceSession(tmp_path / "all.onnx")
+    found = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    for name, ours, theirs in zip(PARTS, model(x), found, strict=True):
+        error = (torch.from_numpy(theirs) - ours.detach()).abs().max() / ours.detach().abs().max()
+        assert float(error) < 1e-5, name
