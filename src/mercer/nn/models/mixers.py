@@ -18,21 +18,29 @@ __all__ = ["MIXERS", "Mixer", "build_mixers"]
 
 Mixer = str | Callable[..., nn.Module]
 
-_ATTENTIONS: dict[str, Callable[..., nn.Module]] = {
-    "softmax": SoftmaxAttention,
-    "linear": LinearAttention,
-    "norm": NormAttention,
-    "diag": DiagAttention,
-    "soft": SoftmaxFreeAttention,
-}
-_CONVOLUTIONS: dict[str, Callable[..., nn.Module]] = {
-    "long_conv": LongConv,
-    "sgconv": SGConv,
-    "s4d": partial(LongConv, kernel="s4d"),
-    "h3": H3Conv,
-    "butterfly": ButterflyConv,
-}
-MIXERS = ("transnormer", *_ATTENTIONS, *_CONVOLUTIONS)
+
+def _attentions() -> dict[str, Callable[..., nn.Module]]:
+    """Looked up at every call, so that what has taken the place of a class counts (:mod:`mercer.papers.sabotage`)."""
+    return {
+        "softmax": SoftmaxAttention,
+        "linear": LinearAttention,
+        "norm": NormAttention,
+        "diag": DiagAttention,
+        "soft": SoftmaxFreeAttention,
+    }
+
+
+def _convolutions() -> dict[str, Callable[..., nn.Module]]:
+    return {
+        "long_conv": LongConv,
+        "sgconv": SGConv,
+        "s4d": partial(LongConv, kernel="s4d"),
+        "h3": H3Conv,
+        "butterfly": ButterflyConv,
+    }
+
+
+MIXERS = ("transnormer", *_attentions(), *_convolutions())
 
 
 def build_mixers(
@@ -82,10 +90,11 @@ def build_mixers(
         order = ["diag"] * (layers // 2) + ["norm"] * (layers - layers // 2)
         settings: dict[str, Any] = {"variant": "T2", "causal": causal, "positions": "lrpe", "block": block}
         return transnormer_mixers(order, width, heads, **{**settings, **options})
-    if mixer in _ATTENTIONS:
+    attentions, convolutions = _attentions(), _convolutions()
+    if mixer in attentions:
         own: dict[str, Any] = {"block": block} if mixer == "diag" else {}
-        build = partial(_ATTENTIONS[mixer], heads=heads, causal=causal, **own)
-    elif mixer in _CONVOLUTIONS:
+        build = partial(attentions[mixer], heads=heads, causal=causal, **own)
+    elif mixer in convolutions:
         if length is None:
             raise ValueError(f"mixer={mixer!r}: give length, that of the longest sequence.")
         if mixer == "h3" and not causal:
@@ -95,7 +104,7 @@ def build_mixers(
         form: dict[str, Any] = {} if mixer == "h3" else {"causal": causal}
         if mixer == "sgconv":
             form["kernel_dim"] = min(64, length)  # in a short sequence there is no room for more numbers than steps
-        build = partial(_CONVOLUTIONS[mixer], length=length, **form)
+        build = partial(convolutions[mixer], length=length, **form)
     else:
         raise ValueError(f"mixer={mixer!r}: choose one of {', '.join(MIXERS)}, or give a function of the width.")
     return [build(width, **options) for _ in range(layers)]
