@@ -3,29 +3,20 @@ import socket
 import pytest
 
 from mercer import gallery
-from mercer.cli import main
 from mercer.commands import gallery as command
 from mercer.gallery import serve as serve_module
 from mercer.gallery.store import store_path
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, shelf):
+def run(monkeypatch, command, shelf):
     """Run a command with the dice only; gives exit code, output and complaints."""
     monkeypatch.setattr(gallery, "shelf_of", lambda folder, own=(): shelf)
     for name in ("HOST", "PORT", "USER", "FROM"):
         monkeypatch.delenv(f"MERCER_SMTP_{name}", raising=False)
     monkeypatch.delenv("MERCER_GALLERY_URL", raising=False)
 
-    def run(*arguments):
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as end:
-            code = end.code
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return command
 
 
 def test_export_writes_a_site_and_says_where(run, tmp_path):

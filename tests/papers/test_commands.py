@@ -4,7 +4,6 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from mercer.cli import main
 from mercer.papers import Paper, registry, results, runner
 from mercer.papers.measuring import measure
 from mercer.papers.results import Result
@@ -12,7 +11,7 @@ from mercer.papers.tasks import Outcome
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(monkeypatch, command):
     """Run a command without processes: claims are measured here. Gives exit code, output and complaints."""
 
     def run_here(tasks, *, display, jobs):
@@ -31,15 +30,7 @@ def run(monkeypatch, capsys):
 
     monkeypatch.setattr(runner, "run_claims", run_here)
 
-    def run(*arguments):
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as end:
-            code = end.code
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return command
 
 
 def test_papers_lists_all(run):
