@@ -125,11 +125,11 @@ def gradient(run: Run) -> None:
 def spread(run: Run) -> None:
     """Two trainings from the same start on the same text."""
     for seed in run.seeds:
-        found = {name: _train(run, name, seed)[1] for name in ("linear", "norm")}
+        found = {name: _train(run, name, seed)[1] for name in ("linear", "norm")}  # norms of gradients
         divided, normed = gradient_spread(found["linear"]), gradient_spread(found["norm"])
         run.record(ratio=divided / normed, divided=divided, normed=normed)
     lines = [
-        Curve(range(1, len(found[name].norms) + 1), found[name].norms, look, label, linewidth=1.0)
+        Curve(range(1, len(found[name]) + 1), found[name], look, label, linewidth=1.0)
         for name, look, label in (("linear", "C1-", "divided"), ("norm", "C0-", "normed"))
     ]
     draw = curves(lines, xlabel="step", ylabel="norm of the gradients of q, k, v", yscale="log")
@@ -362,24 +362,31 @@ def _model(name: str, run: Run, seed: int) -> LanguageModel:
     return LanguageModel(_text(run)[2], mixer=name, norm="srms", **shape)
 
 
-def _train(run: Run, name: str, seed: int) -> tuple[LanguageModel, GradientHistory]:
-    """A language model with this attention, and what its gradients were."""
-    size, model = _size(run), _model(name, run, seed).to(run.device)
-    history = GradientHistory(model)
-    batches = TokenWindows(
-        _text(run)[0], length=size["length"], batch_size=size["batch"], n_batches=min(size["steps"], 250)
-    )
-    train(
-        model,
-        batches,
-        loss=next_token_loss,
-        n_steps=size["steps"],
-        optimizer=partial(torch.optim.Adam, lr=size["rate"], betas=(0.9, 0.98)),
-        random_state=seed,
-        description=name,
-    )
-    history.stop()
-    return model, history
+def _train(run: Run, name: str, seed: int) -> tuple[LanguageModel, Tensor]:
+    """A language model with this attention, and the norms of its gradients; several claims look at the same ones."""
+
+    def make() -> dict[str, Tensor]:
+        size, model = _size(run), _model(name, run, seed).to(run.device)
+        history = GradientHistory(model)
+        batches = TokenWindows(
+            _text(run)[0], length=size["length"], batch_size=size["batch"], n_batches=min(size["steps"], 250)
+        )
+        train(
+            model,
+            batches,
+            loss=next_token_loss,
+            n_steps=size["steps"],
+            optimizer=partial(torch.optim.Adam, lr=size["rate"], betas=(0.9, 0.98)),
+            random_state=seed,
+            description=name,
+        )
+        history.stop()
+        return {**model.state_dict(), "norms of gradients": history.norms}
+
+    found = run.shared(f"{name}-{seed}", make)
+    norms, model = found.pop("norms of gradients"), _model(name, run, seed)
+    model.load_state_dict(found)
+    return model.to(run.device).eval(), norms
 
 
 def _loss(run: Run, model: LanguageModel) -> float:
