@@ -344,7 +344,7 @@ def _start(rate: float) -> torch.Tensor:
 
 def _fitted(layer: Layer, X: Array, y: Array, seed: int) -> SequenceClassifier:
     """Two layers of 24 channels, trained on the first 1000 rows, which have mean 0 and deviation 1 as they come."""
-    options = {"layers": 2, "width": 24, "norm": "layer", "max_epochs": EPOCHS, "standardize": False}
+    options: dict[str, Any] = {"layers": 2, "width": 24, "norm": "layer", "max_epochs": EPOCHS, "standardize": False}
     model = SequenceClassifier(layer=layer, random_state=seed, **options)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # a network this small loses more by sharing its work than it gains
