@@ -5,9 +5,9 @@ import pytest
 import torch
 from sklearn.gaussian_process import kernels as theirs
 
-from mercer.errors import ApproximationWarning
+from mercer.errors import ApproximationWarning, PerformanceWarning
 from mercer.kernels import RBF, Linear, Matern, White
-from mercer.learn import GaussianProcessRegressor, marginal_likelihood, posterior
+from mercer.learn import GaussianProcessRegressor, gaussian_process_conditioning, marginal_likelihood, posterior
 from mercer.operators.solvers import CholeskyFactor, NotPositiveDefinite, System, cholesky
 
 RNG = np.random.default_rng(0)
@@ -65,6 +65,15 @@ def test_the_model_says_what_it_did_and_why():
     assert exact.plan_.name == "cholesky"
     assert "not stationary" in str(exact.plan_)
     assert exact.plan_.error == 0.0
+
+
+def test_many_rows_without_a_tolerance_name_the_quicker_way(monkeypatch):
+    monkeypatch.setattr(gaussian_process_conditioning, "EXACT", 100)
+    keep = {"optimizer": lambda objective, theta, bounds: (theta, 0.0)}
+    with pytest.warns(PerformanceWarning, match=r"150 rows are learnt .* With tolerance=1e-6, .* subset=5000"):
+        GaussianProcessRegressor(KERNEL, **keep).fit(X, Y)
+    for kernel, arguments in [(KERNEL, {"subset": 50}), (KERNEL + Linear(), {}), (KERNEL, {"tolerance": 1e-6})]:
+        GaussianProcessRegressor(kernel, **keep, **arguments).fit(X, Y)  # warnings are errors here
 
 
 def test_what_no_series_serves_is_exact_and_says_so_once():

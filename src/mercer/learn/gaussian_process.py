@@ -149,6 +149,7 @@ class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcess
         if self.subset is not None:
             self.subset_indices_ = subset_rows(len(Y), self.subset, rng)
         self._start_fourier(covariance)
+        self._name_a_quicker_way(covariance)
         if self.optimizer is not None and len(covariance.theta):
             covariance = covariance.at(self._learn(covariance, rng))
             warn_at_bounds(covariance)

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from mercer.arrays import as_tensor, check_finite
-from mercer.errors import ApproximationWarning, ShapeError
+from mercer.errors import ApproximationWarning, PerformanceWarning, ShapeError
 from mercer.learn.covariance import Covariance, MercerCovariance
 from mercer.learn.fourier_posterior import FourierPosterior, box_around, why_not_fourier
 from mercer.learn.gaussian_process_predictions import GaussianProcessPredictions
 from mercer.learn.gradient_observations import GradientPosterior, stack_gradients
 from mercer.learn.inputs import Given, as_given, as_targets
-from mercer.learn.marginal_likelihood import FourierTerms, MarginalLikelihood
+from mercer.learn.marginal_likelihood import EXACT, FourierTerms, MarginalLikelihood
 from mercer.learn.posterior import Posterior
 from mercer.operators.fourier import NoFourierSeries
 from mercer.operators.plans.fourier import FourierPlan
@@ -28,6 +28,8 @@ __all__ = ["GaussianProcessConditioning"]
 class GaussianProcessConditioning(GaussianProcessPredictions):
     """The conditioning half of :class:`GaussianProcessRegressor`."""
 
+    optimizer: Any
+    subset: int | None
     tolerance: float | None
     alpha_: Any
     gradients_train_: Any
@@ -95,6 +97,21 @@ class GaussianProcessConditioning(GaussianProcessPredictions):
         if self._why_not is None:
             FourierPlan().require()
             self._try_fourier(lambda: self._first_likelihood(covariance))
+
+    def _name_a_quicker_way(self, covariance: Covariance) -> None:
+        """Warn where many rows would be seconds with a tolerance, and are minutes without."""
+        points = self._points()
+        learnt = len(points) if self.subset is None else self.subset
+        if self.tolerance is not None or self.optimizer is None or learnt <= EXACT or hasattr(self, "gradients_train_"):
+            return
+        if why_not_fourier(covariance, points) is None and covariance.matrix(points)[0].direct() is None:
+            warnings.warn(
+                f"{learnt:,} rows are learnt from by conjugate gradients, many minutes for some ten thousand. With "
+                f"tolerance=1e-6, the error allowed of entries of the kernel matrix, a Fourier series can stand for "
+                f"this kernel, often within seconds; subset=5000 learns from fewer rows.",
+                PerformanceWarning,
+                stacklevel=3,
+            )
 
     def _first_likelihood(self, covariance: Covariance) -> None:
         if np.isneginf(self._likelihood()(covariance, covariance.theta)[0]):
