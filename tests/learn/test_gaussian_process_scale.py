@@ -85,6 +85,19 @@ def test_what_no_series_serves_is_exact_and_says_so_once():
     np.testing.assert_array_equal(predictions(model), predictions(exact))
 
 
+@pytest.mark.slow(reason="17,000 rows, from which on a Fourier series takes part in a sum")
+def test_a_stationary_kernel_with_a_trend_solves_the_equations_of_its_entries():
+    points = np.random.default_rng(1).random((17_000, 2))
+    y = np.sin(5 * points[:, 0]) + 3 * points[:, 1]
+    kernel = 1.3 * RBF(0.5) + 0.7 * Linear(bias=1.0)
+    model = GaussianProcessRegressor(kernel + White(0.05), optimizer=None, tolerance=1e-10).fit(points, y)
+    assert model.plan_.name == "weights"
+    assert 0.0 < model.plan_.error <= 1e-10
+    rows = kernel(points[:50], points).to_dense().numpy()
+    np.testing.assert_allclose(rows @ model.alpha_ + 0.05 * model.alpha_[:50], y[:50], atol=1e-4)
+    np.testing.assert_allclose(model.predict(points[:50]), rows @ model.alpha_, atol=1e-6)
+
+
 @pytest.mark.parametrize("tolerance", [0.0, -1.0, 1.0])
 def test_a_tolerance_is_an_error_between_0_and_1(tolerance):
     with pytest.raises(ValueError, match="between 0 and 1"):

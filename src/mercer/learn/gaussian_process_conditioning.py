@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -81,6 +82,23 @@ class GaussianProcessConditioning(GaussianProcessPredictions):
         self.__dict__.pop("_fourier_terms", None)
         self._set_posterior(posterior)
         return self
+
+    def _starting_covariance(self) -> Covariance:
+        return self._with_tolerance(super()._starting_covariance())
+
+    def _covariance_of(self, kernel: Any) -> Covariance:
+        return self._with_tolerance(super()._covariance_of(kernel))
+
+    def _with_tolerance(self, covariance: Covariance) -> Covariance:
+        """Where no Fourier series stands for the whole kernel, products may still use one for some of its terms."""
+        if self.tolerance is None or not hasattr(self, "n_features_in_") or hasattr(self, "gradients_train_"):
+            return covariance
+        if not isinstance(covariance, MercerCovariance) or why_not_fourier(covariance, self._a_point()) is None:
+            return covariance
+        return replace(covariance, tolerance=self.tolerance)
+
+    def _a_point(self) -> Tensor:
+        return torch.zeros(1, self.n_features_in_, dtype=torch.float64)
 
     def _start_fourier(self, covariance: Covariance) -> None:
         """Decide whether a Fourier series stands for the kernel: ``_why_not`` is None, or says why it does not."""
