@@ -217,11 +217,9 @@ class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcess
         check_is_fitted(self)
         plan = self._posterior.plan
         why_not = getattr(self, "_why_not", None)
-        return (
-            plan
-            if why_not is None or plan.error
-            else replace(plan, reason=f"{plan.reason} (no Fourier series: {why_not})")
-        )
+        if why_not is None or plan.error:
+            return plan
+        return replace(plan, reason=f"{plan.reason} (no Fourier series: {why_not})")
 
     def _learn(self, covariance: Covariance, rng: np.random.RandomState) -> Array:
         likelihood = self._likelihood()
