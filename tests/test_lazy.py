@@ -21,7 +21,7 @@ def test_no_name_is_also_that_of_a_file():
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="module 'mercer.learn' has no attribute 'KernelRige'"):
+    with pytest.raises(AttributeError, match=r"module 'mercer.learn' has no attribute 'KernelRige'"):
         _ = learn.KernelRige
 
 

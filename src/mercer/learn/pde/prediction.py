@@ -123,7 +123,7 @@ class Prediction(Saved, Settings):
         if not hasattr(self, "method_"):
             from sklearn.exceptions import NotFittedError
 
-            raise NotFittedError(f"This {type(self).__name__} has solved nothing yet: call fit(source, boundary) first.")
+            raise NotFittedError(f"This {type(self).__name__} has solved nothing yet: call fit first.")
 
     def _bases(self, kernels: Sequence[Kernel]) -> list[AxisBasis]:
         jitter = JITTER if self.method_ in ("joint", "extra") else None  # as in the objective

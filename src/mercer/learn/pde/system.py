@@ -79,26 +79,26 @@ class Collocation:
 
     def _derivative(self, axis: int, order: int) -> Tensor:
         """From all nodes of an axis to derivatives at its free ones, ``(n - b, n)``."""
-        same = next((i for i in range(axis) if self.bases[i] is self.bases[axis] and self._alike(i, axis)), axis)
-        if (same, order) not in self._own:
-            self._own[same, order] = self.bases[axis].derivative(order)[self.axes[axis].free]
-        return self._own[same, order]
+        axis = self._first_alike(axis)
+        if (axis, order) not in self._own:
+            self._own[axis, order] = self.bases[axis].derivative(order)[self.axes[axis].free]
+        return self._own[axis, order]
 
     def reduced(self, axis: int, order: int) -> Tensor:
         """The derivative between free nodes of an axis, ``(n - b, n - b)``."""
+        axis = self._first_alike(axis)
         if (axis, order) not in self._reduced:
-            same = next((i for i in range(axis) if self.bases[i] is self.bases[axis] and self._alike(i, axis)), axis)
-            self._reduced[axis, order] = (
-                self.reduced(same, order)
-                if same < axis
-                else self.axes[axis].reduced(self._derivative(axis, order))
-            )
+            self._reduced[axis, order] = self.axes[axis].reduced(self._derivative(axis, order))
         return self._reduced[axis, order]
 
-    def _alike(self, i: int, j: int) -> bool:
-        """Whether two axes of one basis have the same rows of boundary data."""
-        one, two = self.axes[i], self.axes[j]
-        return torch.equal(one.fixed, two.fixed) and torch.equal(one.rows, two.rows)
+    def _first_alike(self, axis: int) -> int:
+        """The first axis with the same basis and the same rows of boundary data."""
+        own = self.axes[axis]
+        for i in range(axis):
+            fixed, rows = self.axes[i].fixed, self.axes[i].rows
+            if self.bases[i] is self.bases[axis] and torch.equal(fixed, own.fixed) and torch.equal(rows, own.rows):
+                return i
+        return axis
 
     def separable(self, products: Sequence[Product]) -> list[Tensor]:
         """One matrix an axis whose Kronecker sum is the operator, or near to it: fields by their mean."""
