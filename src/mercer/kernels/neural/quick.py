@@ -26,7 +26,8 @@ from mercer.operators.statistics import LARGEST_COSINE
 __all__ = ["apart", "by_angle", "by_correlations"]
 
 LEAST_DEGREE, MOST_DEGREE = 6, 24
-LEFT_OUT = 6e-8  # by a polynomial, of the largest value: the round-off of float32; at depth 3 half of it is two calls more
+# By a polynomial, of the largest value: the round-off of float32. Half of it would take two calls more at depth 3.
+LEFT_OUT = 6e-8
 NODES, CHECKS = 96, 1000
 # Deeper networks with biases bring all points together. Of the norm of an NTK in 16 columns, at sigma_b = 0.1, versines
 # leave 2.2e-7 at any depth; correlations leave 1.9e-7 with 2 activations, 2.5e-7 with 5 and 1.4e-6 with 19.
