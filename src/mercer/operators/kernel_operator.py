@@ -238,6 +238,10 @@ class KernelOperator(Operator):
             raise ValueError(f"tolerance={tolerance!r}: give a relative error between 0 and 1, such as 1e-6, or None.")
         operator = self._like(*self._args, forced=name, tolerance=tolerance)
         if name is not None:
+            with torch.no_grad():
+                self._operands()
+            if self._prepared is not None:  # the same points: what is found out about them serves all plans
+                operator._prepared = (*self._prepared[:2], {})
             _ = operator.plan
         return operator
 
