@@ -54,9 +54,9 @@ def _new_memory_is_nan() -> Iterator[None]:
     torch fills new memory only while deterministic algorithms are on. ``warn_only`` keeps those operations usable that
     have no deterministic form.
     """
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")  # use_deterministic_algorithms imports torch's compiler, 4 s a worker
     yield
-    torch.use_deterministic_algorithms(False)
+    torch.set_deterministic_debug_mode("default")
 
 
 @pytest.fixture(autouse=True)
