@@ -172,7 +172,7 @@ def _of_few_rows(u: Tensor, spectrum: KernelSpectrum) -> Tensor | None:
 def _apply(
     u: Tensor, kernel: Tensor, geometry: Geometry, method: Method | None, spectrum: KernelSpectrum | None
 ) -> Tensor:
-    if not is_recorded(u, kernel):  # binding the arguments of a Function takes 0.1 ms
+    if not is_recorded(u, kernel):
         return convolve_planned(u, kernel, geometry, method, spectrum)
     y: Tensor = _Convolve.apply(u, kernel, geometry, method, spectrum)  # type: ignore[no-untyped-call]
     return y

@@ -20,6 +20,8 @@ def is_transformed() -> bool:
 def is_recorded(*tensors: Tensor) -> bool:
     """Whether autograd keeps what is done with one of these, or a transform watches.
 
+    Where neither does, an autograd function is called directly: torch takes 0.1 to 0.3 ms to bind its arguments.
+
     >>> is_recorded(torch.ones(3)), is_recorded(torch.ones(3), torch.ones(3, requires_grad=True))
     (False, True)
     """
