@@ -1,8 +1,8 @@
 """Softmax-free attention against torch's scaled_dot_product_attention, which stores no n x n matrix either (card 20).
 
 Two heads of width 32 and 49 landmarks, float32, one thread; "training" is forward and backward. Errors are those of
-SOFT against itself in float64 with a Cholesky factor, and of torch against itself in float64: the two do not compute the
-same thing.
+SOFT against itself in float64 with a Cholesky factor, and of torch against itself in float64: the two do not compute
+the same thing.
 """
 
 from __future__ import annotations
