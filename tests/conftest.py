@@ -18,6 +18,12 @@ from mercer.operators.machine import calibration
 os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that no worker ends alone with one; else the order stays random."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(autouse=True)
 def _same_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every test starts from the same seeds and settings, in whatever order the tests run."""
@@ -48,9 +54,9 @@ def _new_memory_is_nan() -> Iterator[None]:
     torch fills new memory only while deterministic algorithms are on. ``warn_only`` keeps those operations usable that
     have no deterministic form.
     """
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")  # use_deterministic_algorithms imports torch's compiler, 4 s a worker
     yield
-    torch.use_deterministic_algorithms(False)
+    torch.set_deterministic_debug_mode("default")
 
 
 @pytest.fixture(autouse=True)

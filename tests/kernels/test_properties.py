@@ -1,8 +1,10 @@
 """The properties of `mercer.testing`, of every kernel in the table: each pair is a test of its own."""
 
+from functools import cache
+
 import pytest
 
-from mercer.testing import KERNEL_PROPERTIES, check_kernel
+from mercer.testing import KERNEL_PROPERTIES, KernelSubject, check_kernel
 
 SLOW = {"thousand": "a thousand points pass through several tiles"}
 UNDEFINED_AT_0 = (
@@ -15,13 +17,16 @@ UNDEFINED_AT_0 = (
 NAMES = [pytest.param(name, marks=[pytest.mark.slow(SLOW[name])] if name in SLOW else []) for name in KERNEL_PROPERTIES]
 
 
+@cache
 def options(case):
     """What the row of the table says about a kernel, as arguments of ``check_kernel``."""
 
     def draw(rng, n, d):
         return case.points(n, d, seed=int(rng.integers(1 << 20))).numpy()
 
-    return {"definition": case.define, "radius": case.radius, "X": None if case.data == "real" else draw}
+    points = None if case.data == "real" else draw
+    fitting = KernelSubject(case.kernel, points=points).dims  # found once for all properties
+    return {"definition": case.define, "radius": case.radius, "X": points, "d": fitting}
 
 
 def may_be_skipped(case, name):

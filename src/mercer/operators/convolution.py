@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function, forward_ad
+from torch.autograd import Function
 
 from mercer.errors import ShapeError
 from mercer.operators.convolution_blocks import Array, convolve_blocks, kernel_spectrum
@@ -22,6 +22,7 @@ from mercer.operators.convolution_plan import (
     smooth_length,
     window,
 )
+from mercer.operators.watchers import is_recorded
 
 HALF = (torch.float16, torch.bfloat16)
 AT_ONCE = 1 << 22  # padded entries that torch transforms in one call; beyond, blocks are faster: they stay in cache
@@ -160,7 +161,7 @@ def _with_spectrum(u: Tensor, spectrum: KernelSpectrum) -> Tensor:
 def _of_few_rows(u: Tensor, spectrum: KernelSpectrum) -> Tensor | None:
     """The transformed kernels, where a row is so short that what other ways need before they begin is a tenth of it."""
     S = spectrum.short
-    if S is None or u.device.type != "cpu" or _is_recorded(u):
+    if S is None or u.device.type != "cpu" or is_recorded(u):
         return None
     n_batch, n_own = u.dim() - 1, S.dim() - 1
     if u.shape[n_batch - n_own : n_batch] != S.shape[:n_own]:
@@ -171,17 +172,10 @@ def _of_few_rows(u: Tensor, spectrum: KernelSpectrum) -> Tensor | None:
 def _apply(
     u: Tensor, kernel: Tensor, geometry: Geometry, method: Method | None, spectrum: KernelSpectrum | None
 ) -> Tensor:
-    if not _is_recorded(u, kernel):  # binding the arguments of a Function takes 0.1 ms
+    if not is_recorded(u, kernel):
         return convolve_planned(u, kernel, geometry, method, spectrum)
     y: Tensor = _Convolve.apply(u, kernel, geometry, method, spectrum)  # type: ignore[no-untyped-call]
     return y
-
-
-def _is_recorded(*tensors: Tensor) -> bool:
-    """Whether autograd or a transform of functions watches."""
-    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-        return True
-    return torch._C._functorch.maybe_current_level() is not None or forward_ad._current_level >= 0
 
 
 class _Convolve(Function):

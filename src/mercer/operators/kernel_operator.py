@@ -19,7 +19,7 @@ from mercer.operators.plans import Algorithm, choose
 from mercer.operators.reductions import logsumexp
 from mercer.operators.solvers import DirectSolution
 from mercer.operators.spec import Spec, self_values
-from mercer.operators.tiles import Call, KernelDense, few_entries, is_small
+from mercer.operators.tiles import Call, dense_copy, few_entries, is_small
 
 Index = slice | Tensor
 
@@ -109,7 +109,7 @@ class KernelOperator(Operator):
             out = out.reshape(-1, *v.shape[:-2], v.shape[-1]).movedim(0, -2)
             out = out.expand(torch.broadcast_shapes(self.batch_shape, v.shape[:-2]) + out.shape[-2:])
         else:
-            batch = torch.broadcast_shapes(self.batch_shape, v.shape[:-2])
+            batch = self.batch_shape if v.dim() == 2 else torch.broadcast_shapes(self.batch_shape, v.shape[:-2])
             operator = self if self.batch_shape == batch else self._expand_batch(batch)
             out = operator._product(v.expand(*batch, *v.shape[-2:]))
         return out.squeeze(-1) if rhs.dim() == 1 else out
@@ -241,6 +241,10 @@ class KernelOperator(Operator):
             raise ValueError(f"tolerance={tolerance!r}: give a relative error between 0 and 1, such as 1e-6, or None.")
         operator = self._like(*self._args, forced=name, tolerance=tolerance)
         if name is not None:
+            with torch.no_grad():
+                self._operands()
+            if self._prepared is not None:  # the same points: what is found out about them serves all plans
+                operator._prepared = (*self._prepared[:2], {})
             _ = operator.plan
         return operator
 
@@ -260,8 +264,7 @@ class KernelOperator(Operator):
         if is_small(operands):
             K = few_entries(operands, self.identity)
         else:
-            call = Call(operands.structure, self.identity, memory=memory)
-            K = KernelDense.apply(call, len(self.batch_shape), *operands.flat())  # type: ignore[no-untyped-call]
+            K = dense_copy(Call(operands.structure, self.identity, memory=memory), operands)
         if self.spec.has_delta and self.same:
             extra = self._self_values(operands, 1.0) - self._self_values(operands, 0.0)
             if self.identity is None:

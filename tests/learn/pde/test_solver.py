@@ -1,6 +1,6 @@
 """What the estimator promises beside the numbers: messages, error bars, files, pictures."""
 
-import logging
+from unittest import TestCase
 
 import numpy as np
 import pytest
@@ -154,10 +154,10 @@ def test_functions_cannot_be_saved_and_other_files_are_refused(tmp_path):
         KernelRidge.load(tmp_path / "solver")
 
 
-def test_a_frequency_beyond_the_grid_is_noted_and_not_warned_of(caplog):
-    with caplog.at_level(logging.INFO, logger="mercer.learn.pde"):
+def test_a_frequency_beyond_the_grid_is_noted_and_not_warned_of():
+    with TestCase().assertLogs("mercer.learn.pde", "INFO") as notes:
         line(kernel=SpectralMixture(4, max_frequency=90.0, envelope="student_t")).fit(f, u)
-    assert "up to 90, its grid tells them apart up to 24.5" in caplog.text
+    assert "up to 90, its grid tells them apart up to 24.5" in "\n".join(notes.output)
 
 
 def test_clone_and_representation():

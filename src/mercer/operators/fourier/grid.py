@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -69,7 +70,7 @@ class FourierGrid:
             part = function(torch.stack(torch.meshgrid(*axes, indexing="ij"), -1))
             if self.steepness is not None:
                 for c, axis in enumerate(axes):
-                    part = part * self._cutoff(c, axis).reshape([-1 if k == c else 1 for k in range(self.d)])
+                    part = part * self.cutoff(c, axis).reshape([-1 if k == c else 1 for k in range(self.d)])
             values = part if values is None else values + part
         assert values is not None
         for c, (m, n) in enumerate(zip(self.modes, self.samples, strict=True)):
@@ -83,7 +84,8 @@ class FourierGrid:
         n = self.samples[axis]
         return torch.arange(n // 2 + 1, dtype=torch.float64) * (self.period[axis] / n)
 
-    def _cutoff(self, axis: int, r: Tensor) -> Tensor:
+    def cutoff(self, axis: int, r: Tensor) -> Tensor:
+        """What multiplies the map at differences ``r`` along an axis, where there is a cutoff."""
         assert self.steepness is not None
         a, P = self.extent[axis], self.period[axis]
         t = (r.abs() - a) / (P - 2.0 * a)
@@ -121,6 +123,7 @@ def samples_for(m: int) -> int:
     return even_smooth(3 * m + 4)
 
 
+@lru_cache(maxsize=1024)
 def even_smooth(n: int) -> int:
     """The next even number without a prime factor beyond 5: a length that transforms quickly."""
     while True:

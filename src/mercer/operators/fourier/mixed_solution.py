@@ -127,5 +127,5 @@ class _Project(torch.autograd.Function):
         return features.transposed(v)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return ctx.features.times(gradient), None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -167,8 +167,14 @@ def make(op: str, *operands: Expression | float, value: Any = None) -> Expressio
     return simplified if simplified is not None else Expression(op, args, value)
 
 
-def postorder(roots: Iterable[Expression]) -> list[Expression]:
+def postorder(roots: Iterable[Expression]) -> Sequence[Expression]:
     """Every node below ``roots`` once, arguments before the nodes that use them."""
+    return _postorder(tuple(roots))
+
+
+@lru_cache(maxsize=1024)
+def _postorder(roots: tuple[Expression, ...]) -> tuple[Expression, ...]:
+    """The same few expressions are walked through in every product."""
     order: list[Expression] = []
     seen: set[Expression] = set()
     stack = [(root, False) for root in roots]
@@ -182,7 +188,7 @@ def postorder(roots: Iterable[Expression]) -> list[Expression]:
         else:
             stack.append((node, True))
             stack.extend((arg, False) for arg in node.args)
-    return order
+    return tuple(order)
 
 
 def rebuild(
@@ -219,6 +225,12 @@ def _all_leaves(roots: tuple[Expression, ...]) -> list[Expression]:
 
 def derivatives(root: Expression, wrt: Iterable[Expression]) -> list[Expression]:
     """Partial derivatives of ``root`` with respect to leaves, as expressions that share their parts (reverse mode)."""
+    return list(_derivatives(root, tuple(wrt)))
+
+
+@lru_cache(maxsize=256)
+def _derivatives(root: Expression, wrt: tuple[Expression, ...]) -> tuple[Expression, ...]:
+    """Every gradient asks for the derivatives of its kernel again."""
     adjoint: dict[Expression, Expression] = {root: constant(1.0)}
     for node in reversed(postorder([root])):
         bar = adjoint.get(node)
@@ -229,7 +241,7 @@ def derivatives(root: Expression, wrt: Iterable[Expression]) -> list[Expression]
                 continue
             step = bar * OPERATIONS[node.op].derivative(node, position)
             adjoint[arg] = adjoint[arg] + step if arg in adjoint else step
-    return [adjoint.get(w, constant(0.0)) for w in wrt]
+    return tuple(adjoint.get(w, constant(0.0)) for w in wrt)
 
 
 def choose_forms(roots: tuple[Expression, ...], form: int) -> tuple[Expression, ...]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mercer.operators.maps.expression import Expression, clamp, constant, evaluate, leaf, make
+from mercer.operators.watchers import is_recorded
 
 
 def safe_sqrt(x: Tensor) -> Tensor:
@@ -108,6 +109,8 @@ class _Matern(torch.autograd.Function):
 def matern(s: Tensor, *, value: float | None) -> Tensor:
     """Matern correlation at squared distance ``s`` (in lengthscales), smoothness ``value``."""
     assert value is not None
+    if not is_recorded(s):
+        return _Matern.forward(s, value)
     result: Tensor = _Matern.apply(s, value)  # type: ignore[no-untyped-call]
     return result
 

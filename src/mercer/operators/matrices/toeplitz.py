@@ -14,6 +14,7 @@ from mercer import config
 from mercer.errors import ShapeError
 from mercer.operators.convolution import KernelSpectrum, convolve
 from mercer.operators.matrices.base import Operator, is_whole, require_dense_memory
+from mercer.operators.watchers import is_recorded
 
 Sizes = tuple[int, ...]
 
@@ -89,9 +90,7 @@ class ToeplitzOperator(Operator):
 
     def _spectrum(self) -> Tensor | KernelSpectrum:
         """The values, transformed once for all products where no gradient is asked of them."""
-        recorded = torch.is_grad_enabled() and self.table.requires_grad
-        traced = torch._C._functorch.maybe_current_level() is not None or torch.autograd.forward_ad._current_level >= 0
-        if recorded or traced:
+        if is_recorded(self.table):
             return self.values.unsqueeze(-self._levels - 1)
         version = self.table._version
         if self._kept is None or self._kept[0] != version:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mercer.operators.operands import Identity, Operands
 from mercer.operators.planning import Plan, Request
-from mercer.operators.tiles import Call, KernelProduct, OuterCotangent, pull
+from mercer.operators.tiles import Call, OuterCotangent, multiply, pull
 
 if TYPE_CHECKING:
     from mercer.operators.kernel_operator import KernelOperator
@@ -84,6 +84,4 @@ class EntryAlgorithm(Algorithm):
 
     def multiply(self, K: KernelOperator, operands: Operands, v: Tensor, memory: dict[Any, Any]) -> Tensor:
         """The product as an autograd function whose gradient is recomputed, never remembered."""
-        call = Call(operands.structure, K.identity, self, memory)
-        out: Tensor = KernelProduct.apply(call, v, *operands.flat())  # type: ignore[no-untyped-call]
-        return out
+        return multiply(Call(operands.structure, K.identity, self, memory), v, operands)

@@ -30,7 +30,7 @@ from mercer.operators.operands import Identity, Operands
 from mercer.operators.planning import Plan, Request
 from mercer.operators.plans.algorithm import Algorithm
 from mercer.operators.remember import remembered
-from mercer.operators.tiles import Call, KernelProduct, OuterCotangent, pull
+from mercer.operators.tiles import Call, OuterCotangent, multiply, pull
 
 if TYPE_CHECKING:
     from mercer.operators.kernel_operator import KernelOperator
@@ -118,9 +118,7 @@ class FourierPlan(Algorithm):
         if "series" not in memory:
             memory["series"] = self._found(request).series
         forward = FourierForward(request.allowed_error)
-        call = Call(operands.structure, K.identity, forward, memory)
-        out: Tensor = KernelProduct.apply(call, v, *operands.flat())  # type: ignore[no-untyped-call]
-        return out
+        return multiply(Call(operands.structure, K.identity, forward, memory), v, operands)
 
     def direct(self, K: KernelOperator, memory: dict[Any, Any]) -> FourierSolution | None:
         """In weight space, where a series with positive coefficients has few enough modes.

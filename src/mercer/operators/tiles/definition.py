@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from mercer.operators.maps import LEAVES, Expression, evaluate, leaf, postorder
+from mercer.operators.maps import LEAVES, Expression, evaluate, leaf, leaves, postorder
 from mercer.operators.operands import Identity, Operands
-from mercer.operators.statistics import DotProduct, SquaredDistance
+from mercer.operators.statistics import DotProduct, L1Distance, SquaredDistance
 
 __all__ = ["few_entries", "is_small", "reference_rows"]
 
 # Differences of coordinates up to which a matrix is made by plain torch: preparing tiles takes 2 ms, their gradient 4,
 # which a fit of 50 points does fifty times.
 SMALL = 1 << 15
-PLAIN_STATISTICS = (SquaredDistance, DotProduct)
+PLAIN_STATISTICS = (SquaredDistance, DotProduct, L1Distance)
 PLAIN = frozenset({"add", "sub", "mul", "exp"})  # autograd of them is right wherever points lie
 SMOOTHEST = 3.5  # nu of a Matern kernel whose polynomial stays finite as far as float64 squares distances
 
@@ -26,13 +27,20 @@ def is_small(operands: Operands) -> bool:
     spec = operands.spec
     if operands.like.dtype != torch.float64 or not all(isinstance(s, PLAIN_STATISTICS) for s in spec.statistics):
         return False
-    for node in postorder([spec.total]):
-        is_matern = node.op == "matern" and node.number <= SMOOTHEST
-        if not (node.op in LEAVES or node.op in PLAIN or is_matern):
-            return False
     n, m = operands.shape
     width = max((E.shape[-1] for E in operands.left), default=1)
-    return math.prod(operands.like.shape[:-2]) * n * m * max(width, 1) <= SMALL
+    return math.prod(operands.like.shape[:-2]) * n * m * max(width, 1) <= SMALL and _is_plain(spec.total)
+
+
+@lru_cache(maxsize=256)
+def _is_plain(root: Expression) -> bool:
+    """Whether autograd of a map is right wherever points lie."""
+    for node in postorder([root]):
+        is_matern = node.op == "matern" and node.number <= SMOOTHEST
+        is_scaling = node.op == "div" and all(n.op == "theta" for n in leaves([node.args[1]]))  # by a lengthscale
+        if not (node.op in LEAVES or node.op in PLAIN or is_matern or is_scaling):
+            return False
+    return True
 
 
 def few_entries(operands: Operands, identity: Identity | None) -> Tensor:

@@ -20,6 +20,7 @@ from mercer.operators.operands import Identity, Operands, Structure
 from mercer.operators.tiles.definition import reference_rows
 from mercer.operators.tiles.passes import Tiles
 from mercer.operators.tiles.pull import DenseCotangent, OuterCotangent, pull
+from mercer.operators.watchers import is_recorded
 
 BLOCK_ELEMENTS = 1 << 20  # pairs held at once by the twice differentiable path, in each of its few temporaries
 
@@ -76,6 +77,22 @@ def _vmap(
     ]
     out = apply(*args[:n_static], *moved)
     return out, (tuple(0 for _ in out) if isinstance(out, tuple) else 0)
+
+
+def multiply(call: Call, v: Tensor, operands: Operands) -> Tensor:
+    """K @ v without ``delta`` for v ``(*batch, m, t)``; differentiable where somebody asks."""
+    if call.forward is not None and v.dim() == 2 and not is_recorded(v, *operands.flat()):
+        return call.forward.product(operands, call.identity, v, call.memory)
+    out: Tensor = KernelProduct.apply(call, v, *operands.flat())  # type: ignore[no-untyped-call]
+    return out
+
+
+def dense_copy(call: Call, operands: Operands) -> Tensor:
+    """K without ``delta`` as a new tensor ``(*batch, n, m)``; differentiable where somebody asks."""
+    if operands.like.dim() == 2 and not is_recorded(*operands.flat()):
+        return Tiles(operands, identity=call.identity).dense()
+    K: Tensor = KernelDense.apply(call, operands.like.dim() - 2, *operands.flat())  # type: ignore[no-untyped-call]
+    return K
 
 
 class KernelProduct(Function):

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection
 
-from torch import Tensor
-
-from mercer.operators.maps import LEAVES, Expression, evaluate, leaf, make, postorder, rebuild, same_op
+from mercer.operators.maps import LEAVES, Expression, leaf, make, postorder, rebuild, same_op
 from mercer.operators.spec import Spec
 
 __all__ = ["fold_scales", "hoist", "lower_statistic"]
@@ -19,8 +17,10 @@ def lower_statistic(spec: Spec, leaf: Expression, *, clamped: bool = True) -> Ex
     return lowered.args[0] if lowered.op == "clamp" and not clamped else lowered
 
 
-def fold_scales(roots: tuple[Expression, ...], spec: Spec) -> tuple[tuple[Expression, ...], dict[int, float]]:
-    """Where a statistic is only ever used times one number, let its panels multiply."""
+def fold_scales(
+    roots: tuple[Expression, ...], foldable: Collection[float]
+) -> tuple[tuple[Expression, ...], dict[int, float]]:
+    """Where a statistic is only ever used times one number, let its panels multiply if they can (``foldable``)."""
     factors: dict[Expression, set[float]] = {}
     for node in postorder(roots):
         for arg in node.args:
@@ -33,21 +33,23 @@ def fold_scales(roots: tuple[Expression, ...], spec: Spec) -> tuple[tuple[Expres
     scales = {int(s.number): 1.0 for s in factors}
     replaced: dict[Expression, Expression] = {}
     for s, seen in factors.items():
-        if len(seen) == 1 and spec.statistics[int(s.number)].foldable and 0.0 not in seen:
+        if len(seen) == 1 and s.number in foldable and 0.0 not in seen:
             scales[int(s.number)] = next(iter(seen))
             replaced[s * scales[int(s.number)]] = s
     return rebuild(roots, lambda n, args: replaced.get(n) or same_op(n, args)), scales
 
 
 def hoist(
-    roots: tuple[Expression, ...], row: Sequence[Tensor], column: Sequence[Tensor]
-) -> tuple[tuple[Expression, ...], list[Tensor], list[Tensor]]:
-    """Sub-expressions of one side only, computed once and turned into row values; they take numbers in."""
+    roots: tuple[Expression, ...],
+) -> tuple[tuple[Expression, ...], tuple[Expression, ...], tuple[Expression, ...]]:
+    """Sub-expressions of one side only become row values, to be computed once; they take numbers in.
+
+    Gives the roots in terms of these, then what they are of the rows, and of the columns.
+    """
     order = postorder(roots)
     uses = Counter(arg for node in order for arg in node.args)
     sides: dict[Expression, frozenset[str]] = {}
-    values = {leaf("row", g): a for g, a in enumerate(row)} | {leaf("column", g): b for g, b in enumerate(column)}
-    kept: dict[str, list[Tensor]] = {"row": [], "column": []}
+    kept: dict[str, list[Expression]] = {"row": [], "column": []}
     lifted: dict[Expression, Expression] = {}
 
     def side(node: Expression) -> str | None:
@@ -66,7 +68,7 @@ def hoist(
             return lifted[node]
         own, inside = side(node), _one_sided_factor(node)
         if own is not None:
-            kept[own].append(evaluate([node], values)[0].contiguous())
+            kept[own].append(node)
             new = leaf(own, len(kept[own]) - 1)
         elif inside is not None:
             new = make("mul", lift(inside[0]), lift(inside[1]))
@@ -84,4 +86,4 @@ def hoist(
                 return a * node.args[1].number, b
         return None
 
-    return tuple(lift(r) for r in roots), kept["row"], kept["column"]
+    return tuple(lift(r) for r in roots), tuple(kept["row"]), tuple(kept["column"])
