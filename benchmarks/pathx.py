@@ -52,7 +52,8 @@ def training(images: Split, steps: int) -> dict[str, Any]:
         seconds.append(time.perf_counter() - started)
         print(f"step {step + 1}: loss {losses[-1]:.3f}, {seconds[-1]:.1f} s, {peak_gigabytes():.2f} GB", flush=True)
     return {
-        "case": "training, a sequence a step",
+        "case": "training",
+        "what": "training, a sequence a step",
         "layers": settings.layers,
         "width": settings.width,
         "parameters": sum(p.numel() for p in network.parameters()),
@@ -78,7 +79,8 @@ def streaming(images: Split) -> dict[str, Any]:
         last, state = network.step(x[:, t], state)
     seconds = time.perf_counter() - started
     return {
-        "case": "step by step, the last of them",
+        "case": "streaming",
+        "what": "the last steps one by one",
         "layers": options["layers"],
         "width": options["width"],
         "length": LENGTH,

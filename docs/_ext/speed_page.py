@@ -155,6 +155,7 @@ TITLES = {
     "language_model": "Language models of real text that differ in the mixer only",
     "softmax_free": "Softmax-free attention, 2 heads of 32, 49 landmarks, against torch's softmax attention",
     "structure": "Products by structure; `tiles` are the seconds that all entries would take",
+    "pathx": "PathX of the Long Range Arena at 16,384 steps",
     "gpu": "One GPU",
 }
 SECTIONS = {
@@ -164,5 +165,5 @@ SECTIONS = {
     "tables": tables_section,
 }
 PAGES = """product solve fourier structure gaussian_process tables convolution linear_attention softmax_free
-language_model planning"""
+language_model pathx planning"""
 ORDER = {name: i for i, name in enumerate(PAGES.split())}

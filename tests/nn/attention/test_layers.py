@@ -190,7 +190,10 @@ def test_it_compiles_in_one_graph(name):
         (lambda: NormAttention(10, 4), r"NormAttention\(width=10, heads=4\): the width must be a multiple"),
         (lambda: DiagAttention(6, 2), "turn pairs, but heads have 3 features"),
         (lambda: NormAttention(6, 2, positions="sine"), 'choose "lrpe", "rope" or None'),
-        (lambda: NormAttention(8, 2, activation="softmax"), "choose one of 1\\+elu, elu, relu, or give a function"),
+        (
+            lambda: NormAttention(8, 2, activation="softmax"),
+            "choose one of 1\\+elu, elu, relu, swish, or give a function",
+        ),
         (lambda: NormAttention(8, 2, decay=(0.5,)), "give one value, or 2, above 0 and at most 1"),
         (lambda: NormAttention(8, 2, decay=0.5, causal=False), "a decay needs an order"),
         (lambda: DiagAttention(8, 2, block=0), r"block=0\): it is a number of rows >= 1"),

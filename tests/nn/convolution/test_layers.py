@@ -298,14 +298,15 @@ def smooth_signal(rate):
 @torch.no_grad()
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize(
-    ("kernel", "error"),
+    "kernel",
     [
-        ("s4d", 0.02),
-        (partial(SGConvKernel, kernel_dim=8, init="cosine"), 0.05),
-        (partial(LongConvKernel, init_std=0.05, squash=0.001, smooth=7, dropout=0.0), 0.05),
+        "s4d",
+        partial(SGConvKernel, kernel_dim=8, init="cosine"),
+        partial(LongConvKernel, init_std=0.05, squash=0.001, smooth=7, dropout=0.0),
     ],
 )
-def test_a_layer_at_another_rate_gives_what_it_gave(kernel, error, causal):
+def test_a_layer_at_another_rate_gives_what_it_gave(kernel, causal):
+    error = 0.05  # a value that is held and one that is interpolated differ by up to half a step of 0.17 radians
     layer = LongConv(3, 64, kernel=kernel, causal=causal, output=None, activation=None, random_state=0).double().eval()
     slow = layer(smooth_signal(1))
     for factor in (2, 4):

@@ -34,6 +34,7 @@ def identify_filter(kernel: ConvolutionKernel, u: Tensor, y: Tensor, *, n_steps:
         ShapeError: records that do not fit each other or the kernel.
 
     >>> from mercer.data import impulse_responses
+    >>> from mercer.nn import SGConvKernel
     >>> data = impulse_responses(2, length=128)
     >>> u, y, *_ = (torch.from_numpy(part).float() for part in data[1:])
     >>> kernel = SGConvKernel(2, 128, kernel_dim=16, learning_rate=1e-2, random_state=0)
@@ -57,4 +58,4 @@ def identify_filter(kernel: ConvolutionKernel, u: Tensor, y: Tensor, *, n_steps:
     train(kernel, [(u, y)], loss=loss, n_steps=n_steps, optimizer=torch.optim.Adam)
     with torch.no_grad():
         taps: Tensor = kernel(L)[0]
-    return taps
+    return taps.detach().clone()  # free taps are the parameters themselves

@@ -30,7 +30,9 @@ def at_rate(network: Network, factor: float) -> Network:
 
     Source: Li et al., SGConv (ICLR 2023), whose ``init_scale`` this generalises; the test on other rates is S4's.
 
-    >>> model = mc.nn.models.SequenceModel(1, 3, layer="s4d", length=64, layers=2, width=8).eval()
+    >>> import torch
+    >>> from mercer.nn.models import SequenceModel
+    >>> model = SequenceModel(1, 3, layer="s4d", length=64, layers=2, width=8).eval()
     >>> at_rate(model, 2)(torch.randn(1, 128, 1)).shape
     torch.Size([1, 3])
     """

@@ -104,7 +104,7 @@ class S4DKernel(ConvolutionKernel):
         made = stretched(self, factor)
         made.built_for = max(1, round(factor * self.built_for))
         with torch.no_grad():
-            made.log_dt -= math.log(factor)
+            made.log_dt.sub_(math.log(factor))
         return made
 
     def recurrence(self) -> tuple[Tensor, Tensor]:
