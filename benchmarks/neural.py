@@ -4,6 +4,8 @@ PYTHON is an interpreter with neural-tangents 0.6.5 (``pip install "numpy<2" jax
 neural-tangents==0.6.5``), which needs another NumPy than mercer. Every case runs in a process of its own, mercer and
 the peer in turn; what counts is CPU time of the whole process between two readings, after a warm-up that compiles.
 
+The rows "on all cores" are pairs a second of the wall clock, for target P11, on an idle machine.
+
 The rows "against the recursion" are pairs a second of one core, in one process in turns: what the quick forms of
 ``mercer.kernels.neural.quick`` gain over the exact ones, with the errors of both.
 """
@@ -11,8 +13,10 @@ The rows "against the recursion" are pairs a second of one core, in one process 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -138,8 +142,30 @@ def against_the_recursion(n: int = 4096) -> list[dict[str, object]]:
     return rows
 
 
+def on_all_cores(n: int = 8192, rounds: int = 15) -> list[dict[str, object]]:
+    """Pairs a second of ``K(X, Y) @ v`` by the wall clock, with as many threads as there are cores."""
+    torch.set_num_threads(os.cpu_count() or 1)
+    rows: list[dict[str, object]] = []
+    for sigma_b in (0.1, 0.0):
+        generator = torch.Generator().manual_seed(0)
+        X, Y, v = (torch.randn(n, width, generator=generator) for width in (16, 16, 1))
+        K = NTK(depth=3, sigma_b=sigma_b)(X, Y, plan="tiles")
+        seconds = []
+        for _ in range(rounds + 1):
+            start = time.perf_counter()
+            _ = K @ v
+            seconds.append(time.perf_counter() - start)
+        rates = sorted(n * n / s for s in seconds[1:])
+        row = {"case": f"on all cores, sigma_b = {sigma_b}", "rate": median(rates), "lowest": rates[0]}
+        rows.append(row | {"highest": rates[-1], "threads": torch.get_num_threads(), "unit": "pairs a second"})
+        print(
+            f"sigma_b = {sigma_b}: {median(rates):.3g} ({rates[0]:.3g} to {rates[-1]:.3g}) pairs a second", flush=True
+        )
+    return rows
+
+
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         raise SystemExit(__doc__)
-    measured = against_the_recursion() + run(sys.argv[1])
+    measured = on_all_cores() + against_the_recursion() + run(sys.argv[1])
     write_atomic(Path(__file__).parent / "results" / "neural.json", json.dumps(measured, indent=1))

@@ -147,7 +147,7 @@ def plot_turns(rows: list[dict[str, Any]], path: Path) -> None:
             axes.bar(at, [row["timings"][name]["seconds"] for row in rows], width, label=name)
         labels = [f"{row['plan']}\nn = {row['n']:,}" for row in rows]
         axes.set_xticks([i + 0.4 - width / 2 for i in range(len(rows))], labels, fontsize=8)
-        axes.set(yscale="log", ylabel="seconds of a product")
+        axes.set(yscale="log", ylabel="seconds")
 
 
 def plot_gaussian_process(rows: list[dict[str, Any]], path: Path) -> None:

@@ -67,5 +67,8 @@ def run(sizes: tuple[int, ...] = SIZES) -> list[dict[str, Any]]:
                 if (truth := exact["torch" if side == "torch" else "soft"]) is not None
             }
             print(f"n = {n}, {name}\n{comparison}\n  errors {errors}", flush=True)
-            rows.append({"n": n, "plan": name, "errors": errors, **comparison.as_dict()})
+            row = {"case": "attention", "n": n, "plan": name, **comparison.as_dict()}
+            for side, found in errors.items():
+                row["timings"][side]["error"] = found
+            rows.append(row)
     return rows

@@ -153,6 +153,7 @@ TITLES = {
     "fourier": "Fourier: a million points",
     "linear_attention": "Causal linear attention, 8 heads of 64, against torch's softmax attention of the same shapes",
     "language_model": "Language models of real text that differ in the mixer only",
+    "softmax_free": "Softmax-free attention, 2 heads of 32, 49 landmarks, against torch's softmax attention",
     "structure": "Products by structure; `tiles` are the seconds that all entries would take",
     "gpu": "One GPU",
 }
@@ -162,5 +163,6 @@ SECTIONS = {
     "bayesian_optimization": search_section,
     "tables": tables_section,
 }
-PAGES = "product solve fourier structure gaussian_process tables convolution linear_attention language_model planning"
+PAGES = """product solve fourier structure gaussian_process tables convolution linear_attention softmax_free
+language_model planning"""
 ORDER = {name: i for i, name in enumerate(PAGES.split())}

@@ -9,6 +9,7 @@ __all__ = [
     "MercerError",
     "MissingExtra",
     "NotConverged",
+    "PerformanceWarning",
     "ShapeError",
     "TableError",
 ]
@@ -56,3 +57,7 @@ class TableError(MercerError, ValueError):
 
 class ApproximationWarning(UserWarning):
     """An approximation, or a fall-back to something slower, that was not asked for in so many words."""
+
+
+class PerformanceWarning(UserWarning):
+    """What was asked takes long, and the message names an argument with which it would not."""

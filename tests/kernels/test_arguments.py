@@ -168,6 +168,7 @@ def test_a_grid_search_reaches_the_lengthscale():
         (lambda: White(-0.1), r"White\(noise=-0.1\): noise must be >= 0 and finite"),
         (lambda: Constant(Parameter(-1.0)), r"value must be >= 0"),
         (lambda: Linear(bias=-1), "bias must be >= 0"),
+        (lambda: RBF([]), r"RBF\(lengthscale=\[\]\): lengthscale needs one value at least"),
         (lambda: Parameter(1.0, bounds=(2.0, 1.0)), "with low < high"),
         (lambda: Parameter(1.0, bounds=(0.0, float("inf"))), "bounds must be finite"),
         (lambda: Parameter(1.0, bounds="fixed"), "bounds must be two numbers"),

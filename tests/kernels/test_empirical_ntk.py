@@ -1,6 +1,8 @@
 """The empirical NTK against Jacobians by autograd, row by row; its operator's properties; sketches; errors."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -355,3 +357,30 @@ def test_rows_that_see_each_other_are_refused_and_so_is_what_is_no_module():
     with pytest.raises(ValueError, match="sketch=512"):
         EmpiricalNTK(nn.Linear(2, 1)).features(torch.randn(3, 2))
     assert repr(EmpiricalNTK(nn.Linear(2, 1), sketch=5)) == "EmpiricalNTK(Linear, sketch=5)"
+
+
+LARGE = """
+import resource, torch
+from torch import nn
+from mercer.kernels import EmpiricalNTK
+torch.set_num_threads(1)
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+module = nn.Sequential(nn.Linear(32, 960), nn.Tanh(), nn.Linear(960, 960), nn.LayerNorm(960), nn.Linear(960, 10))
+count = sum(p.numel() for p in module.parameters())
+X = torch.randn(200, 32)
+before = peak()
+K, full = EmpiricalNTK(module)(X), EmpiricalNTK(module, outputs="full")(X)
+v = torch.randn(200)
+same = torch.allclose(K @ v, K.to_dense() @ v, rtol=1e-3, atol=1e-3 * float(K.diagonal().max()))
+full @ torch.randn(2000)
+print(count, same, (peak() - before) / (4 * 2000 * count))
+"""
+
+
+@pytest.mark.slow(reason="a network of a million parameters in a process of its own")
+def test_products_of_a_million_parameters_hold_no_jacobian():
+    done = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True, check=True)
+    count, same, share = done.stdout.split()
+    assert int(count) > 960_000
+    assert same == "True"
+    assert float(share) < 0.04  # of the Jacobian of 200 rows and 10 outputs, 7.8 GB

@@ -169,6 +169,7 @@ def test_the_picture_of_convergence_falls():
     ("call", "error", "message"),
     [
         (lambda: BayesianOptimizer({}), ValueError, "at least one dimension"),
+        (lambda: BayesianOptimizer([(0.0, 1.0)]), TypeError, "names its dimensions, .* it is a list"),
         (lambda: BayesianOptimizer({"x": 3.0}), TypeError, "a pair"),
         (lambda: BayesianOptimizer({"x": (1.0, 0.0)}), ValueError, "low < high"),
         (lambda: Real(0.0, 1.0, log=True), ValueError, "log needs low > 0"),

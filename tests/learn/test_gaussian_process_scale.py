@@ -5,9 +5,9 @@ import pytest
 import torch
 from sklearn.gaussian_process import kernels as theirs
 
-from mercer.errors import ApproximationWarning
+from mercer.errors import ApproximationWarning, PerformanceWarning
 from mercer.kernels import RBF, Linear, Matern, White
-from mercer.learn import GaussianProcessRegressor, marginal_likelihood, posterior
+from mercer.learn import GaussianProcessRegressor, gaussian_process_conditioning, marginal_likelihood, posterior
 from mercer.operators.solvers import CholeskyFactor, NotPositiveDefinite, System, cholesky
 
 RNG = np.random.default_rng(0)
@@ -67,6 +67,15 @@ def test_the_model_says_what_it_did_and_why():
     assert exact.plan_.error == 0.0
 
 
+def test_many_rows_without_a_tolerance_name_the_quicker_way(monkeypatch):
+    monkeypatch.setattr(gaussian_process_conditioning, "EXACT", 100)
+    keep = {"optimizer": lambda objective, theta, bounds: (theta, 0.0)}
+    with pytest.warns(PerformanceWarning, match=r"150 rows are learnt .* With tolerance=1e-6, .* subset=5000"):
+        GaussianProcessRegressor(KERNEL, **keep).fit(X, Y)
+    for kernel, arguments in [(KERNEL, {"subset": 50}), (KERNEL + Linear(), {}), (KERNEL, {"tolerance": 1e-6})]:
+        GaussianProcessRegressor(kernel, **keep, **arguments).fit(X, Y)  # warnings are errors here
+
+
 def test_what_no_series_serves_is_exact_and_says_so_once():
     kernel = Matern(0.05, nu=0.5) + White(0.1)
     with pytest.warns(ApproximationWarning, match=r"tolerance=1e-08: no Fourier series.*exactly and more slowly"):
@@ -74,6 +83,19 @@ def test_what_no_series_serves_is_exact_and_says_so_once():
     exact = GaussianProcessRegressor(kernel, optimizer=None).fit(X, Y)
     assert "no Fourier series" in model.plan_.reason
     np.testing.assert_array_equal(predictions(model), predictions(exact))
+
+
+@pytest.mark.slow(reason="17,000 rows, from which on a Fourier series takes part in a sum")
+def test_a_stationary_kernel_with_a_trend_solves_the_equations_of_its_entries():
+    points = np.random.default_rng(1).random((17_000, 2))
+    y = np.sin(5 * points[:, 0]) + 3 * points[:, 1]
+    kernel = 1.3 * RBF(0.5) + 0.7 * Linear(bias=1.0)
+    model = GaussianProcessRegressor(kernel + White(0.05), optimizer=None, tolerance=1e-10).fit(points, y)
+    assert model.plan_.name == "weights"
+    assert 0.0 < model.plan_.error <= 1e-10
+    rows = kernel(points[:50], points).to_dense().numpy()
+    np.testing.assert_allclose(rows @ model.alpha_ + 0.05 * model.alpha_[:50], y[:50], atol=1e-4)
+    np.testing.assert_allclose(model.predict(points[:50]), rows @ model.alpha_, atol=1e-6)
 
 
 @pytest.mark.parametrize("tolerance", [0.0, -1.0, 1.0])

@@ -14,7 +14,7 @@ from mercer.nn import (
     SNNKLinear,
     SoftmaxFreeAttention,
 )
-from mercer.nn.models import SequenceModel, SNNKTransformerBlock
+from mercer.nn.models import SequenceModel, SNNKTransformerBlock, SoftSize, SoftTransformer
 
 WIDTH = 8
 
@@ -27,11 +27,24 @@ def folded_classifier():
     return model
 
 
+class Images(nn.Module):
+    """A whole network of images, the smallest that there is, on an outer product of the rows."""
+
+    def __init__(self):
+        super().__init__()
+        size = SoftSize((1, 1, 1, 1), (4, 4, 4, 4), (1, 1, 1, 1))
+        self.network = SoftTransformer(size, 3, in_chans=1).set_n_iter(2)
+
+    def forward(self, x):
+        return self.network((x[:, :32] @ x[:, -32:].mT).unsqueeze(1))
+
+
 PARTS = {
     "norm attention": partial(NormAttention, WIDTH, 2),
     "diag attention": partial(DiagAttention, WIDTH, 2, block=16),
     # Each step of Newton is a part of the graph: two leave a residual, of which a warning tells, in both alike.
     "softmax-free attention": partial(SoftmaxFreeAttention, WIDTH, 2, landmarks=4, n_iter=2),
+    "pyramid of images": Images,
     "classifier of long convolutions": folded_classifier,
     "hadamard features": partial(SNNKLinear, WIDTH, 5, 20, method="hadamard", offset=-1.0, bias=False),
     "both sides": partial(SNNKLinear, WIDTH, 5, 8, activation="sin", split="both", gaussian_scale=0.02, length=1.0),

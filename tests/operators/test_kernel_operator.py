@@ -188,6 +188,12 @@ def test_plan_says_what_why_and_how_much():
     assert Matern(nu=1.7)(torch.rand(3000, 3)).plan.name == "dense"  # a Bessel function is dearer than a load
 
 
+def test_an_operator_says_what_it_is():
+    K = RBF(lengthscale=0.5)(torch.zeros(2, 3, 1))
+    assert repr(K) == "KernelOperator(RBF(lengthscale=0.5), 3 x 3, batch (2,), torch.float32)"
+    assert str(K + K) == "SumOperator(3 x 3, batch (2,), torch.float32)"
+
+
 def test_durations_read_well():
     durations = [format_seconds(s) for s in (2e-5, 0.0345, 61.0, 300.0, 9000.0, 4.2e6)]
     assert durations == ["20 us", "34.5 ms", "61 s", "5 min", "2.5 h", "49 days"]

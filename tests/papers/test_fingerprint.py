@@ -54,6 +54,16 @@ def test_a_whole_package_is_all_that_it_lists(line, library):
     assert names(library) == ["config.py", "learn/__init__.py", "learn/help.py", "learn/one.py", "learn/two.py"]
 
 
+LAZY = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from mercer.learn.one import One\n"
+
+
+def test_a_list_that_is_imported_name_by_name_counts_like_any_other(library):
+    write(library / "mercer/learn/__init__.py", LAZY)
+    assert names(library) == ["learn/help.py", "learn/one.py"]
+    write(library / "paper.py", "from mercer import learn\n")
+    assert names(library) == ["learn/__init__.py", "learn/help.py", "learn/one.py"]
+
+
 def test_mercer_as_a_whole_is_everything_but_the_papers(library):
     write(library / "paper.py", "def f():\n    import mercer as mc\n")
     assert len(names(library)) == 6

@@ -1,4 +1,5 @@
 import math
+import os
 import sys
 
 import numpy as np
@@ -9,6 +10,7 @@ from mercer.errors import FileFormatError
 from mercer.papers import Effort, Measurement, NotMeasured, Quantity, measure
 from mercer.papers.claim import Claim
 from mercer.papers.measuring import FIRST_SEED
+from mercer.papers.shared import shelf_of
 
 
 def claim(function, **changes):
@@ -168,3 +170,43 @@ def test_values_that_are_no_numbers_a_seed_are_refused(values):
     record = measure(claim(each_seed)).as_dict() | {"values": values}
     with pytest.raises(FileFormatError, match="not complete"):
         Measurement.from_dict(record)
+
+
+def test_what_claims_share_is_made_once(tmp_path):
+    made = []
+
+    def make():
+        made.append(1)
+        return {"weights": torch.tensor([1.0, 2.0])}
+
+    def function(run):
+        for seed in run.seeds:
+            run.record(a=float(run.shared(f"model-{seed}", make)["weights"].sum()))
+
+    def measured(**options):
+        made.clear()
+        assert measure(claim(function), seeds=[0, 1], **options).values == {"a": (3.0, 3.0)}
+        return len(made)
+
+    shelf = tmp_path / "shared" / "p90_coin" / "hash"
+    assert measured() == 2  # nothing is kept where nobody says where
+    old = shelf.parent / "older code"
+    old.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    assert measured(shelf=lambda: shelf) == 2
+    assert not old.exists()
+    assert measured(shelf=lambda: shelf) == 0
+    (shelf / "model-1.safetensors").write_bytes(b"cut")
+    assert measured(shelf=lambda: shelf) == 1
+
+
+def test_a_broken_method_shares_nothing_with_a_whole_one(coin_file, monkeypatch, tmp_path):
+    monkeypatch.setenv("MERCER_DATA_DIR", str(tmp_path))
+    whole = {"mode": "quick", "seeds": 2, "device": "cpu", "data": None}
+    shelf = shelf_of(coin_file, whole)
+    assert shelf.is_relative_to(tmp_path)
+    assert shelf_of(coin_file, whole | {"seeds": 3}) == shelf
+    assert shelf_of(coin_file, whole | {"broken": "Loaded"}) != shelf
+    assert shelf_of(coin_file, whole | {"device": "cuda"}) != shelf
+    coin_file.write_text(coin_file.read_text() + "\nLATER = 1\n")
+    assert shelf_of(coin_file, whole) != shelf

@@ -21,10 +21,17 @@ def test_what_is_exact_holds_for_every_seed(id):
 
 
 def test_all_claims_of_the_card_are_there():
-    assert list(paper.claims) == ["params", "decay", "structure", "lra", "speed", "million", "step"]
+    claims = ["params", "decay", "structure", "lra", "speed", "million", "step", "resolution"]
+    assert list(paper.claims) == claims
     assert isinstance(paper.claims["lra"].quick, str)
     assert {claim.id for claim in paper.claims.values() if claim.identity} == {"params", "step"}
-    assert {id for way in paper.sabotages for id in way.breaks} == {"params", "decay", "structure", "step"}
+    assert {id for way in paper.sabotages for id in way.breaks} == {
+        "params",
+        "decay",
+        "structure",
+        "step",
+        "resolution",
+    }
 
 
 def test_the_kernels_of_the_speed_claim_differ_in_how_they_are_computed_only():

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from mercer.nn import add_adapters
+from mercer.nn.training import TensorBatches
 from mercer.papers import Verdict, catalog, judge, measure, registry
-from mercer.papers.p16_snnk import Batches, ResidualBlock, _digits, _network, _turned
+from mercer.papers.p16_snnk import ResidualBlock, _digits, _network, _turned
 
 paper = registry.load(catalog()[16])
 
@@ -35,7 +36,7 @@ def test_digits_are_turned_and_batches_are_in_another_order_each_time():
     assert (len(X), len(Xt)) == (1257, 540)
     np.testing.assert_array_equal(_turned(_turned(_turned(_turned(X)))), X)
     assert not np.array_equal(_turned(X), X)
-    batches = Batches(torch.from_numpy(X), torch.from_numpy(y))
+    batches = TensorBatches([torch.from_numpy(X), torch.from_numpy(y)], 64)
     batches.generator.manual_seed(0)
     first, second = ([rows for rows, _ in batches] for _ in range(2))
     assert sum(map(len, first)) == 1257

@@ -29,6 +29,11 @@ class ImpulseResponses(NamedTuple):
     u_test: Array
     y_test: Array
 
+    def error(self, kernels: Array) -> float:
+        """What other impulse responses ``(channels, length)`` leave of the test records: squared, over the signal's."""
+        gap = _filtered(self.u_test, kernels) - self.y_test
+        return float(np.square(gap).sum() / np.square(self.y_test).sum())
+
 
 def impulse_responses(
     n_channels: int = 4,
@@ -69,7 +74,13 @@ def impulse_responses(
     )
     kernels /= np.linalg.norm(kernels, axis=1, keepdims=True)
     u, u_test = (draw.normal(size=(n, n_channels, length)) for n in (n_records, n_test))
-    n = 2 * length
-    y, y_test = (np.fft.irfft(np.fft.rfft(x, n) * np.fft.rfft(kernels, n), n)[..., :length] for x in (u, u_test))
+    y, y_test = (_filtered(x, kernels) for x in (u, u_test))
     y += y.std() / np.sqrt(snr) * draw.normal(size=y.shape)
     return ImpulseResponses(kernels, u, y, u_test, y_test)
+
+
+def _filtered(u: Array, kernels: Array) -> Array:
+    """``(records, channels, length)``, causally and from rest."""
+    n = 2 * u.shape[-1]
+    y: Array = np.fft.irfft(np.fft.rfft(u, n) * np.fft.rfft(kernels, n), n)
+    return y[..., : u.shape[-1]]

@@ -127,6 +127,8 @@ class Domain:
     def check(self, name: str, value: Any, kernel: str) -> None:
         """Raise ValueError or TypeError for a value outside the domain."""
         tensor = as_value(value, f"{kernel}({name})").detach()
+        if not tensor.numel():
+            raise ValueError(f"{kernel}({name}={format_value(value)}): {name} needs one value at least.")
         outside = tensor <= self.least if self.strict else tensor < self.least
         if bool(outside.any()) or not bool(torch.isfinite(tensor).all()):
             need = "finite" if self.signed else f"{'>' if self.strict else '>='} {self.least:g} and finite"

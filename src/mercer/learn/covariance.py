@@ -85,10 +85,14 @@ class Slot:
 
 @dataclass(frozen=True)
 class MercerCovariance:
-    """A kernel of mercer, or one of scikit-learn that has a twin here (``translation``)."""
+    """A kernel of mercer, or one of scikit-learn that has a twin here (``translation``).
+
+    ``tolerance`` is the error that products with its matrix may make; None is round-off.
+    """
 
     own: Kernel
     translation: Translation | None = None
+    tolerance: float | None = None
 
     @property
     def kernel(self) -> Any:
@@ -162,7 +166,12 @@ class MercerCovariance:
 
     def matrix(self, points: Any) -> tuple[Any, Tensor]:
         """The operator of the part without noise, and the noise."""
-        return matrix_and_noise(self.own, points.to(torch.float64))
+        K, noise = matrix_and_noise(self.own, points.to(torch.float64))
+        return self.allow(K), noise
+
+    def allow(self, K: Any) -> Any:
+        """A matrix of this kernel whose products may make the error of ``tolerance``."""
+        return K if self.tolerance is None else K.with_plan(None, tolerance=self.tolerance)
 
     def cross(self, points: Any, others: Any) -> Any:
         """The operator k(X, Y)."""

@@ -39,7 +39,8 @@ class DeepGramMachine(MultiOutputMixin, RegressorMixin, Saved, BaseEstimator):
     This is what a deep Gaussian process becomes when its layers grow wide (``nu_l N`` features in layer l) and its
     outputs are copied N times, so that the data keep their say. Every row is an inducing point that stays; L-BFGS moves
     the Gram matrices. For more rows use :class:`DeepKernelMachineRegressor`, which is this where every row is an
-    inducing point.
+    inducing point. Images are rows of pixels here, whose places do not count; with ``image_shape`` that one, and
+    :class:`DeepKernelMachineClassifier`, have layers with places.
 
     Args:
         depth: L, Gram layers.

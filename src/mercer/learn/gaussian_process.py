@@ -58,7 +58,8 @@ class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcess
         subset: learn the hyperparameters on so many rows, drawn without replacement (``subset_indices_``); all rows are
             used for predictions.
         tolerance: the error allowed of entries of the kernel matrix, as a share of k(0), such as 1e-6; then a Fourier
-            series stands for a stationary kernel of up to three columns (needs ``pip install 'mercer[fourier]'``).
+            series stands for a stationary kernel of up to three columns (needs ``pip install 'mercer[fourier]'``), and
+            beyond 5000 rows for the stationary terms of a sum whose other terms have few features, such as ``Linear``.
             None: nothing but round-off.
 
     Attributes:
@@ -149,6 +150,7 @@ class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcess
         if self.subset is not None:
             self.subset_indices_ = subset_rows(len(Y), self.subset, rng)
         self._start_fourier(covariance)
+        self._name_a_quicker_way(covariance)
         if self.optimizer is not None and len(covariance.theta):
             covariance = covariance.at(self._learn(covariance, rng))
             warn_at_bounds(covariance)
@@ -215,7 +217,9 @@ class GaussianProcessRegressor(MultiOutputMixin, RegressorMixin, GaussianProcess
         check_is_fitted(self)
         plan = self._posterior.plan
         why_not = getattr(self, "_why_not", None)
-        return plan if why_not is None else replace(plan, reason=f"{plan.reason} (no Fourier series: {why_not})")
+        if why_not is None or plan.error:
+            return plan
+        return replace(plan, reason=f"{plan.reason} (no Fourier series: {why_not})")
 
     def _learn(self, covariance: Covariance, rng: np.random.RandomState) -> Array:
         likelihood = self._likelihood()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -11,13 +12,13 @@ import torch
 from torch import Tensor
 
 from mercer.arrays import as_tensor, check_finite
-from mercer.errors import ApproximationWarning, ShapeError
+from mercer.errors import ApproximationWarning, PerformanceWarning, ShapeError
 from mercer.learn.covariance import Covariance, MercerCovariance
 from mercer.learn.fourier_posterior import FourierPosterior, box_around, why_not_fourier
 from mercer.learn.gaussian_process_predictions import GaussianProcessPredictions
 from mercer.learn.gradient_observations import GradientPosterior, stack_gradients
 from mercer.learn.inputs import Given, as_given, as_targets
-from mercer.learn.marginal_likelihood import FourierTerms, MarginalLikelihood
+from mercer.learn.marginal_likelihood import EXACT, FourierTerms, MarginalLikelihood
 from mercer.learn.posterior import Posterior
 from mercer.operators.fourier import NoFourierSeries
 from mercer.operators.plans.fourier import FourierPlan
@@ -28,6 +29,8 @@ __all__ = ["GaussianProcessConditioning"]
 class GaussianProcessConditioning(GaussianProcessPredictions):
     """The conditioning half of :class:`GaussianProcessRegressor`."""
 
+    optimizer: Any
+    subset: int | None
     tolerance: float | None
     alpha_: Any
     gradients_train_: Any
@@ -80,6 +83,23 @@ class GaussianProcessConditioning(GaussianProcessPredictions):
         self._set_posterior(posterior)
         return self
 
+    def _starting_covariance(self) -> Covariance:
+        return self._with_tolerance(super()._starting_covariance())
+
+    def _covariance_of(self, kernel: Any) -> Covariance:
+        return self._with_tolerance(super()._covariance_of(kernel))
+
+    def _with_tolerance(self, covariance: Covariance) -> Covariance:
+        """Where no Fourier series stands for the whole kernel, products may still use one for some of its terms."""
+        if self.tolerance is None or not hasattr(self, "n_features_in_") or hasattr(self, "gradients_train_"):
+            return covariance
+        if not isinstance(covariance, MercerCovariance) or why_not_fourier(covariance, self._a_point()) is None:
+            return covariance
+        return replace(covariance, tolerance=self.tolerance)
+
+    def _a_point(self) -> Tensor:
+        return torch.zeros(1, self.n_features_in_, dtype=torch.float64)
+
     def _start_fourier(self, covariance: Covariance) -> None:
         """Decide whether a Fourier series stands for the kernel: ``_why_not`` is None, or says why it does not."""
         if self.tolerance is None:
@@ -95,6 +115,21 @@ class GaussianProcessConditioning(GaussianProcessPredictions):
         if self._why_not is None:
             FourierPlan().require()
             self._try_fourier(lambda: self._first_likelihood(covariance))
+
+    def _name_a_quicker_way(self, covariance: Covariance) -> None:
+        """Warn where many rows would be seconds with a tolerance, and are minutes without."""
+        points = self._points()
+        learnt = len(points) if self.subset is None else self.subset
+        if self.tolerance is not None or self.optimizer is None or learnt <= EXACT or hasattr(self, "gradients_train_"):
+            return
+        if why_not_fourier(covariance, points) is None and covariance.matrix(points)[0].direct() is None:
+            warnings.warn(
+                f"{learnt:,} rows are learnt from by conjugate gradients, many minutes for some ten thousand. With "
+                f"tolerance=1e-6, the error allowed of entries of the kernel matrix, a Fourier series can stand for "
+                f"this kernel, often within seconds; subset=5000 learns from fewer rows.",
+                PerformanceWarning,
+                stacklevel=3,
+            )
 
     def _first_likelihood(self, covariance: Covariance) -> None:
         if np.isneginf(self._likelihood()(covariance, covariance.theta)[0]):

@@ -117,7 +117,7 @@ class MarginalLikelihood:
         else:
             points = self.points.to(torch.float64) if is_exact else self.points
             K, own_noise = self.observed(kernel, points)
-            noise = self.noise + own_noise
+            K, noise = covariance.allow(K), self.noise + own_noise
             structured = not is_exact and structure_of(K.double(), noise.detach()) is not None
             found = inv_quad_logdet(
                 K.double() if structured else K,

@@ -19,6 +19,7 @@ from mercer.learn.inputs import Given, as_points, as_targets, check_data
 from mercer.learn.ntk_network import network_kernels
 from mercer.learn.ntk_plots import draw_components, draw_early_stopping
 from mercer.learn.saving import Saved
+from mercer.learn.trained_covariance import change_by_training
 from mercer.operators import GradientFlow
 
 __all__ = ["NTKModel"]
@@ -150,13 +151,9 @@ class NTKModel(Saved, BaseEstimator):
             across = torch.as_tensor(prior(chunk, rows).to_dense())
             cross = across if self.kind == "nngp" else torch.as_tensor(kernels[self.kind](chunk, rows).to_dense())
             A = (cross @ flow.vectors * flow.filter(self.time_)) @ flow.vectors.mT
-            # A S A' - A S' - S A' as one product: (A S - S(x, X)) A' - A S(X, x').
-            left = -across if is_posterior else torch.as_tensor(prior(rows) @ A.mT).mT - 2.0 * across
-            if whole:
-                change = left @ A.mT
-                parts.append(torch.as_tensor(prior(chunk).to_dense()) + 0.5 * (change + change.mT))
-            else:
-                parts.append(torch.as_tensor(prior(chunk).diagonal()) + (left * A).sum(1))
+            start = prior(chunk).to_dense() if whole else prior(chunk).diagonal()
+            change = change_by_training(A, across, None if is_posterior else prior(rows), whole=whole)
+            parts.append(torch.as_tensor(start) + change)
         if whole:
             parts[0].diagonal().clamp_(min=0.0)
             return parts[0]

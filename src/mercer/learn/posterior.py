@@ -75,7 +75,12 @@ class Posterior:
             return GaussianProcessPlan("cholesky", f"{len(self.weights)} rows: a Cholesky factorisation", 0.0)
         direct = self._structure()
         if direct is not None:
-            return GaussianProcessPlan(direct.name, "the kernel matrix has a structure that is solved directly", 0.0)
+            reason = (
+                "a Fourier series of the stationary terms, features of the others"
+                if direct.error
+                else "the kernel matrix has a structure that is solved directly"
+            )
+            return GaussianProcessPlan(direct.name, reason, direct.error)
         return GaussianProcessPlan(
             "iterative", f"{len(self.weights)} rows: solves to a residual of 1e-6, log-determinants from 10 probes", 0.0
         )

@@ -15,7 +15,6 @@ from torch import Tensor
 from mercer import store
 from mercer.errors import FileFormatError
 from mercer.kernels import InfiniteNetwork, Kernel, NetworkKernel, parse, to_text
-from mercer.learn.inputs import is_sparse
 
 __all__ = ["Saved"]
 
@@ -84,7 +83,7 @@ def encode(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
             "list": [encode(v, tensors, f"{name}.{i}") for i, v in enumerate(value.tolist())],
             "dtype": value.dtype.str,
         }
-    if is_sparse(value):
+    if sparse.issparse(value):
         parts = {
             part: encode(getattr(value, part), tensors, f"{name}.{part}") for part in ("data", "indices", "indptr")
         }

@@ -126,6 +126,10 @@ class SearchSpace:
     """
 
     def __init__(self, dimensions: Mapping[str, Any]) -> None:
+        if not isinstance(dimensions, Mapping):
+            raise TypeError(
+                f"the space names its dimensions, such as {{'x': (0.0, 1.0)}}; it is a {type(dimensions).__name__}."
+            )
         if not dimensions:
             raise ValueError("the space needs at least one dimension, such as {'x': (0.0, 1.0)}.")
         self.dimensions = {str(name): _as_dimension(name, d) for name, d in dimensions.items()}

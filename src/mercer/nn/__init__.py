@@ -36,6 +36,8 @@ from mercer.nn.convolution import (
     S4DKernel,
     SGConv,
     SGConvKernel,
+    at_rate,
+    identify_filter,
 )
 from mercer.nn.distilled_round import DistilledRound
 from mercer.nn.distilled_rounds import DistilledRounds
@@ -116,6 +118,7 @@ __all__ = [
     "SoftmaxAttention",
     "SoftmaxFreeAttention",
     "add_adapters",
+    "at_rate",
     "bundle",
     "compress",
     "diagnostics",
@@ -123,6 +126,7 @@ __all__ = [
     "gram_divergence",
     "gram_objective",
     "gram_penalty",
+    "identify_filter",
     "load_adapters",
     "models",
     "parameter_groups",

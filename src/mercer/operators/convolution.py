@@ -22,7 +22,7 @@ from mercer.operators.convolution_plan import (
     smooth_length,
     window,
 )
-from mercer.operators.recorded import is_recorded
+from mercer.operators.watchers import is_recorded
 
 HALF = (torch.float16, torch.bfloat16)
 AT_ONCE = 1 << 22  # padded entries that torch transforms in one call; beyond, blocks are faster: they stay in cache

@@ -54,6 +54,9 @@ class KernelOperator(Operator):
         self.forced, self.tolerance = forced, tolerance
         self._prepared: tuple[tuple[int, ...], Operands, dict[Any, Any]] | None = None
 
+    def _shown(self) -> str:
+        return f"{self.spec.name}, "
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_prepared": None}
 

@@ -73,21 +73,25 @@ def _contents(path: Path, changed: int) -> bytes:
 @cache
 def _uses(path: Path, changed: int) -> frozenset[Path]:
     """Files of mercer that this one imports, at its top or inside a function."""
-    modules = {module for name, part in _imports(_parse(path, changed)) for module in _resolve(name, part)}
+    imports = _imports(_parse(path, changed), and_types=path.name == "__init__.py")
+    modules = {module for name, part in imports for module in _resolve(name, part)}
     return frozenset(file for module in modules if (file := _file(module)) is not None)
 
 
-def _imports(tree: ast.AST) -> Iterator[tuple[str, str | None]]:
-    """Module and, for ``from module import part``, the part; only mercer's, and nothing that is for types alone."""
+def _imports(tree: ast.AST, *, and_types: bool) -> Iterator[tuple[str, str | None]]:
+    """Module and, for ``from module import part``, the part; only mercer's.
+
+    What is imported for types alone counts in the list of a package, where ``mercer.lazy`` imports it when asked.
+    """
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
             pairs: list[tuple[str, str | None]] = [(alias.name, None) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             pairs = [(node.module or "", alias.name) for alias in node.names]
-        elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+        elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING") and not and_types:
             continue
         else:
-            pairs = list(_imports(node))
+            pairs = list(_imports(node, and_types=and_types))
         yield from (pair for pair in pairs if pair[0].split(".")[0] == _PACKAGE)
 
 
@@ -114,9 +118,11 @@ def _resolve(module: str, part: str | None) -> Iterator[str]:
 @cache
 def _reexports(file: Path, changed: int) -> dict[str | None, tuple[str, str]]:
     """What a package's ``__init__`` imports to pass on: name, and whence it comes."""
+    body = _parse(file, changed).body
     return {
         alias.asname or alias.name: (node.module, alias.name)
-        for node in _parse(file, changed).body
+        for block in body
+        for node in (block.body if isinstance(block, ast.If) else [block])
         if isinstance(node, ast.ImportFrom) and node.module
         for alias in node.names
     }

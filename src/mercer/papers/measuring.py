@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from mercer.papers.claim import Claim, Effort, Mode, NotMeasured
 from mercer.papers.figures import draw_svg
 from mercer.papers.measurement import Cell, Figure, Measurement, Table
+from mercer.papers.shared import taken_from
 from mercer.timing import machine
 
 __all__ = ["FIRST_SEED", "Run", "measure"]
@@ -32,6 +33,7 @@ class Run:
         seeds: to be measured, in this order.
         budget: seconds after which no further seed is begun.
         on_seed: called with the number of seeds that are done, for the progress line.
+        shelf: gives the folder that the claims of a paper share; None shares nothing.
     """
 
     def __init__(
@@ -44,9 +46,11 @@ class Run:
         seeds: Sequence[int],
         budget: float,
         on_seed: Callable[[int], None] | None = None,
+        shelf: Callable[[], Path] | None = None,
     ) -> None:
         self.claim, self.mode, self.device, self.data = claim, mode, torch.device(device), data
         self._asked, self._budget, self._on_seed = tuple(seeds), budget, on_seed
+        self._shelf = shelf
         self._started = time.monotonic()
         self._begun: list[int] = []
         self._values: dict[str, list[float]] = {quantity.name: [] for quantity in claim.quantities}
@@ -137,6 +141,19 @@ class Run:
         """Show a sentence about this very run beside its numbers."""
         self._notes.append(text)
 
+    def shared(self, name: str, make: Callable[[], Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        """Tensors that several claims of a paper need, such as the weights of a network that all look at.
+
+        Each claim is measured in a process of its own. `mercer run` keeps these tensors in the data folder, so that the
+        first claim makes them and the others read them, as long as the code, the mode, the device, the data and the
+        sabotage are the same. Otherwise, as in tests, they are made.
+
+        Args:
+            name: for a file, with the seed in it: ``f"softmax-{seed}"``.
+            make: what makes them; it must give the same each time.
+        """
+        return dict(make()) if self._shelf is None else taken_from(self._shelf(), name, make)
+
     def data_folder(self, contents: str) -> Path:
         """The folder of the user's ``--data``.
 
@@ -192,6 +209,7 @@ def measure(
     data: Path | None = None,
     seeds: int | Sequence[int] | None = None,
     on_seed: Callable[[int], None] | None = None,
+    shelf: Callable[[], Path] | None = None,
 ) -> Measurement:
     """Measure a claim here and now; nothing is written. The verdict on it is :func:`mercer.papers.judge`'s.
 
@@ -203,6 +221,7 @@ def measure(
         seeds: how many, or which. Default: as many as the claim asks for. Tune with seeds below 1000: those from 1000
             on are the ones that are reported.
         on_seed: called with the number of seeds done.
+        shelf: gives the folder of what the claims of the paper share.
 
     Raises:
         NotMeasured: this claim is not measured in this mode, or lacks what it needs.
@@ -216,7 +235,8 @@ def measure(
     if not seeds:
         raise ValueError(f"Claim {claim.id!r} needs at least one seed.")
     started = time.monotonic()
-    run = Run(claim, mode=mode, device=device, data=data, seeds=seeds, budget=effort.seconds, on_seed=on_seed)
+    options: dict[str, Any] = {"budget": effort.seconds, "on_seed": on_seed, "shelf": shelf}
+    run = Run(claim, mode=mode, device=device, data=data, seeds=seeds, **options)
     claim.measure(run)
     return run.result(time.monotonic() - started)
 

@@ -30,7 +30,6 @@ TransNormer, for there is too little to see beyond a block of 32.
 """
 
 import math
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -40,11 +39,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from mercer.data import TokenWindows, python_documentation, text_file
 from mercer.nn import LinearAttention, NormAttention, SRMSNorm
-from mercer.nn.diagnostics import GradientHistory, attention_locality, gradient_spread
+from mercer.nn.diagnostics import GradientHistory, attention_locality, gradient_spread, peak_bytes
 from mercer.nn.functional import linear_attention
 from mercer.nn.models import LanguageModel, TransNormer
 from mercer.nn.training import evaluate, next_token_loss, train
@@ -127,11 +125,11 @@ def gradient(run: Run) -> None:
 def spread(run: Run) -> None:
     """Two trainings from the same start on the same text."""
     for seed in run.seeds:
-        found = {name: _train(run, name, seed)[1] for name in ("linear", "norm")}
+        found = {name: _train(run, name, seed)[1] for name in ("linear", "norm")}  # norms of gradients
         divided, normed = gradient_spread(found["linear"]), gradient_spread(found["norm"])
         run.record(ratio=divided / normed, divided=divided, normed=normed)
     lines = [
-        Curve(range(1, len(found[name].norms) + 1), found[name].norms, look, label, linewidth=1.0)
+        Curve(range(1, len(found[name]) + 1), found[name], look, label, linewidth=1.0)
         for name, look, label in (("linear", "C1-", "divided"), ("norm", "C0-", "normed"))
     ]
     draw = curves(lines, xlabel="step", ylabel="norm of the gradients of q, k, v", yscale="log")
@@ -364,24 +362,31 @@ def _model(name: str, run: Run, seed: int) -> LanguageModel:
     return LanguageModel(_text(run)[2], mixer=name, norm="srms", **shape)
 
 
-def _train(run: Run, name: str, seed: int) -> tuple[LanguageModel, GradientHistory]:
-    """A language model with this attention, and what its gradients were."""
-    size, model = _size(run), _model(name, run, seed).to(run.device)
-    history = GradientHistory(model)
-    batches = TokenWindows(
-        _text(run)[0], length=size["length"], batch_size=size["batch"], n_batches=min(size["steps"], 250)
-    )
-    train(
-        model,
-        batches,
-        loss=next_token_loss,
-        n_steps=size["steps"],
-        optimizer=partial(torch.optim.Adam, lr=size["rate"], betas=(0.9, 0.98)),
-        random_state=seed,
-        description=name,
-    )
-    history.stop()
-    return model, history
+def _train(run: Run, name: str, seed: int) -> tuple[LanguageModel, Tensor]:
+    """A language model with this attention, and the norms of its gradients; several claims look at the same ones."""
+
+    def make() -> dict[str, Tensor]:
+        size, model = _size(run), _model(name, run, seed).to(run.device)
+        history = GradientHistory(model)
+        batches = TokenWindows(
+            _text(run)[0], length=size["length"], batch_size=size["batch"], n_batches=min(size["steps"], 250)
+        )
+        train(
+            model,
+            batches,
+            loss=next_token_loss,
+            n_steps=size["steps"],
+            optimizer=partial(torch.optim.Adam, lr=size["rate"], betas=(0.9, 0.98)),
+            random_state=seed,
+            description=name,
+        )
+        history.stop()
+        return {**model.state_dict(), "norms of gradients": history.norms}
+
+    found = run.shared(f"{name}-{seed}", make)
+    norms, model = found.pop("norms of gradients"), _model(name, run, seed)
+    model.load_state_dict(found)
+    return model.to(run.device).eval(), norms
 
 
 def _loss(run: Run, model: LanguageModel) -> float:
@@ -421,36 +426,10 @@ def _both_ways(attention: Callable[..., Tensor], inputs: list[Tensor]) -> None:
     attention(*(x.requires_grad_() for x in inputs)).sum().backward()
 
 
-class _LiveBytes(TorchDispatchMode):
-    """Counts the bytes of tensors that are made inside it and still there; ``most`` is their largest number."""
-
-    def __init__(self, inputs: list[Tensor]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.now = self.most = 0
-        self.known = {x.untyped_storage()._cdata for x in inputs}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        for tensor in out if isinstance(out, tuple | list) else [out]:
-            if isinstance(tensor, Tensor) and tensor.untyped_storage()._cdata not in self.known:
-                storage = tensor.untyped_storage()
-                self.known.add(storage._cdata)
-                self.now += storage.nbytes()
-                self.most = max(self.most, self.now)
-                weakref.finalize(storage, self._forget, storage._cdata, storage.nbytes())
-        return out
-
-    def _forget(self, key: int, n_bytes: int) -> None:
-        self.known.discard(key)
-        self.now -= n_bytes
-
-
 def _peak_bytes(n: int) -> float:
     """Most memory that forward and backward hold beyond their inputs."""
     inputs = _inputs(n)
-    with _LiveBytes(inputs) as live:
-        _both_ways(linear_attention, inputs)
-    return float(live.most)
+    return float(peak_bytes(partial(_both_ways, linear_attention, inputs)))
 
 
 def _slope(by_length: dict[int, float]) -> float:

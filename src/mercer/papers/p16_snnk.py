@@ -49,7 +49,7 @@ scaled apart.
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -63,7 +63,7 @@ from mercer.kernels import ArcCosine
 from mercer.kernels.features import ArcCosineFeatures, LayerFeatures, UniversalRandomFeatures
 from mercer.learn import BundledNetworkClassifier
 from mercer.nn import SNNKAdapter, SNNKLinear, add_adapters, compress
-from mercer.nn.training import train
+from mercer.nn.training import TensorBatches, train
 from mercer.papers import Curve, Effort, Paper, Quantity, Run, curves, sabotage
 from mercer.timing import compare
 
@@ -379,7 +379,14 @@ def compressed(run: Run) -> None:
             U, S, Vh = torch.linalg.svd(hidden.weight)
             low.get_parameter("0.weight").copy_(U[:, :32] * S[:32] @ Vh[:32])
         optimizer = partial(torch.optim.Adam, lr=1e-2, fused=True)
-        train(adam, Batches(inputs, targets), loss=_squares, n_epochs=100, optimizer=optimizer, random_state=seed)
+        train(
+            adam,
+            TensorBatches([inputs, targets], 64),
+            loss=_squares,
+            n_epochs=100,
+            optimizer=optimizer,
+            random_state=seed,
+        )
         start = SNNKLinear.from_linear(hidden, "relu", 64, random_state=seed)
         full, *others = (
             100.0 * _accuracy(nn.Sequential(model[0], model[1], part, model[3]), Xt, yt)
@@ -459,17 +466,6 @@ def _squares(network: nn.Module, batch: Sequence[Tensor]) -> Tensor:
     return error
 
 
-class Batches:
-    """Of 64 rows in a new order each time, which :func:`train` seeds."""
-
-    def __init__(self, X: Tensor, y: Tensor) -> None:
-        self.X, self.y, self.generator = X, y, torch.Generator()
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for rows in torch.randperm(len(self.X), generator=self.generator).split(64):
-            yield self.X[rows], self.y[rows]
-
-
 class ResidualBlock(nn.Module):
     """x plus a layer of x."""
 
@@ -514,7 +510,7 @@ def _copy(model: nn.Sequential, seed: int, *, new_head: bool = True) -> nn.Seque
 
 def _train(model: nn.Sequential, X: Array, y: Array, rate: float, seed: int) -> nn.Sequential:
     """Thirty epochs of batches of 64."""
-    loader = Batches(_tensor(X), torch.from_numpy(y))
+    loader = TensorBatches([_tensor(X), torch.from_numpy(y)], 64)
 
     def loss(network: nn.Module, batch: Sequence[Tensor]) -> Tensor:
         return nn.functional.cross_entropy(network(batch[0]), batch[1])

@@ -28,7 +28,7 @@ needs less than half of the memory. And the small task says little: all networks
 learning rate softmax was ahead by 33 points.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -41,7 +41,7 @@ from torch.nn import functional as F
 from mercer.nn import SoftBlock, SoftmaxFreeAttention
 from mercer.nn.diagnostics import peak_bytes
 from mercer.nn.functional import gaussian_attention, nystrom_attention
-from mercer.nn.training import train
+from mercer.nn.training import TensorBatches, train
 from mercer.operators import NewtonInverse, newton_inverse
 from mercer.papers import Curve, Effort, NotMeasured, Paper, Quantity, Run, curves, sabotage
 from mercer.timing import compare
@@ -448,28 +448,15 @@ def _digits_accuracy(make: Callable[[], SoftBlock], seed: int) -> float:
         model = _Network(make)
     train(
         model,
-        _Batches(patches[:1200], labels[:1200], seed),
+        TensorBatches([patches[:1200], labels[:1200]], 64),
         loss=lambda model, batch: F.cross_entropy(model(batch[0]), batch[1]),
         n_epochs=10,
-        optimizer=partial(torch.optim.AdamW, lr=1e-3),
+        optimizer=partial(torch.optim.AdamW, lr=1e-3, fused=True),
         random_state=seed,
         description="digits",
     )
     with torch.no_grad():
         return float((model.eval()(patches[1200:]).argmax(1) == labels[1200:]).double().mean())
-
-
-class _Batches:
-    """Batches of 64 in an order of their own each time."""
-
-    def __init__(self, patches: Tensor, labels: Tensor, seed: int) -> None:
-        self.patches, self.labels = patches, labels
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.randperm(len(self.labels), generator=self.generator)
-        for rows in order.split(64):
-            yield self.patches[rows], self.labels[rows]
 
 
 def _without_landmarks(q: Tensor, landmarks: Tensor, v: Tensor, **_: Any) -> Tensor:

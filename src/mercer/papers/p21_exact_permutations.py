@@ -423,12 +423,12 @@ def rerun(run: Run) -> None:
     full=Effort(seeds=2, seconds=7200),
     notes="""
         k = 10 and all 45 inputs with two ones, 256 networks of width 512, counted one after the other; in full k = 100,
-        20 inputs with each number of ones, 64 networks of width 4096, of which the theory needs 33 for any one input.
+        20 inputs with each number of ones, 256 networks of width 4096, of which the theory needs 33 for any one input.
     """,
 )
 def midpoint(run: Run) -> None:
     """Running averages of trained networks."""
-    k, count, width = (100, 64, 4096) if run.is_full else (10, 256, 512)
+    k, count, width = (100, 256, 4096) if run.is_full else (10, 256, 512)
     for seed in run.seeds:
         task = _every_number_of_ones(k, seed) if run.is_full else permutation_task(k, 2, random_state=seed)
         outputs = _outputs(run, task, count, width, seed)

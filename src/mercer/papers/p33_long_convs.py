@@ -43,9 +43,8 @@ import torch
 from mercer.arena import run_arena, tasks_in
 from mercer.config import data_dir
 from mercer.data import LRA_TASKS, ImpulseResponses, impulse_responses
-from mercer.nn import ButterflyConv, LongConv, LongConvKernel, SGConvKernel
-from mercer.nn.functional import long_conv, monarch_convolve, monarch_factors
-from mercer.nn.training import train
+from mercer.nn import ButterflyConv, LongConv, LongConvKernel, SGConvKernel, identify_filter
+from mercer.nn.functional import monarch_convolve, monarch_factors
 from mercer.operators import KernelSpectrum, convolve
 from mercer.papers import Effort, NotMeasured, Paper, Quantity, Run, sabotage
 from mercer.timing import compare
@@ -189,7 +188,7 @@ def exact(run: Run) -> None:
     ),
     controls=Quantity("scipy", "seconds of scipy.fft, in float32, over ours, 65 536 steps", at_least=1.2),
     quick=Effort(seeds=1, seconds=30),
-    full="needs a GPU with the fused kernel, which mercer does not have yet",
+    full="needs a GPU; `python -m benchmarks.gpu_sequences` measures the fused kernel there",
     notes="""
         On the CPU, and not by matrix products, which lose there by 6 to 19 times (pilot): by transforms of half the
         padded length that stay in cache. 128 channels, one sequence, float32; the kernel's spectrum is kept on both
@@ -334,19 +333,10 @@ def _dense(**options: Any) -> Callable[..., torch.nn.Module]:
 
 def _identify(kernel: Callable[..., torch.nn.Module], data: ImpulseResponses, seed: int) -> tuple[float, Array]:
     """The squared held-out error over the signal's, and the kernel found, from noisy answers to white noise."""
-    u, y, u_test, y_test = (torch.from_numpy(part).float() for part in data[1:])
-    module = kernel(*data.kernels.shape, heads=1, learning_rate=1e-2, random_state=seed)
-    train(
-        module,
-        [(u, y)],
-        loss=lambda m, batch: (long_conv(batch[0], m(u.shape[-1])[0], layout="bhl") - batch[1]).square().mean(),
-        n_steps=STEPS,
-        optimizer=torch.optim.Adam,
-    )
-    with torch.no_grad():
-        found = module(u.shape[-1])[0]
-        gap = long_conv(u_test, found, layout="bhl") - y_test
-    return float(gap.square().sum() / y_test.square().sum()), found.detach().numpy()
+    module: Any = kernel(*data.kernels.shape, heads=1, learning_rate=1e-2, random_state=seed)
+    u, y = (torch.from_numpy(part).float() for part in (data.u, data.y))
+    found = identify_filter(module, u, y, n_steps=STEPS).numpy()
+    return data.error(found), found
 
 
 def _by_torch(u: torch.Tensor, spectrum: torch.Tensor) -> torch.Tensor:

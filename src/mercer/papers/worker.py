@@ -21,6 +21,7 @@ from mercer.papers.claim import NotMeasured
 from mercer.papers.measuring import measure
 from mercer.papers.registry import load_file
 from mercer.papers.results import Result, write
+from mercer.papers.shared import shelf_of
 
 __all__ = ["main", "work"]
 
@@ -46,6 +47,7 @@ def work(job: Mapping[str, Any], say: Say) -> None:
                 data=Path(settings["data"]) if settings["data"] else None,
                 seeds=settings["seeds"],
                 on_seed=lambda done: say("seed", done=done),
+                shelf=lambda: shelf_of(Path(job["paper"]), settings),
             )
     except (NotMeasured, MissingExtra) as error:
         say("end", state="left out", reason=str(error))

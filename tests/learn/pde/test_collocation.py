@@ -1,5 +1,9 @@
 """Collocation against solutions in closed form, and its linear algebra against dense systems."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -114,6 +118,18 @@ def test_a_kronecker_sum_is_inverted_by_eigenvectors_and_by_schur_vectors(is_nor
     torch.testing.assert_close(A @ X + X @ B.mT, R, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("block", [1, 2, 128])
+def test_a_kronecker_sum_of_three_axes_keeps_pairs_of_eigenvectors_together(block, monkeypatch):
+    monkeypatch.setattr("mercer.learn.pde.kronecker_sum.BLOCK", block)
+    rng = np.random.default_rng(1)
+    A, B, C = (torch.as_tensor(rng.normal(size=(n, n)) + 9 * np.eye(n)) for n in (7, 4, 5))
+    assert any(torch.linalg.eigvals(each).imag.any() for each in (A, B, C))
+    R = torch.as_tensor(rng.normal(size=(7, 4, 5)))
+    X = KroneckerSum([A, B, C]).solve(R)
+    found = torch.einsum("ia,ajk->ijk", A, X) + torch.einsum("ja,iak->ijk", B, X) + torch.einsum("ka,ija->ijk", C, X)
+    torch.testing.assert_close(found, R, rtol=1e-9, atol=1e-9)
+
+
 def test_values_slopes_and_periodic_ends_in_one_axis():
     source = lambda X: -400 * wave(X)  # noqa: E731
     dirichlet = PDESolver(Laplacian(), domain=(0, 1), grid=100).fit(source, (0.0, np.sin(20.0)))
@@ -197,3 +213,34 @@ def test_memory_is_in_proportion_to_the_nodes():
         t.numel() for held in (system, *system.axes, *system.bases) for t in vars(held).values() if torch.is_tensor(t)
     ]
     assert max(sizes) <= 40_000
+
+
+MEASURED = """
+import sys
+import numpy as np
+import torch
+from mercer.learn.pde import Laplacian, PDESolver
+from mercer.kernels import SpectralMixture
+heavy = {"sklearn", "pandas", "scipy.stats", "scipy.optimize"} & set(sys.modules)
+torch.set_num_threads(1)
+def status(name):
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name)) * 1024
+def solved(n):
+    wave = SpectralMixture(2, weights=[1.0, 0.1], frequencies=[3.0, 0.0], lengthscale=[3.0] * 2, envelope="student_t")
+    solver = PDESolver(Laplacian(), domain=[(0.0, 1.0)] * 2, grid=n, kernel=wave, method="collocation")
+    return solver.fit(lambda X: np.sin(20.0 * X).prod(1), 0.0)
+solved(100)
+before = status("VmRSS")
+open("/proc/self/clear_refs", "w").write("5")
+solved(500)
+print(heavy, (status("VmHWM") - before) / (8 * 500**2))
+"""
+
+
+@pytest.mark.slow(reason="two solves in a process of its own, 500 nodes a side")
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="the peak of memory is read from Linux")
+def test_a_plane_is_solved_with_few_arrays_and_few_imports():
+    done = subprocess.run([sys.executable, "-c", MEASURED], capture_output=True, text=True, check=True)
+    heavy, arrays = done.stdout.rsplit(maxsplit=1)
+    assert heavy == "set()"
+    assert float(arrays) < 18.0

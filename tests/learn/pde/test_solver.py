@@ -164,7 +164,17 @@ def test_clone_and_representation():
     from sklearn.base import clone
 
     solver = line(Laplacian() + Power(3), method="marginal")
-    assert repr(clone(solver)) == repr(solver)
+    assert repr(clone(solver)) == repr(solver) != repr(line())
+    assert solver.set_params(tol=1e-3).get_params()["tol"] == 1e-3
+    with pytest.raises(ValueError, match=r"no argument 'tolerance'. It has: operator, domain"):
+        solver.set_params(tolerance=1e-3)
+
+
+def test_what_is_not_solved_cannot_be_asked():
+    from sklearn.exceptions import NotFittedError
+
+    with pytest.raises(NotFittedError, match="call fit"):
+        line().predict([[0.5]])
 
 
 def test_pictures():

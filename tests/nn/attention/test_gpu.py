@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from mercer.nn.attention.chunked import loop
+from mercer.nn.attention.chunked import Span, loop
 from mercer.nn.attention.gpu import fused_walk, why_not_fused
 from mercer.nn.attention.gpu.walk import why_not_these
 from mercer.nn.functional import linear_attention
@@ -38,7 +38,7 @@ def definition(q, k, v, state=None, decay=None):
 
 def run(q, k, v, state=None, decay=None, chunk=16):
     d = None if decay is None else torch.tensor(decay)
-    return loop(q, k, v, state, d, chunk, partial(fused_walk, kind=q.dtype))
+    return loop(Span(q, k, v, state, d, chunk), partial(fused_walk, kind=q.dtype))
 
 
 def error(found, expected):
@@ -142,7 +142,7 @@ def test_linear_attention_takes_it_where_it_runs(monkeypatch, plan):
     calls = []
     monkeypatch.setattr(
         "mercer.nn.attention.linear_attention.fused_walk",
-        lambda *tensors, kind: calls.append(kind) or fused_walk(*tensors, kind=kind),
+        lambda span, kind: calls.append(kind) or fused_walk(span, kind=kind),
     )
     found = linear_attention(q, k, v, plan=plan, **options)
     for mine, theirs in zip(found, expected, strict=True):

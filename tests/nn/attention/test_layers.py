@@ -16,6 +16,7 @@ CAUSAL = {
     "norm, elu": partial(NormAttention, activation="elu", positions="rope"),
     "norm, relu": partial(NormAttention, activation="relu", positions=None),
     "norm, decay": partial(NormAttention, activation=torch.sigmoid, decay=(0.9, 0.99)),
+    "norm, gate": partial(NormAttention, activation="swish", gate=True),
     "linear": partial(LinearAttention),
     "linear, no positions": partial(LinearAttention, positions=None),
     "diag": partial(DiagAttention, block=8),
@@ -55,7 +56,17 @@ def test_a_layer_is_its_weights_times_the_values(build, n):
     layer, x = make(build), rows(n=n)
     o = (layer.weights(x) @ layer._heads(x)[2]).transpose(1, 2).flatten(2)
     normed = o if getattr(layer, "norm", None) is None else layer.norm(o)
-    assert gap(layer(x), layer.out(normed)) <= 1e-12
+    gate = 1.0 if getattr(layer, "gate", None) is None else layer.gate(x)
+    assert gap(layer(x), layer.out(normed * gate)) <= 1e-12
+
+
+def test_blocks_are_torchs_attention_of_each_block():
+    layer, x = make(partial(DiagAttention, block=8), torch.float32), rows(n=40, dtype=torch.float32)
+    q, k, v = layer._turned(x, None)
+    cut = [t.unflatten(2, (5, 8)) for t in (q, k, v)]  # positions begin anew in each block
+    o = torch.nn.functional.scaled_dot_product_attention(*cut, is_causal=True).flatten(2, 3)
+    expected = layer.out(o.transpose(1, 2).flatten(2))
+    assert gap(layer(x), expected) <= 1e-6
 
 
 @causal

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from mercer.errors import ApproximationWarning, ShapeError
-from mercer.nn import H3Conv, LongConv, LongConvKernel, S4DKernel, SGConv, SGConvKernel
+from mercer.nn import H3Conv, LongConv, LongConvKernel, S4DKernel, SGConv, SGConvKernel, at_rate, identify_filter
 from mercer.nn.functional import long_conv
+from mercer.nn.models import SequenceModel
 
 LAYERS = {
     "dense": partial(LongConv, kernel=partial(LongConvKernel, dropout=0.0)),
@@ -215,6 +216,34 @@ def test_the_official_standalone_layer_is_two_sided():
     assert torch.allclose(layer(u), expected, atol=1e-4)
 
 
+def test_official_weights_of_s4d_give_its_outputs():
+    H, N, L = 3, 8, 20
+    weights = {
+        "D": torch.randn(H),
+        "kernel.log_dt": torch.rand(H) - 3.0,
+        "kernel.log_A_real": torch.full((H, N // 2), 0.5).log() + 0.1 * torch.randn(H, N // 2),
+        "kernel.A_imag": torch.pi * torch.arange(N // 2).expand(H, -1),
+        "kernel.C": torch.randn(H, N // 2, 2),
+        "output_linear.0.weight": torch.randn(2 * H, H, 1),
+        "output_linear.0.bias": torch.randn(2 * H),
+    }
+    u = torch.randn(2, H, L)
+    # The forward pass of state-spaces/s4, models/s4/s4d.py, in plain torch and float64.
+    w = {name: x.double() for name, x in weights.items()}
+    A = torch.complex(-w["kernel.log_A_real"].exp(), w["kernel.A_imag"])
+    dtA = A * w["kernel.log_dt"].exp().unsqueeze(-1)
+    C = torch.view_as_complex(w["kernel.C"]) * (dtA.exp() - 1.0) / A
+    k = 2.0 * torch.einsum("hn,hnl->hl", C, (dtA.unsqueeze(-1) * torch.arange(L)).exp()).real
+    y = torch.fft.irfft(torch.fft.rfft(u.double(), 2 * L) * torch.fft.rfft(k, 2 * L), 2 * L)[..., :L]
+    y = torch.nn.functional.gelu(y + u * w["D"].unsqueeze(-1))
+    y = torch.nn.functional.conv1d(y, w["output_linear.0.weight"], w["output_linear.0.bias"])
+    layer = LongConv.from_official(weights, length=L)
+    assert isinstance(layer.kernel, S4DKernel)
+    assert torch.allclose(layer(u.mT).mT.double(), torch.nn.functional.glu(y, 1), atol=1e-4)
+    with pytest.raises(ValueError, match=r"there is no 'kernel.A_imag'"):
+        LongConv.from_official({n: x for n, x in weights.items() if n != "kernel.A_imag"}, length=L)
+
+
 def test_h3_is_its_formula():
     layer = H3Conv(4, 20, head_dim=2, random_state=0).double().eval()
     u = torch.randn(2, 20, 4).double()
@@ -236,6 +265,96 @@ def test_h3_is_its_formula():
         layer.train().initial_state()
     with pytest.raises(ShapeError, match=r"u is .B, L, 4."):
         layer(u[..., :3])
+
+
+@pytest.mark.parametrize("L", [5, 10, 16, 20, 23])
+def test_h3_as_the_official_code_has_it_sees_the_future_in_short_sequences(L):
+    layer = H3Conv(3, 20, reference=True, random_state=0).double().eval()
+    u = torch.randn(2, L, 3).double()
+
+    def cyclic(x, kernel, skip):  # safari, src/models/sequence/h3_conv.py, without its compiled part
+        spectrum = torch.fft.rfft(x, 2 * L) * torch.fft.rfft(kernel()[0], 2 * L)
+        return torch.fft.irfft(spectrum, 2 * L)[..., :L] + skip.unsqueeze(-1) * x
+
+    q, k, v = (part(u).mT for part in (layer.q_proj, layer.k_proj, layer.v_proj))
+    y = q * cyclic(cyclic(k, layer.k_kernel, layer.k_D) * v, layer.kernel, layer.D)
+    assert torch.allclose(layer(u), layer.output_linear(y.mT), atol=1e-12)
+    ours = H3Conv(3, 20).double().eval()
+    ours.load_state_dict(layer.state_dict())
+    assert bool(torch.allclose(layer(u), ours(u), atol=1e-12)) == (L >= 20)
+    with pytest.raises(ValueError, match="sees the future: it has no steps"):
+        layer.initial_state()
+    with pytest.raises(ValueError, match="head_dim=1 only, not 3"):
+        H3Conv(3, 20, head_dim=3, reference=True)
+
+
+def smooth_signal(rate):
+    """``(1, 64 rate, 3)``: the same waves at ``rate`` values a step, each in the middle of its part of the step."""
+    t = (torch.arange(64 * rate).double() + 0.5) / rate
+    return torch.stack([torch.sin(w * t + w) for w in (0.05, 0.11, 0.17)], -1).unsqueeze(0)
+
+
+@pytest.mark.filterwarnings("ignore:LongConv. the sequence has:mercer.errors.ApproximationWarning")  # as it is
+@torch.no_grad()
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize(
+    ("kernel", "error"),
+    [
+        ("s4d", 0.02),
+        (partial(SGConvKernel, kernel_dim=8, init="cosine"), 0.05),
+        (partial(LongConvKernel, init_std=0.05, squash=0.001, smooth=7, dropout=0.0), 0.05),
+    ],
+)
+def test_a_layer_at_another_rate_gives_what_it_gave(kernel, error, causal):
+    layer = LongConv(3, 64, kernel=kernel, causal=causal, output=None, activation=None, random_state=0).double().eval()
+    slow = layer(smooth_signal(1))
+    for factor in (2, 4):
+        fast = layer.at_rate(factor)(smooth_signal(factor))
+        found = fast.unflatten(1, (64, factor)).mean(2)
+        at_once = layer(smooth_signal(factor))[:, ::factor]
+        gap, without = (float((y - slow).norm() / slow.norm()) for y in (found, at_once))
+        assert gap <= error, (factor, gap)
+        assert without > 3.0 * gap
+    back = layer.at_rate(4).at_rate(0.5)
+    assert torch.allclose(back(smooth_signal(2)), layer.at_rate(2)(smooth_signal(2)), rtol=error, atol=error)
+
+
+def test_a_state_space_kernel_is_exact_at_twice_the_rate_for_what_is_held():
+    layer = LongConv(4, 100, kernel="s4d", random_state=0).double().eval()
+    slow = torch.randn(1, 50, 4).double()
+    fast = slow.repeat_interleave(2, 1)
+    assert torch.allclose(layer.at_rate(2)(fast)[:, 1::2], layer(slow), atol=1e-12)
+
+
+@torch.no_grad()
+def test_whole_networks_change_their_rate_and_others_say_that_they_cannot():
+    model = SequenceModel(3, 2, layer="s4d", length=64, layers=2, width=6, norm="layer").double().eval()
+    slow, fast = model(smooth_signal(1)), at_rate(model, 2)(smooth_signal(2))
+    assert float((fast - slow).norm() / slow.norm()) < 0.05
+    assert torch.equal(model(smooth_signal(1)), slow)
+    for build, message in (
+        (lambda: at_rate(torch.nn.Linear(2, 2), 2), "Linear has no LongConv"),
+        (lambda: LongConv(4, 64, kernel="s4d").at_rate(0.0), "factor=0.0 must be above 0"),
+        (lambda: SGConv(4, 64, kernel_dim=8).at_rate(0.5), "a power of 2 from 1 on"),
+        (lambda: SGConv(4, 64, kernel_dim=8).at_rate(3), "factor=3 is a power of 2"),
+        (lambda: SGConv(4, 64, kernel_dim=8, power=1.0).at_rate(2), "nor a power of the lag"),
+        (lambda: LongConv(4, 64, kernel=lambda *sizes, heads: torch.nn.Identity()).at_rate(2), "does not say how"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            build()
+
+
+def test_filters_are_found_from_records():
+    u = torch.randn(4, 2, 40)
+    truth = torch.exp(-torch.arange(40) / 5.0) * torch.tensor([[1.0], [-0.5]])
+    y = long_conv(u, truth, layout="bhl")
+    kernel = LongConvKernel(2, 40, heads=1, squash=None, dropout=0.0, learning_rate=0.03, random_state=0)
+    found = identify_filter(kernel, u, y, n_steps=200)
+    assert found.shape == (2, 40)
+    assert float((found - truth).norm() / truth.norm()) < 0.05
+    for wrong in (u[:, :1], u[0]):
+        with pytest.raises(ShapeError, match=r"u and y are .records, 2, L. and the kernel has one head"):
+            identify_filter(kernel, wrong, wrong)
 
 
 def test_a_kernel_of_ones_own():

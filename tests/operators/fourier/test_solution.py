@@ -177,3 +177,10 @@ def test_refusals_say_why(monkeypatch):
     assert "weights, more than 10" in solution.applies(NOISES[0])
     with pytest.raises(ValueError, match="weights, more than 10"):
         likelihood(RBF()(X), NOISES[0])
+
+
+@pytest.mark.parametrize("noise", [0.05, NOISES[1]], ids=["one noise", "by row"])
+def test_a_log_determinant_alone(noise):
+    K = RBF(lengthscale=0.5)(points())
+    found = K.with_plan("fourier", tolerance=1e-9).logdet(noise=noise)
+    torch.testing.assert_close(found, torch.logdet(dense(K, torch.as_tensor(noise))), rtol=1e-6, atol=0)

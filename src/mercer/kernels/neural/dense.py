@@ -56,7 +56,7 @@ class NTK(_Dense):
         ValueError: a depth below 1, an activation without a closed form.
 
     Cost: one fused pass; a pair costs the GEMM and about 25 elementwise operations a layer of ReLU. In float32 on a CPU
-    it is 9 up to depth 4, and without biases some 17 in all at any depth: :mod:`mercer.kernels.neural.quick`.
+    it is 9 up to depth 4, and without biases some 15 in all at any depth: :mod:`mercer.kernels.neural.quick`.
     Source: Jacot et al., Neural Tangent Kernel (NeurIPS 2018), theorem 1.
 
     >>> import torch

@@ -1,7 +1,7 @@
 r"""Quick forms of the kernels of ReLU networks, for tiles in float32: half of the calls of the recursion, or fewer.
 
 Without biases such a kernel is ``|x| |y|`` times a function of the angle alone, analytic from 0 to pi: a polynomial of
-degree 12 to 14, at any depth up to 10. With biases the recursion runs on
+degree 10 to 14, at any depth up to 10. With biases the recursion runs on
 correlations, where the arc functions are one call each. A correlation near 1 has lost the digits of the angle: pairs
 that are nearly parallel or opposite at the first layer stay with versines (:mod:`mercer.operators.maps.shortcut`), and
 so do deep networks, which bring all points together.
@@ -26,7 +26,8 @@ from mercer.operators.statistics import LARGEST_COSINE
 __all__ = ["apart", "by_angle", "by_correlations"]
 
 LEAST_DEGREE, MOST_DEGREE = 6, 24
-LEFT_OUT = 3e-8  # by a polynomial, of the largest value: half of the round-off of float32
+# By a polynomial, of the largest value: the round-off of float32. Half of it would take two calls more at depth 3.
+LEFT_OUT = 6e-8
 NODES, CHECKS = 96, 1000
 # Deeper networks with biases bring all points together. Of the norm of an NTK in 16 columns, at sigma_b = 0.1, versines
 # leave 2.2e-7 at any depth; correlations leave 1.9e-7 with 2 activations, 2.5e-7 with 5 and 1.4e-6 with 19.

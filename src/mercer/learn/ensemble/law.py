@@ -11,6 +11,7 @@ from mercer.arrays import as_tensor
 from mercer.errors import ShapeError
 from mercer.kernels import NTK, InfiniteNetwork, Kernel
 from mercer.learn.ntk_network import network_kernels
+from mercer.learn.trained_covariance import change_by_training
 
 __all__ = ["EnsembleLaw", "kernel_pair"]
 
@@ -73,9 +74,8 @@ class EnsembleLaw:
         points = as_tensor(X, dtype=torch.float64)
         across = self.prior(points, self.X).to_dense()
         weights = torch.cholesky_solve(self.tangent(self.X, points).to_dense(), self._factor).mT  # A, (m, n)
-        spread = (weights @ self.prior(self.X).to_dense() - 2.0 * across) * weights
         start = self.prior(points).diagonal()
-        variance = start + spread.sum(1)
+        variance = start + change_by_training(weights, across, self.prior(self.X), whole=False)
         # What is below round-off of the variance before training is a point where training leaves nothing open.
         return torch.where(variance > 1e-12 * start, variance, 0.0).sqrt()
 

@@ -100,20 +100,24 @@ class Gram:
     """
 
     def __init__(self, rows: Tensor, columns: Tensor) -> None:
-        self._index: Tensor | None = None
-        self.z = rows[:, None] - columns[None, :]
+        self._places: tuple[Tensor, Tensor] | None = None
         step = _common_step(torch.cat([rows, columns]))
         if step is not None:
-            lags = torch.round(self.z / step).to(torch.int32)
-            low, high = int(lags.min()), int(lags.max())
-            if high - low + 1 < self.z.numel():
-                self._index = lags - low
+            own, other = (torch.round((side - rows[0]) / step).long() for side in (rows, columns))
+            low, high = int(own.min() - other.max()), int(own.max() - other.min())
+            if high - low + 1 < len(rows) * len(columns):
+                self._places = own - low, other
                 self.z = step * torch.arange(low, high + 1, dtype=torch.float64)
+        if self._places is None:
+            self.z = rows[:, None] - columns[None, :]
 
     def __call__(self, kernel: AxisKernel | GeneralAxisKernel, order: int = 0) -> Tensor:
         """The derivative in the rows' coordinate, ``(n, m)``."""
         table = kernel(self.z, order)
-        return table if self._index is None else table[self._index]
+        if self._places is None:
+            return table
+        own, other = self._places
+        return table[own[:, None] - other]
 
 
 def _common_step(values: Tensor) -> float | None:

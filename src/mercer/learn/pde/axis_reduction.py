@@ -31,14 +31,13 @@ class AxisReduction:
         rows, fixed, data = [], [], []
         if axis in equation.boundary.periodic:
             for order in range(max(1, equation.highest_orders()[axis])):
-                D = basis.derivative(order)
-                rows.append(D[0] - D[-1])
+                rows.append(basis.derivative_at(0, order) - basis.derivative_at(n - 1, order))
                 fixed.append(0 if order else n - 1)
                 data.append(torch.zeros(others, dtype=torch.float64))
         for face in equation.boundary.used:
             if face.axis == axis:
                 place = n - 1 if face.side else 0
-                rows.append(basis.derivative(face.order)[place])
+                rows.append(basis.derivative_at(place, face.order))
                 fixed.append(place)
                 data.append(face.values)
         is_free = torch.ones(n, dtype=torch.bool)
@@ -66,13 +65,18 @@ class AxisReduction:
         shape[axis] = len(self.free) + len(self.fixed)
         return g.new_zeros(shape).index_copy_(axis, self.fixed, along(self.from_data, g, axis))
 
-    def reduced(self, D: Tensor) -> Tensor:
-        """A matrix ``(n, n)`` between all nodes as one between free nodes, ``(n - b, n - b)``."""
-        own = D[self.free]
+    def reduced(self, own: Tensor) -> Tensor:
+        """A matrix from all nodes to free ones ``(n - b, n)`` as one between free nodes, ``(n - b, n - b)``."""
         return own[:, self.free].addmm_(own[:, self.fixed], self.from_free)
 
 
 def along(matrix: Tensor, values: Tensor, axis: int) -> Tensor:
     """The product with each line of values along an axis."""
-    product: Tensor = torch.tensordot(matrix, values, ([1], [axis]))
-    return product.movedim(0, axis)
+    before, after = math.prod(values.shape[:axis]), math.prod(values.shape[axis + 1 :])
+    if after == 1:
+        product = values.reshape(before, -1) @ matrix.mT
+    elif before == 1:
+        product = matrix @ values.reshape(-1, after)
+    else:
+        product = torch.matmul(matrix, values.reshape(before, -1, after))
+    return product.reshape(*values.shape[:axis], len(matrix), *values.shape[axis + 1 :])

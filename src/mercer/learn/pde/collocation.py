@@ -50,13 +50,13 @@ def solve_by_collocation(
         ValueError: the boundary data leave the solution open.
     """
     system = Collocation(equation, bases)
-    w = torch.zeros(system.shape, dtype=torch.float64)
-    U = system.full(w)
+    U = system.known
     if equation.is_linear:
-        rhs = system.at_free(equation.source) - system.apply(equation.products, U)
+        rhs = system.at_free(equation.source).sub_(system.apply(equation.products, U))
+        system.settle(equation.products)
         w, residual = _solve_linear(system, equation.products, rhs, tol)
         return _checked(system, w, residual, 1, tol), system
-    residual = math.inf
+    w, residual = torch.zeros(system.shape, dtype=torch.float64), math.inf
     for step in range(1, max_iter + 1):
         arguments = _arguments(system, U)
         products, source = _newton(system, arguments)
@@ -103,11 +103,15 @@ def _solve_linear(system: Collocation, products: Sequence[Product], rhs: Tensor,
         nearest = KroneckerSum([A])
     else:
         nearest = KroneckerSum(system.separable(products))
+
+    def left(w: Tensor) -> Tensor:
+        return system.apply_free(products, w).neg_().add_(rhs)
+
     w = nearest.solve(rhs)
-    error = rhs - system.apply_free(products, w)
+    error = left(w)
     for _ in range(REFINEMENTS):
-        trial = w + nearest.solve(error)
-        after = rhs - system.apply_free(products, trial)
+        trial = nearest.solve(error).add_(w)
+        after = left(trial)
         if float(torch.linalg.norm(after)) > 0.3 * float(torch.linalg.norm(error)):
             break
         w, error = trial, after
@@ -130,8 +134,7 @@ def _solve_linear(system: Collocation, products: Sequence[Product], rhs: Tensor,
         maxiter=20,
     )
     w = w + nearest.solve(torch.from_numpy(found).reshape(rhs.shape))
-    error = rhs - system.apply_free(products, w)
-    return w, float(torch.linalg.norm(error)) / size
+    return w, float(torch.linalg.norm(left(w))) / size
 
 
 def _arguments(system: Collocation, U: Tensor) -> list[list[Tensor]]:

@@ -36,10 +36,10 @@ class AxisBasis:
         self.nodes, self.kernel = nodes, AxisKernel.of(kernel)
         self._gram = Gram(nodes, nodes)
         K = self._gram(self.kernel)
-        for added in [float(share * K[0, 0]) for share in JITTERS] if jitter is None else [jitter]:
-            regular = K.clone()
-            regular.diagonal().add_(added)
-            self.factor, failed = torch.linalg.cholesky_ex(regular)
+        diagonal = K.diagonal().clone()
+        for added in [float(share * diagonal[0]) for share in JITTERS] if jitter is None else [jitter]:
+            K.diagonal().copy_(diagonal + added)
+            self.factor, failed = torch.linalg.cholesky_ex(K)
             if not int(failed):
                 break
         else:
@@ -47,15 +47,18 @@ class AxisBasis:
                 f"The matrix of {kernel!r} at {len(nodes)} nodes is not positive definite: the lengthscale is long "
                 f"against the distance of the nodes. Use a shorter one, or envelope='student_t'."
             )
-        self._derivatives: dict[int, Tensor] = {}
 
     def derivative(self, order: int) -> Tensor:
         """``k^(order) K^-1``, ``(n, n)``: from values at the nodes to derivatives there."""
         if order == 0:
             return torch.eye(len(self.nodes), dtype=torch.float64)
-        if order not in self._derivatives:
-            self._derivatives[order] = self.times_inverse(self._gram(self.kernel, order))
-        return self._derivatives[order]
+        return self.times_inverse(self._gram(self.kernel, order))
+
+    def derivative_at(self, place: int, order: int) -> Tensor:
+        """One row of that, ``(n,)``; order 0 is the value there."""
+        if order == 0:
+            return (torch.arange(len(self.nodes)) == place).double()
+        return self.cross(self.nodes[place, None], order)[0]
 
     def times_inverse(self, rows: Tensor) -> Tensor:
         """``rows K^-1``, ``(m, n)``."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 import torch
-from scipy.linalg import get_lapack_funcs, lapack, schur
+from scipy.linalg import lapack, schur
 from torch import Tensor
+
+from mercer.learn.pde.axis_reduction import along
+from mercer.learn.pde.modes import Modes
 
 __all__ = ["KroneckerSum"]
 
@@ -31,73 +33,63 @@ class KroneckerSum:
             pivots = self._single[0].diagonal().abs()
             _check_divisors(float(pivots.min()), float(pivots.max()))
             return
-        found: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
-        self._eigen = []
-        worst = 1.0
+        self._modes: list[Modes] = []
         for i, A in enumerate(matrices):
             same = next((j for j in range(i) if torch.equal(A, matrices[j])), i)
-            if same not in found:
-                values, V = np.linalg.eig(A.numpy())
-                found[same] = values, V, _inverse(V)
-                worst = max(worst, float(np.linalg.norm(V, 1) * np.linalg.norm(found[same][2], 1)))
-            self._eigen.append(found[same])
+            self._modes.append(self._modes[same] if same < i else Modes(A))
         self._schur = None
-        if worst > WORST_EIGENVECTORS * max(A.shape[0] for A in matrices) and len(matrices) == 2:
+        worst = max(modes.condition for modes in self._modes)
+        if worst > WORST_EIGENVECTORS * max(len(A) for A in matrices) and len(matrices) == 2:
             left, right = (A.numpy() for A in matrices)
             self._schur = schur(left, output="real"), schur(right, output="real")
-        elif not np.isfinite(worst):
+        elif not math.isfinite(worst):
             raise ValueError("An axis has a derivative without eigenvectors, which is solved in two axes only.")
-        self._beyond = np.zeros(())
-        for values, _, _ in self._eigen[1:]:
-            self._beyond = np.add.outer(self._beyond, values)
-        sizes = [abs(np.add.outer(value, self._beyond)) for value in self._eigen[0][0]]
+        self._beyond = self._modes[1].values
+        for modes in self._modes[2:]:
+            self._beyond = self._beyond.unsqueeze(-1) + modes.values
+        self._blocks = self._modes[0].blocks(BLOCK)
+        sizes = [self._divisors(rows).abs() for rows in self._blocks]
         _check_divisors(min(float(size.min()) for size in sizes), max(float(size.max()) for size in sizes))
 
     def solve(self, R: Tensor) -> Tensor:
-        """For R of the shape of the free nodes."""
+        """For R of the shape of the free nodes. Beside the result, a block of rows is held."""
         if self._single is not None:
             factors, pivots = self._single
             solved: Tensor = torch.linalg.lu_solve(factors, pivots, R.unsqueeze(1))
             return solved.squeeze(1)
-        X = R.numpy()
         if self._schur is not None:
             (T, Q), (S, P) = self._schur
-            Y, scale, _ = lapack.dtrsyl(T, S, Q.T @ X @ P, tranb="C")
+            Y, scale, _ = lapack.dtrsyl(T, S, Q.T @ R.numpy() @ P, tranb="C")
             return torch.from_numpy(Q @ (Y / scale) @ P.T)
-        return torch.from_numpy(self._by_eigenvectors(X))
-
-    def _by_eigenvectors(self, R: np.ndarray) -> np.ndarray:
-        """Block by block, so that beside the result one complex array of its size is held."""
-        values, V, inverse = self._eigen[0]
-        right = R.reshape(len(R), -1)
-        Z = np.empty(right.shape, dtype=np.result_type(V, *(each[1] for each in self._eigen)))
-        columns = [slice(start, start + BLOCK) for start in range(0, right.shape[1], BLOCK)]
-        for block in columns:
-            Z[:, block] = inverse @ right[:, block]
-        for start in range(0, len(R), BLOCK):
-            rows = slice(start, start + BLOCK)
+        first, *others = self._modes
+        Z = first.inverse @ R.reshape(len(R), -1)
+        for rows in self._blocks:
             part = Z[rows].reshape(-1, *R.shape[1:])
-            for i, (_, _, other) in enumerate(self._eigen[1:], 1):
-                part = np.moveaxis(np.tensordot(other, part, (1, i)), 0, i)
-            part = part / np.add.outer(values[rows], self._beyond)
-            for i, (_, other, _) in enumerate(self._eigen[1:], 1):
-                part = np.moveaxis(np.tensordot(other, part, (1, i)), 0, i)
+            for i, modes in enumerate(others, 1):
+                part = along(modes.inverse, part, i)
+            part = self._divided(part, rows)
+            for i, modes in enumerate(others, 1):
+                part = along(modes.vectors, part, i)
             Z[rows] = part.reshape(len(part), -1)
-        found = np.empty(right.shape)
-        for block in columns:
-            found[:, block] = (V @ Z[:, block]).real
-        return found.reshape(R.shape)
+        for start in range(0, Z.shape[1], BLOCK):
+            columns = slice(start, start + BLOCK)
+            Z[:, columns] = first.vectors @ Z[:, columns]
+        return Z.reshape(R.shape)
 
+    def _divided(self, part: Tensor, rows: slice) -> Tensor:
+        """The rows' coefficients, each divided by the sum of its eigenvalues."""
+        part = self._modes[0].to_eigenvectors(part, 0, rows)
+        for i, modes in enumerate(self._modes[1:], 1):
+            part = modes.to_eigenvectors(part, i)
+        part = part / self._divisors(rows)
+        for i, modes in enumerate(self._modes[1:], 1):
+            part = modes.to_parts(part, i)
+        part = self._modes[0].to_parts(part, 0, rows)
+        return part.real if part.is_complex() else part
 
-def _inverse(V: np.ndarray) -> np.ndarray:
-    """In place of its own factors, and infinite where there is none: Schur vectors are used then."""
-    functions: Any = get_lapack_funcs(("getrf", "getri"), (V,))
-    factorise, invert = functions
-    factors, pivots, singular = factorise(V)
-    if singular:
-        return np.full_like(V, np.inf)
-    found: np.ndarray = invert(factors, pivots, lwork=64 * len(V), overwrite_lu=True)[0]
-    return found
+    def _divisors(self, rows: slice) -> Tensor:
+        own = self._modes[0].values[rows]
+        return own.reshape(-1, *[1] * self._beyond.dim()) + self._beyond
 
 
 def _check_divisors(smallest: float, largest: float) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 from torch import Tensor
 
 from mercer import config
@@ -116,6 +115,8 @@ def _find_coefficients(
 ) -> dict[str, float]:
     """Coefficients of the greatest likelihood with the kernels' common factor profiled out: a tenth to ten
     times each start is looked at, then Nelder-Mead."""
+    from scipy.optimize import minimize  # takes 17 MB
+
     axes = [AxisKernel.of(kernel) for kernel in kernels]
     units = {name: abs(value) or 1.0 for name, value in unknowns.items()}
 

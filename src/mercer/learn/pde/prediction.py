@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from mercer.arrays import as_tensor, check_finite, like
@@ -20,6 +18,7 @@ from mercer.learn.pde.joint import JITTER
 from mercer.learn.pde.marginal import FunctionalPosterior, round_off
 from mercer.learn.pde.method import MOST_CONDITIONED
 from mercer.learn.pde.plot import plot_solution
+from mercer.learn.pde.settings import Settings
 from mercer.learn.saving import Saved
 
 __all__ = ["Prediction"]
@@ -27,7 +26,7 @@ __all__ = ["Prediction"]
 Array = np.ndarray[Any, Any]
 
 
-class Prediction(Saved, BaseEstimator):
+class Prediction(Saved, Settings):
     """The part of a solver that needs no equation: what ``fit`` left is enough, also after ``load``."""
 
     _not_saved = ("_solution", "_posterior")
@@ -61,7 +60,7 @@ class Prediction(Saved, BaseEstimator):
             ValueError: error bars that would need too many points; orders that are too high.
             ShapeError: another number of columns.
         """
-        check_is_fitted(self)
+        self._check_fitted()
         points = self._points(X)
         orders = tuple(derivatives) or (0,) * self.n_features_in_
         if len(orders) != self.n_features_in_ or not all(isinstance(o, int) and 0 <= o <= 2 for o in orders):
@@ -92,7 +91,7 @@ class Prediction(Saved, BaseEstimator):
     @property
     def spectrum_(self) -> list[dict[str, Array]]:
         """Frequencies (cycles per unit), weights and lengthscales of the kernel of each axis, the heaviest first."""
-        check_is_fitted(self)
+        self._check_fitted()
         found = []
         for kernel in self.kernels_:
             if not isinstance(kernel, SpectralMixture):
@@ -117,8 +116,14 @@ class Prediction(Saved, BaseEstimator):
             ValueError: three axes, or scattered points in two.
             MissingExtra: matplotlib is not installed.
         """
-        check_is_fitted(self)
+        self._check_fitted()
         return plot_solution(self, axes, n)
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "method_"):
+            from sklearn.exceptions import NotFittedError
+
+            raise NotFittedError(f"This {type(self).__name__} has solved nothing yet: call fit first.")
 
     def _bases(self, kernels: Sequence[Kernel]) -> list[AxisBasis]:
         jitter = JITTER if self.method_ in ("joint", "extra") else None  # as in the objective

@@ -87,7 +87,7 @@ class PDESolver(Prediction):
     >>> from mercer.learn.pde import Laplacian, PDESolver
     >>> solver = PDESolver(Laplacian(), domain=(0.0, 1.0), grid=100)
     >>> solver.fit(lambda X: -400 * np.sin(20 * X[:, 0]), boundary=lambda X: np.sin(20 * X[:, 0]))
-    PDESolver(domain=(0.0, 1.0), grid=100, operator=Laplacian())
+    PDESolver(operator=Laplacian(), domain=(0.0, 1.0), grid=100)
     >>> solver.predict([[0.5]]).round(3)
     array([-0.544])
     """

@@ -26,6 +26,7 @@ class Collocation:
         self.equation, self.bases = equation, list(bases)
         self.axes = [AxisReduction(basis, equation, i) for i, basis in enumerate(bases)]
         self.shape = tuple(len(a.free) for a in self.axes)
+        self._own: dict[tuple[int, int], Tensor] = {}
         self._reduced: dict[tuple[int, int], Tensor] = {}
         self.known = self._lift()
 
@@ -45,13 +46,10 @@ class Collocation:
         """A linear operator at the whole grid's values, at the free nodes."""
         total = torch.zeros(self.shape, dtype=torch.float64)
         for p in products:
-            factors = [
-                b.derivative(o)[a.free] if o else None for a, b, o in zip(self.axes, self.bases, p.orders, strict=True)
-            ]
             value = U
-            for i, (factor, a) in enumerate(zip(factors, self.axes, strict=True)):
-                value = value.index_select(i, a.free) if factor is None else along(factor, value, i)
-            total += (p.coefficient if p.is_constant else self.at_free(p.coefficient)) * value
+            for i, (order, a) in enumerate(zip(p.orders, self.axes, strict=True)):
+                value = along(self._derivative(i, order), value, i) if order else value.index_select(i, a.free)
+            self._add(total, p, value)
         return total
 
     def apply_free(self, products: Sequence[Product], w: Tensor) -> Tensor:
@@ -62,24 +60,45 @@ class Collocation:
             for i, order in enumerate(p.orders):
                 if order:
                     value = along(self.reduced(i, order), value, i)
-            total += (p.coefficient if p.is_constant else self.at_free(p.coefficient)) * value
+            self._add(total, p, value)
         return total
+
+    def settle(self, products: Sequence[Product]) -> None:
+        """Keep the matrices of :meth:`apply_free` and drop those of :meth:`apply`, which makes them again if asked."""
+        for p in products:
+            for i, order in enumerate(p.orders):
+                if order:
+                    self.reduced(i, order)
+        self._own.clear()
+
+    def _add(self, total: Tensor, p: Product, value: Tensor) -> None:
+        if p.is_constant:
+            total.add_(value, alpha=float(p.coefficient))
+        else:
+            total.addcmul_(self.at_free(p.coefficient), value)
+
+    def _derivative(self, axis: int, order: int) -> Tensor:
+        """From all nodes of an axis to derivatives at its free ones, ``(n - b, n)``."""
+        axis = self._first_alike(axis)
+        if (axis, order) not in self._own:
+            self._own[axis, order] = self.bases[axis].derivative(order)[self.axes[axis].free]
+        return self._own[axis, order]
 
     def reduced(self, axis: int, order: int) -> Tensor:
         """The derivative between free nodes of an axis, ``(n - b, n - b)``."""
+        axis = self._first_alike(axis)
         if (axis, order) not in self._reduced:
-            same = next((i for i in range(axis) if self.bases[i] is self.bases[axis] and self._alike(i, axis)), axis)
-            self._reduced[axis, order] = (
-                self.reduced(same, order)
-                if same < axis
-                else self.axes[axis].reduced(self.bases[axis].derivative(order))
-            )
+            self._reduced[axis, order] = self.axes[axis].reduced(self._derivative(axis, order))
         return self._reduced[axis, order]
 
-    def _alike(self, i: int, j: int) -> bool:
-        """Whether two axes of one basis have the same rows of boundary data."""
-        one, two = self.axes[i], self.axes[j]
-        return torch.equal(one.fixed, two.fixed) and torch.equal(one.rows, two.rows)
+    def _first_alike(self, axis: int) -> int:
+        """The first axis with the same basis and the same rows of boundary data."""
+        own = self.axes[axis]
+        for i in range(axis):
+            fixed, rows = self.axes[i].fixed, self.axes[i].rows
+            if self.bases[i] is self.bases[axis] and torch.equal(fixed, own.fixed) and torch.equal(rows, own.rows):
+                return i
+        return axis
 
     def separable(self, products: Sequence[Product]) -> list[Tensor]:
         """One matrix an axis whose Kronecker sum is the operator, or near to it: fields by their mean."""
@@ -122,6 +141,8 @@ class Collocation:
 
 def _summed(matrices: Sequence[tuple[float, Tensor | None]], n: int) -> Tensor:
     """The sum of multiples of matrices, None for the identity."""
+    if len(matrices) == 1 and matrices[0][0] == 1.0 and matrices[0][1] is not None:
+        return matrices[0][1]
     total = torch.zeros(n, n, dtype=torch.float64)
     for factor, matrix in matrices:
         if matrix is None:

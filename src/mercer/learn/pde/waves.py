@@ -75,11 +75,13 @@ def _mixtures_from_points(domain: Domain, values: Tensor, envelope: str) -> list
 def axis_signals(domain: Domain, axis: int, values: Tensor, axes: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
     """Nodes and the largest singular vectors along an axis of a table over some axes, scaled by their values."""
     table = values.movedim(list(axes).index(axis), 0).reshape(len(domain.nodes[axis]), -1)
-    squares, vectors = torch.linalg.eigh(table @ table.mT)
-    squares = squares.clamp(min=0.0).flip(0)[:SIGNALS]
-    kept = squares > FAINTEST**2 * squares[0].clamp(min=1e-300)
-    lines = vectors.flip(1)[:, :SIGNALS][:, kept] * (squares[kept] / squares[0].clamp(min=1e-300)).sqrt()
-    return [(domain.nodes[axis], line) for line in lines.mT]
+    is_wide = table.shape[0] <= table.shape[1]
+    squares, vectors = torch.linalg.eigh(table @ table.mT if is_wide else table.mT @ table)
+    largest = squares[-1].clamp(min=1e-300)
+    squares, vectors = squares[-SIGNALS:].clamp(min=0.0), vectors[:, -SIGNALS:]
+    kept = squares > FAINTEST**2 * largest
+    lines = vectors[:, kept] * squares[kept].sqrt() if is_wide else table @ vectors[:, kept]
+    return [(domain.nodes[axis], line) for line in (lines / largest.sqrt()).mT.flip(0)]
 
 
 def kernel_of_signals(

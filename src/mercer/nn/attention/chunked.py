@@ -7,15 +7,37 @@ denominator the outputs grow with the length, beyond what half types hold.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
-__all__ = ["Walk", "accumulator", "batched", "loop", "one_chunk"]
+__all__ = ["Span", "Walk", "accumulator", "batched", "loop", "one_chunk"]
 
-# (q, k, v, state, decay, chunk, reverse) -> outputs and the last state.
-Walk: TypeAlias = Callable[[Tensor, Tensor, Tensor, "Tensor | None", "Tensor | None", int, bool], tuple[Tensor, Tensor]]
+
+class Span(NamedTuple):
+    """Rows that are walked over, N sequences and heads at once.
+
+    Attributes:
+        q, k: ``(N, n, e)``.
+        v: ``(N, n, t)``.
+        state: ``(N, e, t)`` before the first row; None is zero.
+        decay: ``(N,)`` or None.
+        chunk: rows at a time.
+        reverse: from the last row to the first, each seeing those after it.
+    """
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    state: Tensor | None = None
+    decay: Tensor | None = None
+    chunk: int = 64
+    reverse: bool = False
+
+
+#: Outputs and the last state.
+Walk: TypeAlias = Callable[[Span], tuple[Tensor, Tensor]]
 
 
 def accumulator(dtype: torch.dtype) -> torch.dtype:
@@ -37,30 +59,18 @@ class _Powers:
         self.chunk = (decay**c)[:, None, None]
 
 
-def loop(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    state: Tensor | None,
-    decay: Tensor | None,
-    chunk: int,
-    walk: Walk | None = None,
-) -> tuple[Tensor, Tensor]:
+def loop(span: Span, walk: Walk | None = None) -> tuple[Tensor, Tensor]:
     """One state, updated in place from chunk to chunk; the backward pass recomputes it, so nothing but inputs is kept.
 
     Args:
-        q, k: ``(N, n, e)``.
-        v: ``(N, n, t)``.
-        state: ``(N, e, t)`` before the first row; None is zero.
-        decay: ``(N,)`` or None.
-        chunk: rows at a time.
+        span: the rows.
         walk: what makes outputs and state, for the gradients too; None is torch's products.
 
     Returns:
         ``(N, n, t)`` and the state after the last row, both in the accumulator's type. Differentiable any number of
         times: the gradients are such attentions themselves, forwards for q and backwards for k and v.
     """
-    return _apply(q, k, v, state, decay, chunk, False, walk or _walk)
+    return _apply(walk or _walk, span)
 
 
 class _Walk(torch.autograd.Function):
@@ -71,21 +81,12 @@ class _Walk(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        state: Tensor | None,
-        decay: Tensor | None,
-        chunk: int,
-        reverse: bool,
-        walk: Walk,
-    ) -> tuple[Tensor, Tensor]:
-        return walk(q, k, v, state, decay, chunk, reverse)
+    def forward(walk: Walk, *span: Any) -> tuple[Tensor, Tensor]:
+        return walk(Span(*span))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        *tensors, ctx.chunk, ctx.reverse, ctx.walk = inputs
+        ctx.walk, *tensors, ctx.chunk, ctx.reverse = inputs
         ctx.save_for_backward(*tensors)
         ctx.set_materialize_grads(False)
 
@@ -95,26 +96,27 @@ class _Walk(torch.autograd.Function):
         if grad is None:
             grad = torch.zeros(v.shape, dtype=accumulator(v.dtype), device=v.device)
         dq = dk = dv = dstate = None
-        if ctx.needs_input_grad[0]:
-            before = None if state is None else state.mT
-            dq = _apply(grad, v, k, before, decay, ctx.chunk, ctx.reverse, ctx.walk)[0].to(q.dtype)
+        span = Span(q, k, v, None, decay, ctx.chunk, ctx.reverse)
+        back = span._replace(reverse=not ctx.reverse)
         if ctx.needs_input_grad[1]:
+            before = None if state is None else state.mT
+            dq = _apply(ctx.walk, span._replace(q=grad, k=v, v=k, state=before))[0].to(q.dtype)
+        if ctx.needs_input_grad[2]:
             after = None if grad_state is None else grad_state.mT
-            dk = _apply(v, grad, q, after, decay, ctx.chunk, not ctx.reverse, ctx.walk)[0].to(k.dtype)
-        if ctx.needs_input_grad[2] or ctx.needs_input_grad[3]:
-            dv, dstate = _apply(k, q, grad, grad_state, decay, ctx.chunk, not ctx.reverse, ctx.walk)
+            dk = _apply(ctx.walk, back._replace(q=v, k=grad, v=q, state=after))[0].to(k.dtype)
+        if ctx.needs_input_grad[3] or ctx.needs_input_grad[4]:
+            dv, dstate = _apply(ctx.walk, back._replace(q=k, k=q, v=grad, state=grad_state))
             dv = dv.to(v.dtype)
-        return dq, dk, dv, None if state is None else dstate, None, None, None, None
+        return None, dq, dk, dv, None if state is None else dstate, None, None, None
 
 
-def _apply(*inputs: Any) -> tuple[Tensor, Tensor]:
-    found: tuple[Tensor, Tensor] = _Walk.apply(*inputs)  # type: ignore[no-untyped-call]
+def _apply(walk: Walk, span: Span) -> tuple[Tensor, Tensor]:
+    found: tuple[Tensor, Tensor] = _Walk.apply(walk, *span)  # type: ignore[no-untyped-call]
     return found
 
 
-def _walk(
-    q: Tensor, k: Tensor, v: Tensor, state: Tensor | None, decay: Tensor | None, chunk: int, reverse: bool
-) -> tuple[Tensor, Tensor]:
+def _walk(span: Span) -> tuple[Tensor, Tensor]:
+    q, k, v, state, decay, chunk, reverse = span
     (N, n, e), t = q.shape, v.shape[-1]
     dtype = torch.promote_types(accumulator(q.dtype), accumulator(v.dtype))
     S = torch.zeros(N, e, t, dtype=dtype, device=q.device) if state is None else state.to(dtype, copy=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mercer.errors import ShapeError
-from mercer.nn.attention.chunked import accumulator, batched, loop
+from mercer.nn.attention.chunked import Span, accumulator, batched, loop
 from mercer.nn.attention.gpu import fused_walk, why_not_fused
 
 __all__ = ["Plan", "attend", "linear_attention", "two_sided"]
@@ -32,7 +32,8 @@ def linear_attention(
     chunk: int = 64,
     plan: Plan = "auto",
     return_state: Literal[False] = False,
-) -> Tensor: ...
+) -> Tensor:
+    """The outputs alone."""
 
 
 @overload
@@ -48,7 +49,8 @@ def linear_attention(
     chunk: int = 64,
     plan: Plan = "auto",
     return_state: Literal[True],
-) -> tuple[Tensor, Tensor]: ...
+) -> tuple[Tensor, Tensor]:
+    """The outputs, and the state after the last row."""
 
 
 def linear_attention(
@@ -162,7 +164,7 @@ def attend(
     with torch.autocast(q.device.type, enabled=False):
         if plan in ("loop", "fused"):
             walk = partial(fused_walk, kind=q.dtype) if plan == "fused" else None
-            out, state = loop(q, k, v, state, decay, chunk, walk)
+            out, state = loop(Span(q, k, v, state, decay, chunk), walk)
         else:
             out, state = batched(q, k, v, state, decay, max(n, 1) if plan == "direct" else chunk)
     return out.reshape(B, H, n, t), state.reshape(B, H, e, t)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from mercer.nn.attention.chunked import accumulator
@@ -23,6 +23,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "1+elu": lambda x: 1.0 + functional.elu(x),
     "elu": functional.elu,
     "relu": torch.relu,
+    "swish": functional.silu,
 }
 
 
@@ -96,12 +97,14 @@ class NormAttention(_SummedAttention):
     Args:
         width: d.
         heads: they divide d.
-        activation: :math:`\phi`: ``"1+elu"`` (variant T2), ``"elu"`` (T1; scores may be negative), ``"relu"`` or a
-            function.
+        activation: :math:`\phi`: ``"1+elu"`` (variant T2), ``"elu"`` (T1; scores may be negative), ``"relu"``,
+            ``"swish"`` (TransNormerLLM) or a function.
         positions: ``"lrpe"``, rotations with learned angles after a random reflection; ``"rope"``, fixed ones; None.
         causal: rows see themselves and what is before them.
         eps: of the norm.
         decay: of scores with the distance, for all heads or one for each, as in TransNormerLLM; None for none.
+        gate: multiply what is normed by a linear map of the row, as there: :math:`y_i = W (\mathrm{SRMS}(o_i) \odot
+            W_u x_i)`.
 
     Raises:
         ValueError: heads that do not divide the width, an odd head size with rotations, an unknown activation.
@@ -109,7 +112,7 @@ class NormAttention(_SummedAttention):
     Cost: ``2 e^2`` multiply-adds a token and head for the state, and as many again within chunks; a step and a state
     of generation take ``e^2``, whatever the length.
 
-    Source: Qin et al. 2022 (arXiv 2210.10340), section 4.
+    Source: Qin et al. 2022 (arXiv 2210.10340), section 4; decay, swish and gate: Qin et al. 2023 (arXiv 2307.14995).
 
     >>> layer = NormAttention(16, 2).double()
     >>> x = torch.randn(3, 10, 16, dtype=torch.float64)
@@ -129,9 +132,11 @@ class NormAttention(_SummedAttention):
         causal: bool = True,
         eps: float = 1e-6,
         decay: float | Sequence[float] | None = None,
+        gate: bool = False,
     ) -> None:
         super().__init__(width, heads, activation, positions, causal, decay)
         self.norm = SRMSNorm(eps)
+        self.gate = nn.Linear(width, width) if gate else None
 
     def weights(self, x: Tensor) -> Tensor:
         """Scores before the norm, ``(B, H, n, n)``."""
@@ -146,7 +151,8 @@ class NormAttention(_SummedAttention):
             v = v.masked_fill(~kept[:, None, :, None], 0.0)
         memory = state.memory if isinstance(state, LinearState) else None
         o, memory = self._sum(q, k, v, memory)
-        out = self.out(self.norm(merge(o)).to(x.dtype))
+        normed = self.norm(merge(o)).to(x.dtype)
+        out = self.out(normed if self.gate is None else normed * self.gate(x))
         return out, LinearState(after(x, state, lengths), memory)
 
     def prefill(

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool1d, dropout
+from torch.nn.functional import avg_pool1d, interpolate
 
-from mercer.nn.convolution.free_taps import shrink, start_of
-from mercer.nn.convolution.kernel import ConvolutionKernel
-from mercer.nn.seeding import seeded
+from mercer.nn.convolution.free_taps import FreeTaps, shrink
+from mercer.nn.convolution.kernel import ConvolutionKernel, stretched
 
 __all__ = ["LongConvKernel"]
 
 
-class LongConvKernel(ConvolutionKernel):
+class LongConvKernel(FreeTaps, ConvolutionKernel):
     r"""Taps that are learnt directly, one parameter each.
 
     .. math:: k \leftarrow \mathrm{sign}(k) \max(|k| - \lambda, 0)
@@ -65,39 +64,40 @@ class LongConvKernel(ConvolutionKernel):
         super().__init__(channels, length, heads=heads, learning_rate=learning_rate)
         if smooth and smooth_freq:
             raise ValueError(f"LongConvKernel: smooth={smooth} goes without smooth_freq=True.")
-        std, threshold = start_of(
-            "LongConvKernel",
+        self.smooth_freq = smooth_freq
+        self.start(
+            (heads, channels, length),
             init=init,
             init_std=init_std,
             squash=squash,
             smooth=smooth,
-            averaged=smooth,
             dropout=dropout,
+            random_state=random_state,
         )
-        self.init, self.init_std, self.squash = init, std, threshold
-        self.smooth, self.smooth_freq, self.dropout = smooth, smooth_freq, dropout
-        self.kernel = nn.Parameter(torch.empty(heads, channels, length))
-        with seeded(random_state):
-            self.reset_parameters()
-
-    @torch.no_grad()
-    def reset_parameters(self) -> None:
-        """Draw the taps again."""
-        self.kernel.normal_(0.0, self.init_std)
-        if self.init == "exp":
-            t = torch.arange(self.kernel.shape[-1]) / self.kernel.shape[-1]
-            h = torch.arange(self.channels) / self.channels
-            self.kernel.mul_(torch.exp(-t * (self.channels / 2) ** h[:, None]))
 
     def forward(self, length: int | None = None) -> Tensor:
         """The first ``length`` taps, ``(heads, channels, length)``."""
         n = self._cut(length)
-        return dropout(shrink(self._smoothed()[..., :n], self.squash), self.dropout, self.training)
+        return self._finished(self._smoothed()[..., :n])
 
-    @torch.no_grad()
-    def alive_fraction(self) -> float:
-        """The share of taps above the threshold, which alone have a value and a gradient."""
-        return float((self._smoothed().abs() > self.squash).double().mean())
+    def at_rate(self, factor: float) -> Self:
+        """Taps for signals that are sampled ``factor`` times as often: interpolated, and as much weaker.
+
+        What is averaged and squashed is in them already, so the new kernel does neither.
+
+        Raises:
+            ValueError: a factor that is not above 0.
+        """
+        made = stretched(self, factor)
+        with torch.no_grad():
+            k = shrink(self._smoothed(), self.squash)
+            made.kernel = nn.Parameter(interpolate(k, size=made.length, mode="linear") / factor)
+        made.smooth, made.smooth_freq, made.squash = 0, False, 0.0
+        return made
+
+    def _fading(self, rates: Tensor) -> Tensor:
+        n = self.kernel.shape[-1]
+        return torch.exp(-torch.arange(n) / n * rates[:, None])
 
     def _smoothed(self) -> Tensor:
         k: Tensor = self.kernel

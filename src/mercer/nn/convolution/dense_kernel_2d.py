@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, dropout
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
-from mercer.nn.convolution.free_taps import shrink, start_of
+from mercer.nn.convolution.free_taps import FreeTaps
 from mercer.nn.convolution.kernel_2d import ConvolutionKernel2d
-from mercer.nn.seeding import seeded
 
 __all__ = ["LongConvKernel2d"]
 
 
-class LongConvKernel2d(ConvolutionKernel2d):
+class LongConvKernel2d(FreeTaps, ConvolutionKernel2d):
     r"""Taps of all lags between two pixels, learnt directly: :class:`LongConvKernel` in two dimensions.
 
     In every forward pass taps are averaged, then squashed, ``sign(k) max(|k| - lambda, 0)``, then some are dropped.
@@ -56,29 +55,16 @@ class LongConvKernel2d(ConvolutionKernel2d):
         random_state: Any = None,
     ) -> None:
         super().__init__(channels, size, heads=heads, learning_rate=learning_rate)
-        self.init_std, self.squash = start_of(
-            "LongConvKernel2d",
+        height, width = self.size
+        self.start(
+            (heads, channels, 2 * height - 1, 2 * width - 1),
             init=init,
             init_std=init_std,
             squash=squash,
             smooth=smooth,
-            averaged=smooth**2,
             dropout=dropout,
+            random_state=random_state,
         )
-        self.init, self.smooth, self.dropout = init, smooth, dropout
-        height, width = self.size
-        self.kernel = nn.Parameter(torch.empty(heads, channels, 2 * height - 1, 2 * width - 1))
-        with seeded(random_state):
-            self.reset_parameters()
-
-    @torch.no_grad()
-    def reset_parameters(self) -> None:
-        """Draw the taps again."""
-        self.kernel.normal_(0.0, self.init_std)
-        if self.init == "exp":
-            rows, columns = (torch.arange(1 - n, n).abs() / n for n in self.size)
-            c = torch.arange(self.channels) / self.channels
-            self.kernel.mul_(torch.exp(-(rows[:, None] + columns) * (self.channels / 2) ** c[:, None, None]))
 
     def forward(self, size: tuple[int, int] | None = None) -> Tensor:
         """The taps of images of ``size``, ``(heads, channels, 2 height - 1, 2 width - 1)``, lag 0 in the centre."""
@@ -86,12 +72,11 @@ class LongConvKernel2d(ConvolutionKernel2d):
         # Those whose lags two pixels of the image can have.
         above, left = self.size[0] - height, self.size[1] - width
         k = self._smoothed()[..., above : above + 2 * height - 1, left : left + 2 * width - 1]
-        return dropout(shrink(k, self.squash), self.dropout, self.training)
+        return self._finished(k)
 
-    @torch.no_grad()
-    def alive_fraction(self) -> float:
-        """The share of taps above the threshold, which alone have a value and a gradient."""
-        return float((self._smoothed().abs() > self.squash).double().mean())
+    def _fading(self, rates: Tensor) -> Tensor:
+        rows, columns = (torch.arange(1 - n, n).abs() / n for n in self.size)
+        return torch.exp(-(rows[:, None] + columns) * rates[:, None, None])
 
     def _smoothed(self) -> Tensor:
         k: Tensor = self.kernel

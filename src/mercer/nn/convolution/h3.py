@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from mercer.errors import ShapeError
 from mercer.nn.convolution.dense_kernel import LongConvKernel
@@ -92,10 +93,16 @@ class H3Conv(nn.Module):
         kernel: what makes the two kernels, called with ``(channels, length, heads=1)``.
         plan: as in :func:`mercer.nn.functional.long_conv`.
         state: how steps are made, as in :class:`ConvState`.
+        reference: compute what the official code does: all ``length`` taps in a cyclic transform of twice the
+            sequence. Where the sequence is shorter than ``length``, taps beyond its end act on the future; so the layer
+            is not causal then, and has no steps. For weights that were trained so; ``head_dim`` is 1, for with others
+            the official layer cannot run.
         random_state: of all weights.
 
+    Parameters have the official names: its ``state_dict`` loads as it is.
+
     Raises:
-        ValueError: a ``head_dim`` that does not divide the channels.
+        ValueError: a ``head_dim`` that does not divide the channels, or another than 1 with ``reference``.
 
     Cost: two convolutions of ``channels`` and ``channels head_dim`` rows, four square maps.
     Source: Fu et al., Simple Hardware-Efficient Long Convolutions (ICML 2023); names as in its official code.
@@ -104,8 +111,6 @@ class H3Conv(nn.Module):
     >>> layer(torch.randn(2, 50, 8)).shape
     torch.Size([2, 50, 8])
     """
-
-    causal = True
 
     def __init__(
         self,
@@ -116,13 +121,16 @@ class H3Conv(nn.Module):
         kernel: Callable[..., nn.Module] = LongConvKernel,
         plan: PlanName = "auto",
         state: Method = "auto",
+        reference: bool = False,
         random_state: Any = None,
     ) -> None:
         super().__init__()
+        if reference and head_dim != 1:
+            raise ValueError(f"H3Conv(reference=True): the official layer has head_dim=1 only, not {head_dim}.")
         if head_dim < 1 or channels % head_dim:
             raise ValueError(f"H3Conv: head_dim={head_dim} does not divide channels={channels}.")
         self.channels, self.length, self.head_dim = channels, length, head_dim
-        self.plan, self.state = plan, state
+        self.plan, self.state, self.causal = plan, state, not reference
         n_heads = channels // head_dim
         with seeded(random_state):
             self.q_proj = nn.Linear(channels, channels)
@@ -143,14 +151,13 @@ class H3Conv(nn.Module):
         if u.dim() != 3 or u.shape[-1] != self.channels or u.shape[1] < 1:
             raise ShapeError(f"H3Conv({self.channels}): u is (B, L, {self.channels}), not {tuple(u.shape)}.")
         q, k, v = (part(u).mT for part in (self.q_proj, self.k_proj, self.v_proj))  # (B, H, L)
-        L = min(u.shape[1], self.length)
         if state is None:
-            k = long_conv(k, self.k_kernel(L)[0], skip=self.k_D, layout="bhl", plan=self.plan)
+            k = self._convolve(k, self.k_kernel, self.k_D)
         else:
             k = state.shift.advance(k)[:, 0] + self.k_D.unsqueeze(-1) * k
         pairs = self._pairs(k, v)  # (B, d1, d2, heads, L)
         if state is None:
-            y = long_conv(pairs, self.kernel(L)[0], skip=self.D, layout="bhl", plan=self.plan)
+            y = self._convolve(pairs, self.kernel, self.D)
         else:
             flat = pairs.flatten(0, 2)
             y = (state.mix.advance(flat)[:, 0] + self.D.unsqueeze(-1) * flat).view_as(pairs)
@@ -164,6 +171,8 @@ class H3Conv(nn.Module):
         Raises:
             ValueError: in training.
         """
+        if not self.causal:
+            raise ValueError("H3Conv(reference=True) sees the future: it has no steps and no state.")
         if self.training:
             raise ValueError(
                 "H3Conv: steps and states are for evaluation, since they keep the kernel: call .eval() first."
@@ -196,6 +205,15 @@ class H3Conv(nn.Module):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The kernels' own learning rate and no decay; no decay of skips and biases; the rest."""
         return parameter_groups(self)
+
+    def _convolve(self, x: Tensor, kernel: nn.Module, skip: Tensor) -> Tensor:
+        """``(..., H, L)`` to the same."""
+        L = x.shape[-1]
+        taps: Tensor = kernel(min(L, self.length) if self.causal else self.length)[0]
+        if not self.causal:  # as many as a transform of 2 L takes; those from L on stand for lags below 0
+            taps = pad(taps, (0, 2 * L - self.length))
+        y: Tensor = long_conv(x, taps, skip=skip, causal=self.causal, layout="bhl", plan=self.plan)
+        return y
 
     def _split(self, x: Tensor) -> Tensor:
         """``(B, H, L)`` as ``(B, d, heads, L)``; column ``h d + i`` is entry i of head h."""

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from copy import deepcopy
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-__all__ = ["ConvolutionKernel"]
+__all__ = ["ConvolutionKernel", "TapModule", "stretched"]
 
 
-class ConvolutionKernel(nn.Module):
+class TapModule(nn.Module):
+    """What kernels of one axis and of two have: sizes, and their own learning rate."""
+
+    def __init__(self, channels: int, heads: int, learning_rate: float | None, **sizes: Any) -> None:
+        super().__init__()
+        if min(channels, heads) < 1 or any(size is not None and size < 1 for size in sizes.values()):
+            given = [f"{name}={value}" for name, value in {"channels": channels, **sizes, "heads": heads}.items()]
+            named = f"{', '.join(given[:-1])} and {given[-1]}"
+            raise ValueError(f"{type(self).__name__}: {named} must be 1 or more.")
+        self.channels, self.heads, self.learning_rate = channels, heads, learning_rate
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Its parameters with their own learning rate and no decay."""
+        own: dict[str, Any] = {} if self.learning_rate is None else {"lr": self.learning_rate}
+        return [{"params": list(self.parameters()), **own, "weight_decay": 0.0}]
+
+
+class ConvolutionKernel(TapModule):
     """The base of kernels for :class:`mercer.nn.LongConv`; a kernel of your own needs ``forward`` only.
 
     Args:
@@ -25,21 +44,12 @@ class ConvolutionKernel(nn.Module):
     def __init__(
         self, channels: int, length: int | None, *, heads: int = 1, learning_rate: float | None = None
     ) -> None:
-        super().__init__()
-        if min(channels, heads, 1 if length is None else length) < 1:
-            raise ValueError(
-                f"{type(self).__name__}: channels={channels}, length={length} and heads={heads} must be 1 or more."
-            )
-        self.channels, self.length, self.heads, self.learning_rate = channels, length, heads, learning_rate
+        super().__init__(channels, heads, learning_rate, length=length)
+        self.length = length
 
     def forward(self, length: int | None = None) -> Tensor:
         """The first ``length`` taps, ``(heads, channels, length)``; None is all there are."""
         raise NotImplementedError
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """Its parameters with their own learning rate and no decay."""
-        own: dict[str, Any] = {} if self.learning_rate is None else {"lr": self.learning_rate}
-        return [{"params": list(self.parameters()), **own, "weight_decay": 0.0}]
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""
@@ -56,3 +66,19 @@ class ConvolutionKernel(nn.Module):
         if wanted is None or wanted < 1 or (most is not None and wanted > most):
             raise ValueError(f"{type(self).__name__} has taps 1 to {most}, not length={length}.")
         return wanted
+
+
+Kernel = TypeVar("Kernel", bound=ConvolutionKernel)
+
+
+def stretched(kernel: Kernel, factor: float) -> Kernel:
+    """A copy that has ``factor`` times as many taps; what they are is left to the kernel.
+
+    Raises:
+        ValueError: a factor that is not above 0.
+    """
+    if not 0.0 < factor < math.inf:
+        raise ValueError(f"{type(kernel).__name__}.at_rate: factor={factor} must be above 0.")
+    made = deepcopy(kernel)
+    made.length = None if kernel.length is None else max(1, round(factor * kernel.length))
+    return made

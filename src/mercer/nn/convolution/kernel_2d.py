@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from torch import Tensor
 
-from torch import Tensor, nn
+from mercer.nn.convolution.kernel import TapModule
 
 __all__ = ["ConvolutionKernel2d", "sides"]
 
 
-class ConvolutionKernel2d(nn.Module):
+class ConvolutionKernel2d(TapModule):
     """The base of kernels for :class:`mercer.nn.LongConv2d`; a kernel of your own needs ``forward`` only.
 
     Args:
@@ -25,20 +25,12 @@ class ConvolutionKernel2d(nn.Module):
     def __init__(
         self, channels: int, size: int | tuple[int, int], *, heads: int = 1, learning_rate: float | None = None
     ) -> None:
-        super().__init__()
+        super().__init__(channels, heads, learning_rate)
         self.size = sides(type(self).__name__, size)
-        if min(channels, heads) < 1:
-            raise ValueError(f"{type(self).__name__}: channels={channels} and heads={heads} must be 1 or more.")
-        self.channels, self.heads, self.learning_rate = channels, heads, learning_rate
 
     def forward(self, size: tuple[int, int] | None = None) -> Tensor:
         """The taps of images of ``size``, ``(heads, channels, 2 height - 1, 2 width - 1)``; None is the largest."""
         raise NotImplementedError
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """Its parameters with their own learning rate and no decay."""
-        own: dict[str, Any] = {} if self.learning_rate is None else {"lr": self.learning_rate}
-        return [{"params": list(self.parameters()), **own, "weight_decay": 0.0}]
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""

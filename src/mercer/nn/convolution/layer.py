@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from functools import partial
 from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from mercer.errors import ApproximationWarning, ShapeError
+from mercer.errors import ShapeError
 from mercer.nn.convolution.dense_kernel import LongConvKernel
 from mercer.nn.convolution.folded import FoldedConv
 from mercer.nn.convolution.kernel import ConvolutionKernel
-from mercer.nn.convolution.layer_parts import ACTIVATIONS, OUTPUTS, layer_groups, require_options
+from mercer.nn.convolution.layer_parts import (
+    ACTIVATIONS,
+    OUTPUTS,
+    ConvolutionLayer,
+    make_kernel,
+    require_options,
+)
 from mercer.nn.convolution.long_convolution import PLANS, PlanName, long_conv
 from mercer.nn.convolution.pictures import draw_kernel
 from mercer.nn.convolution.s4d_kernel import S4DKernel
 from mercer.nn.convolution.sgconv_kernel import SGConvKernel
 from mercer.nn.convolution.state import METHODS, ConvState, Method
-from mercer.nn.seeding import seeded
 
 __all__ = ["KERNELS", "LongConv"]
 
 KERNELS: dict[str, type[ConvolutionKernel]] = {"dense": LongConvKernel, "sgconv": SGConvKernel, "s4d": S4DKernel}
 
 
-class LongConv(nn.Module):
+class LongConv(ConvolutionLayer):
     r"""A depthwise convolution whose kernel is as long as the sequence, then a map across channels.
 
     .. math:: y = \mathrm{GLU}(W\,\mathrm{dropout}(\mathrm{gelu}(k * u + D u)) + b)
@@ -82,7 +87,6 @@ class LongConv(nn.Module):
         state: Method = "auto",
         random_state: Any = None,
     ) -> None:
-        super().__init__()
         if channels < 1 or length < 1 or heads < 1:
             raise ValueError(f"LongConv: channels={channels}, length={length} and heads={heads} must be 1 or more.")
         require_options(
@@ -92,19 +96,18 @@ class LongConv(nn.Module):
             plan=(plan, PLANS),
             state=(state, METHODS),
         )
-        self.channels, self.length, self.heads, self.causal = channels, length, heads, causal
-        self.plan, self.state = plan, state
-        with seeded(random_state):
-            self.D = nn.Parameter(torch.randn(heads, channels))
-            self.kernel = _make_kernel(kernel, channels, length, heads if causal else 2 * heads)
-            self.activation = ACTIVATIONS[activation]()
-            self.dropout = nn.Dropout1d(dropout) if tie_dropout else nn.Dropout(dropout)
-            self.output_linear: nn.Module = nn.Identity()
-            if output == "linear":
-                self.output_linear = nn.Linear(heads * channels, channels)
-            elif output == "glu":
-                self.output_linear = nn.Sequential(nn.Linear(heads * channels, 2 * channels), nn.GLU(dim=-1))
-        self._has_warned = False
+        super().__init__(
+            channels,
+            heads,
+            partial(_make_kernel, kernel, channels, length, heads if causal else 2 * heads),
+            activation=activation,
+            output=output,
+            dropout=nn.Dropout1d(dropout) if tie_dropout else nn.Dropout(dropout),
+            mix=nn.Linear,
+            dim=-1,
+            random_state=random_state,
+        )
+        self.length, self.causal, self.plan, self.state = length, causal, plan, state
 
     def forward(self, u: Tensor, *, state: ConvState | None = None, lengths: Tensor | None = None) -> Any:
         """The output ``(B, L, H)`` of ``(B, L, H)``; with a state ``(y, state)``.
@@ -169,26 +172,45 @@ class LongConv(nn.Module):
         y: Tensor = self._output(mixed.flatten(-2).unsqueeze(1)).squeeze(1)
         return y, state
 
-    @torch.no_grad()
     def kernel_(self, length: int | None = None) -> Tensor:
         """The kernel as it is: ``(heads, channels, length)``, of lags 0, 1, ...
 
         Two-sided: ``(heads, channels, 2 length)``, of lags ``-length`` to ``length - 1``.
         """
-        n = self.length if length is None else length
-        was_training = self.kernel.training
-        self.kernel.eval()  # or some taps would be dropped
-        k: Tensor = self.kernel(n)
-        self.kernel.train(was_training)
+        k = self._fixed_taps(self.length if length is None else length)
         return k if self.causal else torch.cat([k[self.heads :].flip(-1), k[: self.heads]], -1)
 
     def plot_kernel(self, *, channels: int = 4, head: int = 0, axes: Any = None) -> Any:
         """Draw the kernels of the first channels over their lags; gives the axes."""
         return draw_kernel(self.kernel_(), self.causal, channels=channels, head=head, axes=axes)
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """For an optimiser: the kernel with its own learning rate and no decay; skip and biases without; the rest."""
-        return layer_groups(self.kernel, self.D, self.output_linear)
+    def at_rate(self, factor: float) -> Self:
+        """This layer for signals that are sampled ``factor`` times as often, with ``factor`` times the length.
+
+        The kernel is stretched over that many more taps, each as much weaker, so that a sum over the same time stays
+        what it was; all other weights are the same. What was learnt at one rate so runs at another, as well as the
+        signal is as smooth as that.
+
+        Args:
+            factor: 2 for twice the rate, 0.5 for half of it; what a kernel allows is told by its own ``at_rate``.
+
+        Raises:
+            ValueError: a factor that the kernel cannot have, or a kernel that has no ``at_rate``.
+
+        >>> layer = LongConv(4, 100, kernel="s4d", random_state=0).eval()
+        >>> slow = torch.randn(1, 20, 4).cumsum(1)
+        >>> fast = slow.repeat_interleave(2, 1)  # each value held for two steps
+        >>> torch.allclose(layer.at_rate(2)(fast)[:, 1::2], layer(slow), atol=1e-5)
+        True
+        """
+        kernel: Any = self.kernel
+        if not hasattr(kernel, "at_rate"):
+            name = type(kernel).__name__
+            raise ValueError(f"LongConv.at_rate: {name} does not say how it looks at another rate. Give it at_rate().")
+        made = deepcopy(self)
+        made.kernel = kernel.at_rate(factor)
+        made.length = max(1, round(factor * self.length))
+        return made
 
     def fold(self, length: int | None = None) -> FoldedConv:
         """This layer with its kernel fixed, made of torch's own grouped convolution: for export where FFTs are not
@@ -197,14 +219,16 @@ class LongConv(nn.Module):
         Args:
             length: of the kernel; None is all of it. Shorter sequences are fine.
         """
-        return FoldedConv(self.kernel_(length), self.D, deepcopy(self._output_module()), causal=self.causal).eval()
+        return FoldedConv(self.kernel_(length), self.D, self._fixed_output(), causal=self.causal).eval()
 
     @classmethod
     def from_official(cls, state_dict: Mapping[str, Tensor], **options: Any) -> Self:
-        """A layer with weights of the official long convolution (safari, or its standalone file).
+        """A layer with weights of the official long convolution (safari, or its standalone file), or of S4D.
 
         Args:
-            state_dict: with ``D``, ``kernel.kernel`` or ``kernel``, and ``output_linear...``.
+            state_dict: with ``D``, ``kernel.kernel`` or ``kernel``, and ``output_linear...``; of S4D with
+                ``kernel.log_dt``, ``kernel.log_A_real``, ``kernel.A_imag`` and ``kernel.C``, as in ``s4d.py`` of
+                state-spaces/s4, and ``length=``, which they do not tell.
             options: of :class:`LongConv`; ``kernel_options``, a dict, are those of :class:`LongConvKernel`. What the
                 weights do not tell has to be said: ``kernel_options={"squash": 0.003}``, the activation.
 
@@ -214,20 +238,18 @@ class LongConv(nn.Module):
         Raises:
             ValueError: weights that are not there or do not fit.
         """
-        from mercer.nn.convolution.official import from_safari
+        from mercer.nn.convolution.official import from_s4d, from_safari
 
-        return from_safari(cls, state_dict, **options)
+        build = from_s4d if "kernel.log_dt" in state_dict else from_safari
+        return build(cls, state_dict, **options)
 
     def _taps(self, L: int) -> Tensor:
         """What :func:`long_conv` takes: of the right type, two-sided ones in cyclic order."""
         n = L if getattr(self.kernel, "length", self.length) is None else min(L, self.length)
-        if n < L and not self._has_warned and not torch.compiler.is_compiling():
-            self._has_warned = True
-            warnings.warn(
+        if n < L:
+            self._warn_once(
                 f"LongConv: the sequence has {L} steps, the kernel {self.length} taps: inputs that are longer ago do "
-                f"not count. Build the layer with length={L} if they should.",
-                ApproximationWarning,
-                stacklevel=3,
+                f"not count. Build the layer with length={L} if they should."
             )
         k: Tensor = self.kernel(n)
         if self.causal:
@@ -240,9 +262,6 @@ class LongConv(nn.Module):
         y = self.dropout(y.mT).mT if isinstance(self.dropout, nn.Dropout1d) else self.dropout(y)
         found: Tensor = self.output_linear(y)
         return found
-
-    def _output_module(self) -> nn.Module:
-        return nn.Sequential(self.activation, self.output_linear)
 
     def _require_streaming(self) -> None:
         if not self.causal:
@@ -258,17 +277,8 @@ class LongConv(nn.Module):
 
 
 def _make_kernel(kernel: Any, channels: int, length: int, heads: int) -> nn.Module:
-    if isinstance(kernel, str):
-        if kernel not in KERNELS:
-            raise ValueError(f"LongConv: kernel={kernel!r} is not one of {', '.join(map(repr, KERNELS))}, or a module.")
-        kernel = KERNELS[kernel]
-    made: nn.Module = kernel if isinstance(kernel, nn.Module) else kernel(channels, length, heads=heads)
-    sizes = (getattr(made, "heads", heads), getattr(made, "channels", channels))
-    if sizes != (heads, channels):
-        raise ValueError(
-            f"LongConv: the kernel has {sizes[0]} heads and {sizes[1]} channels, but {heads} and {channels} are needed "
-            f"(two-sided layers take two heads for each of their own)."
-        )
+    hint = " (two-sided layers take two heads for each of their own)"
+    made = make_kernel("LongConv", kernel, KERNELS, channels, length, heads, hint)
     longest = getattr(made, "length", length)
     if longest is not None and longest < length:
         raise ValueError(f"LongConv: the kernel has {longest} taps, but length={length}.")

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
-from copy import deepcopy
+from functools import partial
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from mercer.errors import ApproximationWarning, ShapeError
+from mercer.errors import ShapeError
 from mercer.nn.convolution.dense_kernel_2d import LongConvKernel2d
 from mercer.nn.convolution.kernel_2d import ConvolutionKernel2d, sides
-from mercer.nn.convolution.layer_parts import ACTIVATIONS, OUTPUTS, layer_groups, require_options
+from mercer.nn.convolution.layer_parts import (
+    ACTIVATIONS,
+    OUTPUTS,
+    ConvolutionLayer,
+    make_kernel,
+    require_options,
+)
 from mercer.nn.convolution.long_convolution_2d import PLANS_2D, PlanName2d, long_conv2d
 from mercer.nn.convolution.outer_kernel import OuterKernel2d
-from mercer.nn.seeding import seeded
 
 __all__ = ["FoldedConv2d", "LongConv2d"]
 
 KERNELS_2D: dict[str, type[ConvolutionKernel2d]] = {"dense": LongConvKernel2d, "outer": OuterKernel2d}
 
 
-class LongConv2d(nn.Module):
+class LongConv2d(ConvolutionLayer):
     r"""A depthwise convolution whose kernel reaches from every pixel to every other, then a map across channels.
 
     .. math:: y = \mathrm{GLU}(W\,\mathrm{dropout}(\mathrm{gelu}(k * u + D u)) + b)
@@ -75,7 +78,6 @@ class LongConv2d(nn.Module):
         plan: PlanName2d = "auto",
         random_state: Any = None,
     ) -> None:
-        super().__init__()
         if channels < 1 or heads < 1:
             raise ValueError(f"LongConv2d: channels={channels} and heads={heads} must be 1 or more.")
         require_options(
@@ -84,18 +86,19 @@ class LongConv2d(nn.Module):
             output=(output, OUTPUTS),
             plan=(plan, PLANS_2D),
         )
-        self.channels, self.size, self.heads, self.plan = channels, sides("LongConv2d", size), heads, plan
-        with seeded(random_state):
-            self.D = nn.Parameter(torch.randn(heads, channels))
-            self.kernel = _make_kernel(kernel, channels, self.size, heads)
-            self.activation = ACTIVATIONS[activation]()
-            self.dropout = nn.Dropout2d(dropout) if tie_dropout else nn.Dropout(dropout)
-            self.output_linear: nn.Module = nn.Identity()
-            if output == "linear":
-                self.output_linear = nn.Conv2d(heads * channels, channels, 1)
-            elif output == "glu":
-                self.output_linear = nn.Sequential(nn.Conv2d(heads * channels, 2 * channels, 1), nn.GLU(dim=1))
-        self._has_warned = False
+        size = sides("LongConv2d", size)
+        super().__init__(
+            channels,
+            heads,
+            partial(_make_kernel, kernel, channels, size, heads),
+            activation=activation,
+            output=output,
+            dropout=nn.Dropout2d(dropout) if tie_dropout else nn.Dropout(dropout),
+            mix=partial(nn.Conv2d, kernel_size=1),
+            dim=1,
+            random_state=random_state,
+        )
+        self.size, self.plan = size, plan
 
     def forward(self, u: Tensor) -> Tensor:
         """The output ``(B, C, H, W)`` of images ``(B, C, H, W)`` of any size.
@@ -113,18 +116,9 @@ class LongConv2d(nn.Module):
         y: Tensor = self.output_linear(self.dropout(self.activation(mixed.flatten(1, 2))))
         return y
 
-    @torch.no_grad()
     def kernel_(self, size: tuple[int, int] | None = None) -> Tensor:
         """The kernel as it is, ``(heads, channels, 2 h - 1, 2 w - 1)``, lag 0 in the centre; None is all of it."""
-        was_training = self.kernel.training
-        self.kernel.eval()  # or some taps would be dropped
-        k: Tensor = self.kernel(self.size if size is None else size)
-        self.kernel.train(was_training)
-        return k
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """For an optimiser: the kernel with its own learning rate and no decay; skip and biases without; the rest."""
-        return layer_groups(self.kernel, self.D, self.output_linear)
+        return self._fixed_taps(self.size if size is None else size)
 
     def fold(self, size: tuple[int, int] | None = None) -> FoldedConv2d:
         """This layer with its kernel fixed, made of torch's own grouped convolution: for export where FFTs are not
@@ -133,19 +127,15 @@ class LongConv2d(nn.Module):
         Args:
             size: of the largest image; None is the layer's. Smaller images are fine.
         """
-        output = deepcopy(nn.Sequential(self.activation, self.output_linear))
-        return FoldedConv2d(self.kernel_(size), self.D, output).eval()
+        return FoldedConv2d(self.kernel_(size), self.D, self._fixed_output()).eval()
 
     def _taps(self, height: int, width: int) -> Tensor:
         h, w = min(height, self.size[0]), min(width, self.size[1])
-        if (h, w) != (height, width) and not self._has_warned and not torch.compiler.is_compiling():
-            self._has_warned = True
-            warnings.warn(
+        if (h, w) != (height, width):
+            self._warn_once(
                 f"LongConv2d: the image is {height} x {width}, the layer was built for {self.size[0]} x "
                 f"{self.size[1]}: pixels that are farther away do not count. Build it with size={(height, width)} if "
-                f"they should.",
-                ApproximationWarning,
-                stacklevel=3,
+                f"they should."
             )
         k: Tensor = self.kernel((h, w))
         return k
@@ -182,16 +172,7 @@ class FoldedConv2d(nn.Module):
 
 
 def _make_kernel(kernel: Any, channels: int, size: tuple[int, int], heads: int) -> nn.Module:
-    if isinstance(kernel, str):
-        require_options("LongConv2d", kernel=(kernel, tuple(KERNELS_2D)))
-        kernel = KERNELS_2D[kernel]
-    made: nn.Module = kernel if isinstance(kernel, nn.Module) else kernel(channels, size, heads=heads)
-    sizes = (getattr(made, "heads", heads), getattr(made, "channels", channels))
-    if sizes != (heads, channels):
-        raise ValueError(
-            f"LongConv2d: the kernel has {sizes[0]} heads and {sizes[1]} channels, but {heads} and {channels} are "
-            f"needed."
-        )
+    made = make_kernel("LongConv2d", kernel, KERNELS_2D, channels, size, heads)
     largest = getattr(made, "size", size)
     if largest[0] < size[0] or largest[1] < size[1]:
         raise ValueError(f"LongConv2d: the kernel has taps for images up to {tuple(largest)}, but size={size}.")

@@ -1,18 +1,115 @@
-"""What layers of long convolutions share: checks of their options, what mixes channels, groups for an optimiser."""
+"""What layers of long convolutions share: their parts, checks of their options, groups for an optimiser."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from mercer.errors import ApproximationWarning
 from mercer.nn.parameter_groups import group_parameters
+from mercer.nn.seeding import seeded
 
-__all__ = ["ACTIVATIONS", "OUTPUTS", "layer_groups", "require_options"]
+__all__ = ["ACTIVATIONS", "OUTPUTS", "ConvolutionLayer", "layer_groups", "make_kernel", "require_options"]
 
 ACTIVATIONS: dict[str | None, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU, None: nn.Identity}
 OUTPUTS = ("glu", "linear", None)
+
+
+class ConvolutionLayer(nn.Module):
+    """What layers of one axis and of two are made of: a kernel, a skip, an activation, dropout, and a map of channels.
+
+    Args:
+        channels: H.
+        heads: C, kernels a channel that the map takes.
+        make_kernel: called without arguments, after the skip is drawn.
+        activation, output: of :class:`mercer.nn.LongConv`.
+        dropout: the module.
+        mix: makes the map from ``C H`` columns to others: ``nn.Linear``, or a 1 x 1 convolution.
+        dim: where channels stand in what the map gives.
+        random_state: of all weights.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int,
+        make_kernel: Callable[[], nn.Module],
+        *,
+        activation: str | None,
+        output: str | None,
+        dropout: nn.Module,
+        mix: Callable[[int, int], nn.Module],
+        dim: int,
+        random_state: Any,
+    ) -> None:
+        super().__init__()
+        self.channels, self.heads = channels, heads
+        with seeded(random_state):
+            self.D = nn.Parameter(torch.randn(heads, channels))
+            self.kernel = make_kernel()
+            self.activation = ACTIVATIONS[activation]()
+            self.dropout = dropout
+            self.output_linear: nn.Module = nn.Identity()
+            if output == "linear":
+                self.output_linear = mix(heads * channels, channels)
+            elif output == "glu":
+                self.output_linear = nn.Sequential(mix(heads * channels, 2 * channels), nn.GLU(dim=dim))
+        self._has_warned = False
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """For an optimiser: the kernel with its own learning rate and no decay; skip and biases without; the rest."""
+        return layer_groups(self.kernel, self.D, self.output_linear)
+
+    @torch.no_grad()
+    def _fixed_taps(self, size: Any) -> Tensor:
+        """The kernel as it is in evaluation, where no taps are dropped."""
+        was_training = self.kernel.training
+        self.kernel.eval()
+        k: Tensor = self.kernel(size)
+        self.kernel.train(was_training)
+        return k
+
+    def _fixed_output(self) -> nn.Module:
+        """A copy of what follows the convolution."""
+        return deepcopy(nn.Sequential(self.activation, self.output_linear))
+
+    def _warn_once(self, text: str) -> None:
+        if not self._has_warned and not torch.compiler.is_compiling():
+            self._has_warned = True
+            warnings.warn(text, ApproximationWarning, stacklevel=4)
+
+
+def make_kernel(
+    owner: str,
+    kernel: Any,
+    known: Mapping[str, type[nn.Module]],
+    channels: int,
+    size: Any,
+    heads: int,
+    hint: str = "",
+) -> nn.Module:
+    """A kernel by name, from what makes one, or as it is.
+
+    Raises:
+        ValueError: an unknown name, or other heads or channels than these.
+    """
+    if isinstance(kernel, str):
+        if kernel not in known:
+            raise ValueError(f"{owner}: kernel={kernel!r} is not one of {', '.join(map(repr, known))}, or a module.")
+        kernel = known[kernel]
+    made: nn.Module = kernel if isinstance(kernel, nn.Module) else kernel(channels, size, heads=heads)
+    sizes = (getattr(made, "heads", heads), getattr(made, "channels", channels))
+    if sizes != (heads, channels):
+        raise ValueError(
+            f"{owner}: the kernel has {sizes[0]} heads and {sizes[1]} channels, but {heads} and {channels} are "
+            f"needed{hint}."
+        )
+    return made
 
 
 def require_options(owner: str, **options: tuple[Any, Sequence[Any]]) -> None:

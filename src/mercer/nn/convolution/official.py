@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from mercer.nn.convolution.dense_kernel import LongConvKernel
+from mercer.nn.convolution.s4d_kernel import S4DKernel
 
-__all__ = ["from_gconv", "from_safari"]
+__all__ = ["from_gconv", "from_s4d", "from_safari"]
 
 Layer = TypeVar("Layer", bound=torch.nn.Module)
 
@@ -33,6 +34,20 @@ def from_safari(cls: type[Layer], state_dict: Mapping[str, Tensor], **options: A
     kernel = partial(LongConvKernel, **{"squash": None, "dropout": 0.0, **options.pop("kernel_options", {})})
     layer = cls(H, k.shape[-1], kernel=kernel, causal=causal, heads=C, output=_output_kind(weights, H), **options)
     return _load(layer, {"D": D, "kernel.kernel": k, **weights})
+
+
+def from_s4d(cls: type[Layer], state_dict: Mapping[str, Tensor], *, length: int, **options: Any) -> Layer:
+    """The minimal S4D of state-spaces/s4; see :meth:`LongConv.from_official`."""
+    weights = dict(state_dict)
+    D = _take(weights, "D", "LongConv")
+    renamed = {"log_dt": "log_dt", "C": "C", "log_A_real": "log_w_real", "A_imag": "w_imag"}
+    found = {f"kernel.{ours}": _take(weights, f"kernel.{theirs}", "LongConv") for theirs, ours in renamed.items()}
+    found["kernel.C"] = found["kernel.C"].unsqueeze(0)
+    # Its map is a convolution of width 1.
+    weights = {name: w.squeeze(-1) if name.endswith("weight") else w for name, w in weights.items()}
+    kernel = partial(S4DKernel, state_dim=2 * found["kernel.w_imag"].shape[-1], **options.pop("kernel_options", {}))
+    layer = cls(len(D), length, kernel=kernel, output=_output_kind(weights, len(D)), **options)
+    return _load(layer, {"D": D.unsqueeze(0), **found, **weights})
 
 
 def from_gconv(cls: type[Layer], state_dict: Mapping[str, Tensor], *, length: int, **options: Any) -> Layer:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from mercer.nn.convolution.kernel import ConvolutionKernel
+from mercer.nn.convolution.kernel import ConvolutionKernel, stretched
 from mercer.nn.seeding import seeded
 
 __all__ = ["S4DKernel"]
@@ -94,6 +94,18 @@ class S4DKernel(ConvolutionKernel):
         # The real part of a complex product is one real product of twice the width.
         left, right = torch.cat([left.real, -left.imag], -1), torch.cat([inner.real, inner.imag], -2)
         return (2.0 * left @ right).flatten(-2)[..., :L].to(self.C.dtype)
+
+    def at_rate(self, factor: float) -> Self:
+        """The same waves for signals that are sampled ``factor`` times as often: steps that are as much shorter.
+
+        Raises:
+            ValueError: a factor that is not above 0.
+        """
+        made = stretched(self, factor)
+        made.built_for = max(1, round(factor * self.built_for))
+        with torch.no_grad():
+            made.log_dt -= math.log(factor)
+        return made
 
     def recurrence(self) -> tuple[Tensor, Tensor]:
         """``Delta A`` ``(H, N/2)`` and ``C (exp(Delta A) - 1) / A`` ``(C, H, N/2)``, complex128.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
 from mercer.nn.convolution.hankel import hankel_basis
-from mercer.nn.convolution.kernel import ConvolutionKernel
+from mercer.nn.convolution.kernel import ConvolutionKernel, stretched
 from mercer.nn.seeding import seeded
 
 __all__ = ["SGConvKernel"]
@@ -45,8 +45,8 @@ class SGConvKernel(ConvolutionKernel):
             coefficients of the leading eigenvectors of ``H_ij = 2 / ((i + j)^3 - (i + j))``, and no pieces.
         init: "normal", or "cosine": channel h starts as ``cos(linspace(0, 2 pi h, d))``, channels in random order.
         interpolation: "linear" or "nearest".
-        init_scale: all pieces stretched by ``2^init_scale`` more, and so many pieces fewer. A model trained on signals
-            of one rate runs on twice that rate with ``init_scale`` one higher.
+        init_scale: all pieces stretched by ``2^init_scale`` more, and so many pieces fewer. What was trained on signals
+            of one rate runs at twice that rate with one more: :meth:`at_rate`.
         random_state: of the start; None draws from torch's global generator.
 
     Attributes:
@@ -149,6 +149,28 @@ class SGConvKernel(ConvolutionKernel):
             what = "layout='hankel'" if self.layout == "hankel" else f"power (exponents {self.decay.tolist()[:3]}...)"
             raise ValueError(f"an SGConvKernel with {what} is not made of pieces.")
         return [Part(o, s, w / self.kernel_norm) for o, s, w in self._pieces()]
+
+    def at_rate(self, factor: float) -> Self:
+        """The same pieces for signals that are sampled ``factor`` times as often: as much longer and weaker.
+
+        Args:
+            factor: a power of 2, and at least ``2^-init_scale``: the shortest piece has a tap a number.
+
+        Raises:
+            ValueError: another factor, a power of the lag, or "hankel".
+        """
+        made = stretched(self, factor)
+        steps = math.log2(factor)
+        if self.layout == "hankel" or self.has_power:
+            raise ValueError("SGConvKernel.at_rate: neither layout='hankel' nor a power of the lag is made of pieces.")
+        if steps != round(steps) or self.init_scale + steps < 0:
+            raise ValueError(
+                f"SGConvKernel.at_rate: factor={factor} is a power of 2 from {2.0**-self.init_scale:g} on (init_scale="
+                f"{self.init_scale})."
+            )
+        made.init_scale = self.init_scale + round(steps)
+        made.kernel_norm *= factor
+        return made
 
     def _start(self, init: str) -> Tensor:
         shape = (self.heads, self.channels, self.kernel_dim)

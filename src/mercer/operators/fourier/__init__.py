@@ -4,6 +4,7 @@ from mercer.operators.fourier.differences import EmbeddedDifferences, difference
 from mercer.operators.fourier.features import FourierFeatures, mode_sums
 from mercer.operators.fourier.found import Found, find
 from mercer.operators.fourier.likelihood import FourierLikelihood
+from mercer.operators.fourier.mixed_solution import MixedSolution
 from mercer.operators.fourier.modes import FourierModes, difference_map
 from mercer.operators.fourier.product import FourierProduct
 from mercer.operators.fourier.series import NoFourierSeries
@@ -17,6 +18,7 @@ __all__ = [
     "FourierModes",
     "FourierProduct",
     "FourierSolution",
+    "MixedSolution",
     "NoFourierSeries",
     "difference_map",
     "difference_terms",

@@ -218,7 +218,7 @@ class FourierSolution:
 
         A product of C with ``M^-1 Y`` would use another approximation of k; ``M^-1 Y`` enlarges what they differ by.
         """
-        solution = self._covering(cross.X.detach())
+        solution = self.covering(cross.X.detach())
         space = solution.space(noise)
         features, points = space.features, cross.X.detach()[:, solution.modes.columns]
         assert isinstance(features, FourierFeatures)
@@ -231,12 +231,13 @@ class FourierSolution:
         ``k(z, z)`` minus this is ``s z' A^-1 z`` exactly: what the series misses of k(z, z) counts as known.
         """
         points = cross.X.detach()
-        solution = self._covering(points)
+        solution = self.covering(points)
         reduced = solution._reduced(points[:, solution.modes.columns].to(torch.float64), solution.space(noise))
         r = torch.zeros(1, len(solution.modes.columns), dtype=torch.float64)
         return difference_map(self.K)(r).detach() - reduced
 
-    def _covering(self, points: Tensor) -> FourierSolution:
+    def covering(self, points: Tensor) -> FourierSolution:
+        """This solution, or one whose series is right at these points ``(z, columns of X)`` too."""
         if self.modes.covers(points):
             return self
         wider = FourierModes(self.K, tolerance=self.tolerance, box=points)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mercer.operators.maps.expression import Expression, clamp, constant, evaluate, leaf, make
-from mercer.operators.recorded import is_recorded
+from mercer.operators.watchers import is_recorded
 
 
 def safe_sqrt(x: Tensor) -> Tensor:

@@ -33,6 +33,15 @@ class Operator(LinearOperator):
     ``to_dense`` go through mercer, are exact or say what they approximate, and return mercer's classes.
     """
 
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.matrix_shape))
+        batch = f", batch {tuple(self.batch_shape)}" if self.batch_shape else ""
+        return f"{type(self).__name__}({self._shown()}{shape}{batch}, {self.dtype})"
+
+    def _shown(self) -> str:
+        """What else to say of it, before the shape."""
+        return ""
+
     # products
 
     def matmul(self, other: Tensor | LinearOperator) -> Tensor | LinearOperator:

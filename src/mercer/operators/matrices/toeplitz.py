@@ -14,7 +14,7 @@ from mercer import config
 from mercer.errors import ShapeError
 from mercer.operators.convolution import KernelSpectrum, convolve
 from mercer.operators.matrices.base import Operator, is_whole, require_dense_memory
-from mercer.operators.recorded import is_recorded
+from mercer.operators.watchers import is_recorded
 
 Sizes = tuple[int, ...]
 

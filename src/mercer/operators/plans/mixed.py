@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from mercer.operators.fourier import FourierSolution, MixedSolution
 from mercer.operators.operands import Operands
 from mercer.operators.planning import Plan, Request
 from mercer.operators.plans.algorithm import Algorithm
+from mercer.operators.solvers.direct_solution import DirectSolution
+from mercer.operators.structure import LowRankSolution
 
 if TYPE_CHECKING:
     from mercer.operators.kernel_operator import KernelOperator
@@ -64,10 +67,30 @@ class MixedPlan(Algorithm):
         assert total is not None
         return total
 
+    def direct(self, K: KernelOperator, memory: dict[Any, Any]) -> DirectSolution | None:
+        """Together in weight space, where the terms are a Fourier series and a few features."""
+        if "direct" not in memory:
+            memory["direct"] = self._direct(K, memory)
+        solution: MixedSolution | None = memory["direct"]
+        return solution
+
+    def _direct(self, K: KernelOperator, memory: dict[Any, Any]) -> MixedSolution | None:
+        terms = {algorithm.name: terms for algorithm, terms in self.groups(K.request(K.operands()))}
+        if set(terms) != {"fourier", "lowrank"}:
+            return None
+        parts = {
+            name: self._plans[name].direct(K.of_terms(of), memory.setdefault(("terms", of), {}))
+            for name, of in terms.items()
+        }
+        series, few = parts["fourier"], parts["lowrank"]
+        if not isinstance(series, FourierSolution) or not isinstance(few, LowRankSolution) or series.is_iterative:
+            return None
+        return MixedSolution(series, few, (terms["fourier"], terms["lowrank"]))
+
     def groups(self, request: Request) -> Groups:
         """Each plan that is fastest for some term, with its terms."""
-        # every group may use up its share of the error
-        allowed = replace(request, tolerance=request.allowed_error / len(request.spec.terms))
+        # One group at most approximates, and a positive definite sum is no smaller than its terms: it may use up all.
+        allowed = replace(request, tolerance=request.allowed_error)
         entries = [a for a in self._plans.values() if not a.structured and a.applies(request) is None]
         # asked for by name, it looks even where that costs more than the product, but not where it costs a second
         reach = max(request.entries, Algorithm.least_entries)

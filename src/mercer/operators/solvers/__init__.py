@@ -16,6 +16,7 @@ from mercer.operators.solvers.system import Matrix, System, check_noise
 from mercer.operators.solvers.weight_space import (
     DenseFeatures,
     Features,
+    JoinedFeatures,
     WeightFactor,
     WeightSpace,
     WeightSystem,
@@ -28,6 +29,7 @@ __all__ = [
     "DenseFeatures",
     "DirectSolution",
     "Features",
+    "JoinedFeatures",
     "LanczosSolve",
     "Matrix",
     "NotPositiveDefinite",

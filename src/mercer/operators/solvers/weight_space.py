@@ -24,7 +24,15 @@ from mercer.errors import NotConverged, ShapeError
 from mercer.operators.solvers.cholesky import NotPositiveDefinite
 from mercer.operators.solvers.exact import dense_inv_quad_logdet
 
-__all__ = ["DenseFeatures", "Features", "WeightFactor", "WeightSpace", "WeightSystem", "weight_inv_quad_logdet"]
+__all__ = [
+    "DenseFeatures",
+    "Features",
+    "JoinedFeatures",
+    "WeightFactor",
+    "WeightSpace",
+    "WeightSystem",
+    "weight_inv_quad_logdet",
+]
 
 _REFINEMENTS = 20
 
@@ -66,6 +74,32 @@ class DenseFeatures:
     def gram(self, weights: Tensor | None = None) -> Tensor:
         Z = self.Z.to(torch.float64)
         return Z.mT @ (Z if weights is None else Z * weights[:, None])
+
+
+@dataclass(frozen=True, eq=False)
+class JoinedFeatures:
+    """``Z = [A B]``: the features of a sum of two matrices, side by side."""
+
+    A: Features
+    B: Features
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        n, M = self.A.shape
+        return n, M + self.B.shape[1]
+
+    def times(self, w: Tensor) -> Tensor:
+        M = self.A.shape[1]
+        return self.A.times(w[:M]) + self.B.times(w[M:])
+
+    def transposed(self, v: Tensor) -> Tensor:
+        return torch.cat([self.A.transposed(v), self.B.transposed(v)])
+
+    def gram(self, weights: Tensor | None = None) -> Tensor:
+        M = self.B.shape[1]
+        Z = self.B.times(torch.eye(M, dtype=torch.float64))
+        mixed = self.A.transposed(Z if weights is None else Z * weights[:, None])
+        return torch.cat([torch.cat([self.A.gram(weights), mixed], 1), torch.cat([mixed.mT, self.B.gram(weights)], 1)])
 
 
 class WeightFactor:
@@ -186,6 +220,8 @@ class WeightSystem(ABC):
             raise ShapeError(f"solve: there are {n} rows, so y must be ({n}, t), but has shape {tuple(y.shape)}.")
         norms = torch.linalg.vector_norm(y, dim=0)
         x, residual = torch.zeros_like(y), y
+        if not y.shape[1]:  # a log-determinant alone
+            return x
         best, previous = x, torch.inf
         for _ in range(_REFINEMENTS):
             x = x + self._divided(residual - self.features.times(self.weights(residual))) / self.scale

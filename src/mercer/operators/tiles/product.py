@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.autograd import Function
 
 from mercer.operators.operands import Identity, Operands, Structure
-from mercer.operators.recorded import is_recorded
 from mercer.operators.tiles.definition import reference_rows
 from mercer.operators.tiles.passes import Tiles
 from mercer.operators.tiles.pull import DenseCotangent, OuterCotangent, pull
+from mercer.operators.watchers import is_recorded
 
 BLOCK_ELEMENTS = 1 << 20  # pairs held at once by the twice differentiable path, in each of its few temporaries
 

@@ -6,9 +6,10 @@ from contextlib import nullcontext
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
+from mercer.nn.attention.chunked import Span
 from mercer.operators.gpu.device import why_no_triton
+from mercer.operators.watchers import why_no_kernel
 
 __all__ = ["fused_walk", "why_not_fused"]
 
@@ -30,29 +31,14 @@ def why_not_these(q: Tensor, k: Tensor, v: Tensor, state: Tensor | None) -> str 
         return f"the state must be float32, not {state.dtype}"
     if any(x is not None and x.device != q.device for x in (k, v, state)):
         return "q, k, v and the state are on several devices"
-    if torch.compiler.is_compiling():
-        return "torch.compile has its own way"
-    if torch._C._functorch.maybe_current_level() is not None or forward_ad._current_level >= 0:
-        return "transforms of functions do not see through a Triton kernel"
-    return None
+    return why_no_kernel()
 
 
-def fused_walk(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    state: Tensor | None,
-    decay: Tensor | None,
-    chunk: int,
-    reverse: bool,
-    *,
-    kind: torch.dtype,
-) -> tuple[Tensor, Tensor]:
+def fused_walk(span: Span, *, kind: torch.dtype) -> tuple[Tensor, Tensor]:
     """``(N, n, t)`` and ``(N, e, t)`` in float32: outputs and the last state.
 
     Args:
-        q, k, v, state, decay, reverse: as in :mod:`mercer.nn.attention.chunked`.
-        chunk: rows at a time; the next power of two from 16 to 64 is taken.
+        span: the rows; of its chunk the next power of two from 16 to 64 is taken.
         kind: the type of the caller's tensors, which products keep also where a gradient comes in float32: bfloat16
             has bfloat16 operands; float16 those of TF32, which has as many digits and does not overflow; float32
             takes three products of TF32.
@@ -63,6 +49,7 @@ def fused_walk(
 
     from mercer.nn.attention.gpu import kernels
 
+    q, k, v, state, decay, chunk, reverse = span
     (N, n, e), t = q.shape, v.shape[-1]
     C = min(LARGEST_CHUNK, _power_of_two(chunk))
     BE, BT = (min(LARGEST_BLOCK, _power_of_two(size)) for size in (e, t))

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from mercer.nn.convolution.gpu.plans import DTYPES, PLANS, tile_plan
 from mercer.operators.gpu.device import why_no_triton
+from mercer.operators.watchers import why_no_kernel
 
 __all__ = ["why_not_fused"]
 
@@ -47,8 +47,4 @@ def why_not_these(u: Tensor, k: Tensor, others: Sequence[Tensor | None]) -> str 
         return "a gate, a skip or a kernel has another type or device"
     if u.numel() == 0:
         return "there is nothing to convolve"
-    if torch.compiler.is_compiling():
-        return "torch.compile has its own way"
-    if torch._C._functorch.maybe_current_level() is not None or forward_ad._current_level >= 0:
-        return "transforms of functions do not see through a Triton kernel"
-    return None
+    return why_no_kernel()
