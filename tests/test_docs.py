@@ -54,7 +54,7 @@ def _has_examples(module):
     return ">>> " in Path(find_spec(module).origin).read_text()
 
 
-@pytest.mark.parametrize("module", filter(_has_examples, MODULES))
+@pytest.mark.parametrize("module", [name for name in MODULES if _has_examples(name)])
 def test_the_examples_in_docstrings_give_what_they_say(module):
     # An example is there to be read: torch, numpy and the public names of its package need no import line.
     package = importlib.import_module(module.rpartition(".")[0] or module)
