@@ -4,7 +4,7 @@ import os
 import socket
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,26 @@ from mercer.operators.machine import calibration
 
 # Triton reads this when it is imported, which no test may do before: without a GPU its kernels run in the interpreter.
 os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Every second worker reads the files from the last to the first.
+
+    So each rewrites the assertions of half of them, and finds the others rewritten. The order of tests is not changed:
+    pytest-randomly sorts them, by their names and its seed.
+    """
+    report = yield
+    is_second = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 2 == 1
+    if (
+        is_second
+        and isinstance(collector, pytest.Directory)
+        and collector.config.getoption("randomly_reorganize", False)
+    ):
+        report.result.reverse()
+    return report
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,8 +3,6 @@
 import keyword
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from mercer.kernels import (
     ANOVA,
@@ -38,51 +36,58 @@ from mercer.kernels import (
 )
 from mercer.kernels.grammar import vocabulary
 
-positive = st.floats(1e-6, 1e6)
-priors = st.one_of(
-    st.none(), st.builds(LogNormal, st.floats(-3.0, 3.0), positive), st.builds(Gamma, shape=positive, rate=positive)
-)
-bounds = st.tuples(st.floats(1e-6, 1.0), st.floats(2.0, 1e6))
-scalars = st.one_of(positive, st.integers(1, 9), st.builds(Parameter, positive, bounds, priors, st.booleans()))
-numbers = st.lists(positive, min_size=1, max_size=3)
-vectors = st.one_of(scalars, numbers, st.builds(Parameter, numbers))
-leaves = st.one_of(
-    st.builds(RBF, vectors),
-    st.builds(Matern, vectors, positive),
-    st.builds(RationalQuadratic, vectors, scalars),
-    st.builds(Laplacian, vectors),
-    st.builds(Linear, vectors, scalars),
-    st.builds(Polynomial, st.integers(1, 9), scalars, vectors),
-    st.builds(Constant, scalars),
-    st.builds(White, scalars),
-    st.builds(Hamming, vectors),
-    st.builds(Periodic, vectors, vectors),
-    st.builds(Cosine, vectors),
-    st.builds(Wendland, vectors, st.integers(0, 3), st.one_of(st.none(), st.integers(1, 9))),
-    st.builds(ArcCosine, st.integers(0, 2), vectors, scalars),
-    st.builds(Gibbs, vectors, st.one_of(st.floats(-9.0, 9.0), numbers)),
-    st.builds(Jaccard),
-    st.builds(Spectrum, st.integers(1, 9)),
-    st.builds(Subsequence, st.integers(1, 9), scalars),
-    st.builds(Pairwise, st.sampled_from(["cosine", "chi2", "sigmoid"]), positive),
-)
-names = st.text(st.characters(blacklist_categories=["Cs"]), max_size=5)
-columns = st.one_of(st.integers(-3, 3), names, st.lists(st.one_of(st.integers(-3, 3), names), min_size=1, max_size=3))
-kernels = st.recursive(
-    leaves,
-    lambda inner: st.one_of(
-        st.builds(lambda a, b: a + b, inner, inner),
-        st.builds(lambda a, b: a * b, inner, inner),
-        st.builds(lambda k, c: k * c, inner, scalars),
-        st.builds(lambda k, p: k**p, inner, st.integers(1, 4)),
-        st.builds(lambda k, c: k.on(c), inner, columns),
-        st.builds(ChangePoint, inner, inner, st.floats(-9.0, 9.0), scalars, st.one_of(st.integers(-3, 3), names)),
-        st.builds(Additive, inner),
-        st.builds(ANOVA, inner, numbers),
-        st.builds(SetKernel, inner, st.integers(1, 3)),
-    ),
-    max_leaves=8,
-)
+
+def kernels():
+    """Any kernel that the grammar knows."""
+    from hypothesis import strategies as st
+
+    positive = st.floats(1e-6, 1e6)
+    priors = st.one_of(
+        st.none(), st.builds(LogNormal, st.floats(-3.0, 3.0), positive), st.builds(Gamma, shape=positive, rate=positive)
+    )
+    bounds = st.tuples(st.floats(1e-6, 1.0), st.floats(2.0, 1e6))
+    scalars = st.one_of(positive, st.integers(1, 9), st.builds(Parameter, positive, bounds, priors, st.booleans()))
+    numbers = st.lists(positive, min_size=1, max_size=3)
+    vectors = st.one_of(scalars, numbers, st.builds(Parameter, numbers))
+    leaves = st.one_of(
+        st.builds(RBF, vectors),
+        st.builds(Matern, vectors, positive),
+        st.builds(RationalQuadratic, vectors, scalars),
+        st.builds(Laplacian, vectors),
+        st.builds(Linear, vectors, scalars),
+        st.builds(Polynomial, st.integers(1, 9), scalars, vectors),
+        st.builds(Constant, scalars),
+        st.builds(White, scalars),
+        st.builds(Hamming, vectors),
+        st.builds(Periodic, vectors, vectors),
+        st.builds(Cosine, vectors),
+        st.builds(Wendland, vectors, st.integers(0, 3), st.one_of(st.none(), st.integers(1, 9))),
+        st.builds(ArcCosine, st.integers(0, 2), vectors, scalars),
+        st.builds(Gibbs, vectors, st.one_of(st.floats(-9.0, 9.0), numbers)),
+        st.builds(Jaccard),
+        st.builds(Spectrum, st.integers(1, 9)),
+        st.builds(Subsequence, st.integers(1, 9), scalars),
+        st.builds(Pairwise, st.sampled_from(["cosine", "chi2", "sigmoid"]), positive),
+    )
+    names = st.text(st.characters(blacklist_categories=["Cs"]), max_size=5)
+    columns = st.one_of(
+        st.integers(-3, 3), names, st.lists(st.one_of(st.integers(-3, 3), names), min_size=1, max_size=3)
+    )
+    return st.recursive(
+        leaves,
+        lambda inner: st.one_of(
+            st.builds(lambda a, b: a + b, inner, inner),
+            st.builds(lambda a, b: a * b, inner, inner),
+            st.builds(lambda k, c: k * c, inner, scalars),
+            st.builds(lambda k, p: k**p, inner, st.integers(1, 4)),
+            st.builds(lambda k, c: k.on(c), inner, columns),
+            st.builds(ChangePoint, inner, inner, st.floats(-9.0, 9.0), scalars, st.one_of(st.integers(-3, 3), names)),
+            st.builds(Additive, inner),
+            st.builds(ANOVA, inner, numbers),
+            st.builds(SetKernel, inner, st.integers(1, 3)),
+        ),
+        max_leaves=8,
+    )
 
 
 def structure(kernel):
@@ -93,14 +98,20 @@ def structure(kernel):
     return type(kernel), inner
 
 
-@given(kernels)
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-def test_parse_reads_what_repr_writes(kernel):
-    again = parse(repr(kernel))
-    assert repr(again) == repr(kernel)
-    assert again == kernel
-    assert structure(again) == structure(kernel)
-    assert to_text(kernel) == repr(kernel)
+def test_parse_reads_what_repr_writes():
+    # imported where it is used: 2 s, which the other workers are spared
+    from hypothesis import HealthCheck, given, settings
+
+    @given(kernels())
+    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    def check(kernel):
+        again = parse(repr(kernel))
+        assert repr(again) == repr(kernel)
+        assert again == kernel
+        assert structure(again) == structure(kernel)
+        assert to_text(kernel) == repr(kernel)
+
+    check()
 
 
 @pytest.mark.parametrize(

@@ -16,17 +16,21 @@ T = np.arange(60)
 X = np.array([np.sin(0.1 * f * T + p) + 0.1 * RNG.normal(size=60) for f in (1, 2, 3) for p in RNG.uniform(0, 6, 20)])
 Y = np.repeat(["one", "two", "three"], 20)
 QUICK = {"width": 8, "layers": 1, "kernel_dim": 4, "batch_size": 20, "random_state": 0}
-MODEL = SequenceClassifier(max_epochs=30, **QUICK).fit(X, Y)
 
 
-def test_it_learns_and_gives_probabilities():
-    assert MODEL.score(X, Y) > 0.95
-    P = MODEL.predict_proba(X)
+@pytest.fixture(scope="module")
+def fitted():
+    return SequenceClassifier(max_epochs=30, **QUICK).fit(X, Y)
+
+
+def test_it_learns_and_gives_probabilities(fitted):
+    assert fitted.score(X, Y) > 0.95
+    P = fitted.predict_proba(X)
     np.testing.assert_allclose(P.sum(1), 1.0)
-    assert (MODEL.classes_[P.argmax(1)] == MODEL.predict(X)).all()
-    assert len(MODEL.history_["losses"]) == 30
+    assert (fitted.classes_[P.argmax(1)] == fitted.predict(X)).all()
+    assert len(fitted.history_["losses"]) == 30
     # What is predicted for a row does not depend on the others.
-    np.testing.assert_allclose(MODEL.predict_proba(X[3:4])[0], P[3], rtol=1e-9)
+    np.testing.assert_allclose(fitted.predict_proba(X[3:4])[0], P[3], rtol=1e-9)
 
 
 @pytest.mark.parametrize("kernel", ["dense", "s4d"])
@@ -35,11 +39,11 @@ def test_other_kernels(kernel):
     assert model.score(X, Y) > 0.8
 
 
-def test_a_loaded_classifier_is_the_saved_one(tmp_path):
-    MODEL.save(tmp_path / "model")
+def test_a_loaded_classifier_is_the_saved_one(fitted, tmp_path):
+    fitted.save(tmp_path / "model")
     loaded = SequenceClassifier.load(tmp_path / "model")
-    np.testing.assert_array_equal(loaded.predict_proba(X), MODEL.predict_proba(X))
-    assert loaded.get_params() == MODEL.get_params()
+    np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
+    assert loaded.get_params() == fitted.get_params()
     with pytest.raises(TypeError, match="layer cannot be saved"):
         SequenceClassifier(layer=partial(H3Conv, length=60)).save(tmp_path / "other")
 

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from mercer.kernels import RBF
 from mercer.papers import Effort, Entry, Paper, Quantity, Run
 
 paper = Paper(
@@ -73,7 +72,9 @@ def bought(run: Run) -> None:
 
 @paper.claim("lost", says="The coin is lost.", measures=SHARE, quick="a lost coin is not showable in quick")
 def lost(run: Run) -> None:
-    run.data_folder("a coin")
+    from mercer.kernels import RBF  # here, since a process is started for each of the other claims
+
+    run.data_folder(f"a coin like {RBF()}")
 
 
 MORE = os.environ.get("MORE_COINS")

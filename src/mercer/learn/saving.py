@@ -83,7 +83,7 @@ def encode(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
             "list": [encode(v, tensors, f"{name}.{i}") for i, v in enumerate(value.tolist())],
             "dtype": value.dtype.str,
         }
-    if sparse.issparse(value):
+    if bool(sparse.issparse(value)):
         parts = {
             part: encode(getattr(value, part), tensors, f"{name}.{part}") for part in ("data", "indices", "indptr")
         }

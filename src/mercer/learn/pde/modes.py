@@ -37,7 +37,8 @@ class Modes:
         if failed:
             raise np.linalg.LinAlgError("The eigenvalues of a derivative matrix did not converge.")
         self.values = torch.from_numpy(real + 1j * imaginary if imaginary.any() else real)
-        self.vectors = torch.from_numpy(vectors)
+        self.vectors: Tensor = torch.from_numpy(vectors)
+        self.inverse: Tensor
         self._first = torch.from_numpy(np.flatnonzero(imaginary > 0.0))  # of each pair
         self.inverse, singular = torch.linalg.inv_ex(self.vectors)
         if int(singular):

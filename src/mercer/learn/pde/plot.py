@@ -9,12 +9,12 @@ import numpy as np
 from mercer.plots import BLUE, axes_or_new
 
 if TYPE_CHECKING:
-    from mercer.learn.pde.solver import PDESolver
+    from mercer.learn.pde.prediction import Prediction
 
 __all__ = ["plot_solution"]
 
 
-def plot_solution(solver: PDESolver, axes: Any, n: int) -> Any:
+def plot_solution(solver: Prediction, axes: Any, n: int) -> Any:
     """See :meth:`mercer.learn.pde.PDESolver.plot`."""
     names, nodes = solver.names_, solver.nodes_
     if len(names) > 2 or (nodes is None and len(names) > 1):

@@ -35,6 +35,7 @@ class Prediction(Saved, Settings):
     _extra: dict[str, Any] | None
     _functionals: list[dict[str, Any]] | None
     _size: int
+    domain: Any
     jitter: float | None
     method_: str
     names_: tuple[str, ...]

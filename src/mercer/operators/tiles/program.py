@@ -120,6 +120,7 @@ class Program:
         used: statistics that have to be filled, in buffers ``0 .. len(used) - 1``.
         outputs: the buffer of each root.
         n_buffers: how many there are.
+        steps: the calls of torch on each tile, in order.
     """
 
     def __init__(
@@ -146,7 +147,7 @@ class Program:
             polynomials=like.dtype == torch.float32 and like.device.type == "cpu",
         )
         self.scales, self.used, self.outputs = compiled.scales, compiled.used, compiled.outputs
-        self.n_buffers, self._steps, self._like = compiled.n_buffers, compiled.steps, like
+        self.n_buffers, self.steps, self._like = compiled.n_buffers, compiled.steps, like
         values = {leaf("row", g): a for g, a in enumerate(row)} | {leaf("column", g): b for g, b in enumerate(column)}
         self.rows = [a.contiguous() for a in evaluate(compiled.of_rows, values)]
         self.columns = [b.contiguous() for b in evaluate(compiled.of_columns, values)]
@@ -157,7 +158,7 @@ class Program:
 
     def run(self, buffers: list[Tensor], i0: int, i1: int, j0: int, j1: int) -> list[Tensor]:
         """The roots on one tile whose statistics have been filled; the next tile overwrites the result."""
-        for step in self._steps:
+        for step in self.steps:
             values = []
             for operand in step.operands:
                 if type(operand) is _Slot:
