@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mercer.papers import Verdict, catalog, judge, measure, registry
-from mercer.papers.p06_transnormer import _all_forms, _LiveBytes, _peak_bytes, _slope
+from mercer.papers.p06_transnormer import _all_forms, _peak_bytes, _slope
 
 paper = registry.load(catalog()[6])
 
@@ -33,15 +33,3 @@ def test_slopes_and_peaks_would_show_a_square():
     # Three gradients of (1, 4, n, 64); what a walk has at hand takes as much as 256 rows, whatever the length.
     assert _peak_bytes(256) / (4 * 256 * 64 * 4) == pytest.approx(4.0, abs=0.5)
     assert _peak_bytes(1024) / (4 * 1024 * 64 * 4) == pytest.approx(3.25, abs=0.5)
-
-
-def test_what_stays_is_counted_and_what_goes_is_not():
-    given = torch.ones(7)
-    with _LiveBytes([given]) as live:
-        kept = torch.zeros(100)
-        gone = torch.zeros(50)
-        del gone
-        assert (live.now, live.most) == (400, 600)
-        kept.add_(1.0)
-        given.mul_(2.0)
-        assert (live.now, live.most) == (400, 600)
