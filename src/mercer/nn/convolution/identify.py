@@ -35,12 +35,11 @@ def identify_filter(kernel: ConvolutionKernel, u: Tensor, y: Tensor, *, n_steps:
 
     >>> from mercer.data import impulse_responses
     >>> from mercer.nn import SGConvKernel
-    >>> data = impulse_responses(2, length=128)
-    >>> u, y, *_ = (torch.from_numpy(part).float() for part in data[1:])
-    >>> kernel = SGConvKernel(2, 128, kernel_dim=16, learning_rate=1e-2, random_state=0)
+    >>> data = impulse_responses(2, length=512)
+    >>> u, y = (torch.from_numpy(part).float() for part in (data.u, data.y))
+    >>> kernel = SGConvKernel(2, 512, kernel_dim=16, learning_rate=1e-2, random_state=0)
     >>> found = identify_filter(kernel, u, y, n_steps=200)
-    >>> truth = torch.from_numpy(data.kernels).float()
-    >>> bool((found - truth).norm() < 0.5 * truth.norm())
+    >>> data.error(found.numpy()) < 0.3  # squared, on other records, over the signal's
     True
     """
     heads, channels = kernel.heads, kernel.channels
