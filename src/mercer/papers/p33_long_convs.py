@@ -268,7 +268,7 @@ def butterfly(run: Run) -> None:
             ("to be learnt", "Fourier's matrices", "learnt matrices"),
             strict=True,
         ):
-            axes.imshow(matrix, vmin=-0.2, vmax=1.0, cmap="Blues")
+            axes.imshow(matrix.numpy(), vmin=-0.2, vmax=1.0, cmap="Blues")
             axes.set(title=title, xlabel="input", ylabel="output")
 
     run.figure("matrices", draw, caption="What maps inputs to outputs.", height=2.6)
