@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mercer.learn.distillation import SelfDistillation
     from mercer.learn.distillation_filters import distill_filter, distill_limit, joint_weights, optimal_weight
     from mercer.learn.distillation_path import DistillationPath
+    from mercer.learn.eigenlearning import predicted_learning_curve
     from mercer.learn.gaussian_process import GaussianProcessRegressor
     from mercer.learn.gaussian_process_classifier import GaussianProcessClassifier
     from mercer.learn.hierarchical_regressor import HierarchicalRegressor
@@ -93,6 +94,7 @@ __all__ = [
     "distill_limit",
     "joint_weights",
     "optimal_weight",
+    "predicted_learning_curve",
     "ridge_path",
     "sample_wide_dgp",
     "scale_of_target",
