@@ -31,9 +31,9 @@ def predicted_learning_curve(
     .. math:: E(n) = \frac{n}{n - \sum_i L_i^2} \sum_i (1 - L_i)^2 v_i^2, \quad L_i = \frac{\lambda_i}{\lambda_i +
         \kappa}, \quad \sum_i L_i + \frac{\alpha}{\kappa} = n
 
-    Rows stand for their distribution, so n has to be small against M: at most an eighth is allowed. On 400 and 1000 rows
-    in 5 to 64 columns (normal points with five kernels, digits) the prediction was 0.75 to 1.1 times the measured mean
-    error up to a sixteenth of the rows, and 0.4 to 1.0 at an eighth, the lower the faster a kernel learns. In two
+    Rows stand for their distribution, so n has to be small against M: at most an eighth is allowed. On 400 and 1000
+    rows in 5 to 64 columns (normal points with five kernels, digits) the prediction was 0.75 to 1.1 times the measured
+    mean error up to a sixteenth of the rows, and 0.4 to 1.0 at an eighth, the lower the faster a kernel learns. In two
     columns and without noise it was too low by 2 and more. It says which of two kernels learns faster;
     :class:`LearningCurve` measures how fast.
 
@@ -55,7 +55,8 @@ def predicted_learning_curve(
     Source: Simon, Dickens, Karkada & DeWeese, The eigenlearning framework, TMLR (2023), section 3.
 
     >>> X = np.random.default_rng(0).normal(size=(400, 5))
-    >>> predicted_learning_curve("RBF(lengthscale=3.0)", X, X[:, 0] * X[:, 1], [10, 25], alpha=1e-3).round(2)  # 1.02, 0.24 measured
+    >>> y = X[:, 0] * X[:, 1]
+    >>> predicted_learning_curve("RBF(lengthscale=3.0)", X, y, [10, 25], alpha=1e-3).round(2)  # measured: 1.02, 0.24
     array([1.06, 0.19])
     """
     kernel = parse(kernel) if isinstance(kernel, str) else kernel
