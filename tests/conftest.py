@@ -27,6 +27,24 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+        if "triton.runtime.interpreter" in sys.modules:
+            _find_builtins_once(sys.modules["triton.runtime.interpreter"])
+
+
+def _find_builtins_once(interpreter: Any) -> None:
+    """Triton's interpreter looks for the builtins of its language in every call of a function: 2 ms each time."""
+    names: dict[object, list[str]] = {}
+
+    def patch_builtin(package: Any, builder: object, scope: object) -> None:
+        if package not in names:
+            members = interpreter.inspect.getmembers(package)
+            names[package] = [name for name, member in members if interpreter.tl.core.is_builtin(member)]
+        for name in names[package]:
+            member = getattr(package, name)
+            if interpreter.tl.core.is_builtin(member):  # an outer call has patched it otherwise
+                interpreter._patch_attr(package, name, member, builder, scope)
+
+    interpreter._patch_builtin = patch_builtin
 
 
 @pytest.hookimpl(wrapper=True)
