@@ -20,12 +20,12 @@ True
 The numbers below come from kernels alone: eigenvalues by cosine transforms, and noise-free regression on random
 functions.
 
-**What came out.** Waves across the two top nodes have eigenvalues of 2e-17, where those within one have 1.7e-2. The
-exponents of the spectrum are the theorem's to 0.02, 0.12 and 0.28 for the three layers, and to 0.17 for the third at
-frequencies up to 40 (0.14 up to 60, on a grid of 192^4 angles). Patches of three numbers have the same sectors. A student of three layers
-learns targets of one, two and three with the exponents 0.56, 0.47 and 0.32, in the order of the theory; a fully
-connected kernel has 0.25 for the easiest of them. With 16 numbers instead of 8 the network's own functions are learnt
-at two thirds of the rate.
+**What came out.** Waves across the two top nodes have eigenvalues of 2e-17, where those within one have 1.7e-2;
+patches of three numbers have the same sectors. The exponents of the spectrum are the theorem's to 0.02, 0.12 and 0.28
+for the three layers, and to 0.17 for the third at frequencies up to 40 (0.14 up to 60, on a grid of 192^4 angles). A
+student of three layers learns targets of one, two and three with the exponents 0.56, 0.47 and 0.32, in the order of the
+theory; a fully connected kernel has 0.25 for the easiest of them. With 16 numbers instead of 8 the network's own
+functions are learnt at two thirds of the rate.
 
 **What is not there yet.** At these sizes the exponents are not those of the formula (0.625, 0.417, 0.25): the first
 lies below, the last above, by 0.07. Fully connected networks with three hidden layers do better (0.36) than the

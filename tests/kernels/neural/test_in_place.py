@@ -32,7 +32,9 @@ def images(n, *shape, seed=0):
 @pytest.mark.parametrize("kind", ["ntk", "nngp"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_blocks_in_place_are_what_autograd_follows(name, kind, monkeypatch):
-    monkeypatch.setattr(in_place, "NUMBERS", 150)  # blocks of two rows and three columns, and smaller ones at the ends
+    monkeypatch.setattr(
+        in_place, "NUMBERS", 150 // torch.get_num_threads()
+    )  # blocks of two rows and three columns, and smaller ones at the ends
     monkeypatch.setattr(in_place, "COLUMNS", 3)
     kernel = NetworkKernel(NETWORKS[name], kind, sigma_w=1.3, sigma_b=0.2)
     for shape in ((2, 5, 4), (3, 9)):

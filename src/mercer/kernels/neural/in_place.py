@@ -87,7 +87,8 @@ def kernel_in_place(
     with torch.no_grad():
         n_positions = math.prod(X.shape[2:])
         columns = min(len(Y), COLUMNS)
-        rows = min(len(X), max(1, NUMBERS // (n_positions * columns)))
+        most = NUMBERS * torch.get_num_threads()
+        rows = min(len(X), max(1, most // (n_positions * columns)))
         buffers = Buffers(X, rows * columns * n_positions)
         x, y = X.movedim(0, -1).unsqueeze(-1).contiguous(), Y.movedim(0, -1).unsqueeze(-2).contiguous()
         plan = _Plan(sigmas, tangent, rows, columns)
