@@ -97,7 +97,7 @@ def network(X: Array, y: Array) -> Predict:
     def fits() -> Iterator[Callable[[Array, Array], Predict]]:
         for decay in (1e-4, 1e-1, 3.0):
             options = {"alpha": decay, "early_stopping": True, "validation_fraction": 0.15, "n_iter_no_change": 20}
-            model = MLPRegressor((256, 256), **options, max_iter=400, batch_size=128, random_state=0)
+            model = MLPRegressor(hidden_layer_sizes=(256, 256), **options, max_iter=400, batch_size=128, random_state=0)
             yield lambda A, b, model=model: model.fit(A, b).predict
 
     return best_of(fits(), X, y)

@@ -219,3 +219,13 @@ def test_spectra_that_cannot_be_computed_are_refused():
         torus_spectrum(HierarchicalConv((2, 2)), (8, 0))
     with pytest.raises(ShapeError, match="do not divide"):
         multisphere_spectrum(HierarchicalConv((3, 2)), (3, 3, 3))
+
+
+def test_patches_are_counted_and_networks_drawn_for_points_of_so_many_columns():
+    kernel = HierarchicalConv((2, 2), ndim=2, channels=3)
+    assert kernel.n_patches(3 * 64) == 16
+    network = kernel.finite(8, 3 * 64, random_state=0)
+    images = torch.randn(2, 3, 8, 8)
+    torch.testing.assert_close(network(images), kernel.network(3 * 64).finite(8, random_state=0)(images))
+    with pytest.raises(ShapeError, match="do not divide"):
+        kernel.n_patches(3 * 36)

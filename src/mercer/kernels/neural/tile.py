@@ -19,7 +19,7 @@ BLOCK_BYTES = 1 << 26  # of the diagonal's temporaries
 # Of the planner's, for one elementwise pass of fresh memory: 180 on two cores with AVX-512, 1800 on AMD Zen 3, where
 # two pooled convolutions at 8 x 8 make 698 pairs a second of a core. Between them, so that no prediction is far off.
 FLOPS_OF_A_PASS = 600.0
-FLOPS_IN_PLACE = 270.0  # the same without pools, where memory is used again: 2.9e5 pairs a second of a core at 8 x 8
+FLOPS_IN_PLACE = 270.0  # the same without pools, where memory is used again: 2.3e5 pairs a second of a core at 8 x 8
 PASSES = {"weights": 4.0, "window": 6.0}
 
 
