@@ -17,7 +17,7 @@ def test_in_full_features_of_both_layers_and_of_tables_are_looked_at(monkeypatch
     sample = p17_deep_kernel_machines.sample_wide_dgp
 
     def short(X, y, *, width, n_samples, n_chains, **options):
-        return sample(X, y, width=32, n_samples=10, n_chains=1, **options)
+        return sample(X, y, width=16, n_samples=10, n_chains=1, n_warmup=2, **options)
 
     monkeypatch.setattr(p17_deep_kernel_machines, "sample_wide_dgp", short)
     monkeypatch.setitem(p17_deep_kernel_machines.PLAIN, "max_iter", 3)

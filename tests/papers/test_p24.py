@@ -18,6 +18,7 @@ def test_all_claims_of_the_card_are_there():
     assert {id for way in paper.sabotages for id in way.breaks} == set(paper.claims)
 
 
+@pytest.mark.filterwarnings("ignore:No hidden feature found")  # from 400 rows
 def test_in_full_other_kernels_are_tried_too(monkeypatch):
     from mercer.papers import p24_hierarchical_polynomials as module
 
