@@ -12,6 +12,7 @@ def test_the_claims_that_take_no_time_hold():
     assert judge(claim, measure(claim, seeds=[0]).values) is Verdict.HOLDS
 
 
+@pytest.mark.slow(reason="samples from ten posteriors")
 @pytest.mark.filterwarnings("ignore:L-BFGS stopped")
 def test_in_full_features_of_both_layers_and_of_tables_are_looked_at(monkeypatch):
     sample = p17_deep_kernel_machines.sample_wide_dgp
