@@ -4,10 +4,10 @@
     PYTHONPATH=xrfm-folder python -m benchmarks.hierarchical_peers --models xrfm  # pip install --no-deps xrfm tqdm
 
 Two targets in 20 normal columns. The first is of the class for which ``HierarchicalRegressor`` is made: a cubic
-function of a quadratic form in all columns, and the estimator is told the degree of the form, 2. The second is of the class for which xRFM is: three columns matter.
-Every model gets the same rows. Those that choose something by validation (all but mercer) take 15 % of them for it:
-kernel ridge 5 lengthscales x 5 ridges, boosting and the network early stopping and 3 settings each, xRFM early
-stopping and 2 ridges. Scores are R2 on 10,000 other points.
+function of a quadratic form in all columns, and the estimator is told the degree of the form, 2. The second is of the
+class for which xRFM is: three columns matter. Every model gets the same rows. Those that choose something by validation
+(all but mercer) take 15 % of them for it: kernel ridge 5 lengthscales x 5 ridges, boosting and the network early
+stopping and 3 settings each, xRFM early stopping and 2 ridges. Scores are R2 on 10,000 other points.
 """
 
 from __future__ import annotations

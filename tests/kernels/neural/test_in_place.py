@@ -75,3 +75,14 @@ def test_gradients_come_from_the_layers_that_autograd_follows():
     X = images(3, 1, 4, 4)
     kernel = NetworkKernel([Conv(), ReLU(), Flatten(), Dense()])
     torch.autograd.gradcheck(lambda X: kernel(X, images(2, 1, 4, 4, seed=1)).to_dense(), X.requires_grad_())
+
+
+def test_forward_mode_goes_through_the_layers_that_autograd_follows():
+    kernel = NetworkKernel([Conv(), ReLU(), Flatten(), Dense()])
+    X, Y, step = images(2, 1, 4, 4), images(3, 1, 4, 4, seed=1), images(2, 1, 4, 4, seed=2)
+    with torch.autograd.forward_ad.dual_level():
+        dual = kernel(torch.autograd.forward_ad.make_dual(X, step), Y).to_dense()
+        found = torch.autograd.forward_ad.unpack_dual(dual).tangent
+    h = 1e-6
+    expected = (kernel(X + h * step, Y).to_dense() - kernel(X - h * step, Y).to_dense()) / (2 * h)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-8)

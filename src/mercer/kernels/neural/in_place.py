@@ -27,6 +27,7 @@ __all__ = ["kernel_in_place"]
 
 NUMBERS = 1 << 16  # of a buffer: a call of torch takes as long as 15 000 of them, and eight buffers are 2 MB in float32
 COLUMNS = 64  # pairs in a row of a block
+ON_GPU = 1 << 24
 DEGREE = 9  # of the polynomial for angles in float32, whose error is 1.3e-8
 
 Step = Callable[["Pairs", int, int], None]
@@ -86,8 +87,9 @@ def kernel_in_place(
         return found
     with torch.no_grad():
         n_positions = math.prod(X.shape[2:])
-        columns = min(len(Y), COLUMNS)
-        most = NUMBERS * torch.get_num_threads()
+        is_cpu = X.device.type == "cpu"  # a GPU has no such cache, but wants much to do at a time
+        columns = min(len(Y), COLUMNS if is_cpu else 16 * COLUMNS)
+        most = NUMBERS * torch.get_num_threads() if is_cpu else ON_GPU
         rows = min(len(X), max(1, most // (n_positions * columns)))
         buffers = Buffers(X, rows * columns * n_positions)
         x, y = X.movedim(0, -1).unsqueeze(-1).contiguous(), Y.movedim(0, -1).unsqueeze(-2).contiguous()

@@ -14,6 +14,7 @@ from mercer.kernels.neural.in_place import kernel_in_place
 from mercer.kernels.neural.layers import AvgPool, Conv, Flatten, GlobalAvgPool, LayerNorm, Residual, Unit, Weighted
 from mercer.kernels.neural.shapes import has_pool, normal_after_pool, positions_after
 from mercer.kernels.neural.windows import diagonal, mean_of_windows, weighted
+from mercer.operators.watchers import is_recorded
 
 BLOCK_BYTES = 1 << 26  # of the diagonal's temporaries
 # Of the planner's, for one elementwise pass of fresh memory: 180 on two cores with AVX-512, 1800 on AMD Zen 3, where
@@ -149,7 +150,7 @@ class NetworkTile:
     def __call__(self, X: Tensor, Y: Tensor, *theta: Tensor) -> Tensor:
         """``(p, d), (q, d), sigma_w, sigma_b -> (p, q)``."""
         X, Y = (Z.reshape(len(Z), *self.shape) for Z in (X, Y))
-        if not self.full and not _recorded(X, Y, *theta):
+        if not self.full and not is_recorded(X, Y, *theta):
             return kernel_in_place(self.layers, X, Y, (theta[0], theta[1]), tangent=self.tangent)
         noted: list[Any] = []
         needed = self.full and normal_after_pool(self.layers)
@@ -178,13 +179,6 @@ class NetworkTile:
         state = start(X, X, tangent=False, full=True, own=True)
         Pass((theta[0], theta[1]), True, noted, True).through(self.layers, state)
         return noted
-
-
-def _recorded(*inputs: Tensor) -> bool:
-    """Whether autograd or a transform of torch.func looks on."""
-    if torch._C._functorch.maybe_current_level() is not None:
-        return True
-    return torch.is_grad_enabled() and any(t.requires_grad for t in inputs)
 
 
 def _numbers(positions: tuple[int, ...], full: bool) -> float:
