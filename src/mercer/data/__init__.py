@@ -21,10 +21,12 @@ from mercer.data.lra import (
     save_listops,
     small_lra,
 )
+from mercer.data.mnist import LabelledImages, mnist, read_idx
 from mercer.data.mnist1d import mnist1d
 from mercer.data.multisphere import gaussian_field, multisphere
 from mercer.data.pde import PDE_BENCHMARKS, PDEProblem, pde_benchmark
 from mercer.data.permutations import PermutationTask, permutation_task
+from mercer.data.small_tables import SmallTable, small_table, small_table_names
 from mercer.data.spiked import spiked_regression
 from mercer.data.text import CharacterText, TokenWindows, python_documentation, text_file
 from mercer.data.toy import toy_sine
@@ -38,10 +40,12 @@ __all__ = [
     "Bunch",
     "CharacterText",
     "ImpulseResponses",
+    "LabelledImages",
     "ListOps",
     "LongRangeTask",
     "PDEProblem",
     "PermutationTask",
+    "SmallTable",
     "Split",
     "TokenWindows",
     "concrete",
@@ -54,6 +58,7 @@ __all__ = [
     "load_lra",
     "make_listops",
     "make_pathfinder",
+    "mnist",
     "mnist1d",
     "multisphere",
     "noisy_labels",
@@ -61,8 +66,11 @@ __all__ = [
     "pde_benchmark",
     "permutation_task",
     "python_documentation",
+    "read_idx",
     "save_listops",
     "small_lra",
+    "small_table",
+    "small_table_names",
     "spiked_regression",
     "text_file",
     "toy_sine",
