@@ -29,7 +29,7 @@ def options(u: Tensor, plan: TilePlan) -> dict[str, Any]:
 
 
 def per_program(u: Tensor, R: int, sequences: int | None) -> int:
-    """Sequences ``(B, H, L)`` that a program takes one after the other, so that programs of R kernels fill the device."""
+    """Sequences ``(B, H, L)`` that a program takes one after the other, so that R kernels fill the device."""
     if sequences is not None:
         return sequences
     if u.device.type != "cuda":
@@ -39,7 +39,7 @@ def per_program(u: Tensor, R: int, sequences: int | None) -> int:
 
 
 def over_heads(x: Tensor | None, like: Tensor | None) -> Tensor | None:
-    """A gradient ``(B, C H, L)``, or ``(..., C H)`` of a vector, summed over heads, in the shape and type of ``like``."""
+    """A gradient ``(B, C H, L)`` summed over heads, in the shape and type of ``like``."""
     if x is None or like is None:
         return None
     H = like.shape[1]
