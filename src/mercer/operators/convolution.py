@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,6 +26,23 @@ from mercer.operators.watchers import is_recorded
 
 HALF = (torch.float16, torch.bfloat16)
 AT_ONCE = 1 << 22  # padded entries that torch transforms in one call; beyond, blocks are faster: they stay in cache
+
+
+class ShortRows(NamedTuple):
+    """Kernels for few short rows: torch takes 5 us a row, which is what a line of Python out of cache takes."""
+
+    values: Tensor  # the transformed kernels (*batch, period / 2 + 1)
+    shape: torch.Size  # of the signals, but for batch axes that the kernels do not have
+    dtype: torch.dtype
+    most: int  # entries of all signals
+    period: int
+    window: tuple[Any, ...]
+
+    def convolve(self, u: Tensor) -> Tensor | None:
+        """Part of a new, longer tensor, which torch differentiates; None if these are not the kernels for all rows."""
+        if u.dtype != self.dtype or u.shape[-len(self.shape) :] != self.shape or u.numel() > self.most:
+            return None
+        return _at_once(u, self.values, self.period, self.window)
 
 
 class KernelSpectrum:
@@ -70,12 +87,14 @@ class KernelSpectrum:
         return kernel_spectrum(flat.resolve_conj().numpy(), self.plan)
 
     @cached_property
-    def short(self) -> Tensor | None:
-        """The transformed kernels ``(*batch, period / 2 + 1)``, where torch transforms few rows in one call."""
+    def short(self) -> ShortRows | None:
+        """The transformed kernels, where torch transforms few rows in one call."""
         if self.values is None or self.kernel.dtype in HALF or not _is_short(self.plan, self.geometry):
             return None
-        batch = self.kernel.shape[: self.kernel.dim() - 1]
-        return torch.from_numpy(self.values).reshape(*batch, self.values.shape[-1])
+        n, own, signal = self.plan.transform[0], self.kernel.shape[:-1], self.geometry.signal[0]
+        values = torch.from_numpy(self.values).reshape(*own, self.values.shape[-1])
+        shape = torch.Size((*own, signal))
+        return ShortRows(values, shape, self.kernel.dtype, signal * (AT_ONCE // n), n, (..., *self.geometry.support))
 
     @cached_property
     def adjoint(self) -> KernelSpectrum:
@@ -145,28 +164,16 @@ def convolve(
 
 def _with_spectrum(u: Tensor, spectrum: KernelSpectrum) -> Tensor:
     geometry = spectrum.geometry
-    d = len(geometry.signal)
-    if tuple(u.shape[max(0, u.dim() - d) :]) != geometry.signal:
-        raise ShapeError(f"This KernelSpectrum is for signals of {geometry.signal}, but u is {tuple(u.shape)}.")
-    if u.dtype != spectrum.kernel.dtype:
-        raise TypeError(f"The signal is {u.dtype}, the kernel of the spectrum {spectrum.kernel.dtype}.")
-    if (S := _of_few_rows(u, spectrum)) is not None:
-        y = _at_once(u, S, spectrum.plan.transform[0], geometry)
-    else:
+    y = None if spectrum.short is None else spectrum.short.convolve(u)
+    if y is None:
+        d = len(geometry.signal)
+        if tuple(u.shape[max(0, u.dim() - d) :]) != geometry.signal:
+            raise ShapeError(f"This KernelSpectrum is for signals of {geometry.signal}, but u is {tuple(u.shape)}.")
+        if u.dtype != spectrum.kernel.dtype:
+            raise TypeError(f"The signal is {u.dtype}, the kernel of the spectrum {spectrum.kernel.dtype}.")
         _require_batches(u.shape[: u.dim() - d], spectrum.kernel.shape[: spectrum.kernel.dim() - d])
         y = _apply(u, spectrum.kernel, geometry, spectrum.method, spectrum)
     return _fold(y, geometry.signal) if spectrum.mode == "circular" else y
-
-
-def _of_few_rows(u: Tensor, spectrum: KernelSpectrum) -> Tensor | None:
-    """The transformed kernels, where a row is so short that what other ways need before they begin is a tenth of it."""
-    S = spectrum.short
-    if S is None or u.device.type != "cpu" or is_recorded(u):
-        return None
-    n_batch, n_own = u.dim() - 1, S.dim() - 1
-    if u.shape[n_batch - n_own : n_batch] != S.shape[:n_own]:
-        return None
-    return S if u.numel() // u.shape[-1] * spectrum.plan.transform[0] <= AT_ONCE else None
 
 
 def _apply(
@@ -278,7 +285,7 @@ def _rows(
         plan, values = spectrum.plan, spectrum.values
     if _is_short(plan, geometry) and P * Q * plan.transform[0] <= AT_ONCE:
         S = torch.fft.rfft(kernel, plan.transform[0]) if values is None else torch.from_numpy(values[0])
-        return _at_once(u, S, plan.transform[0], geometry)
+        return _at_once(u, S, plan.transform[0], (..., *geometry.support))
     return torch.from_numpy(convolve_blocks(_numpy(u), _numpy(kernel), geometry, plan, values))
 
 
@@ -286,12 +293,11 @@ def _is_short(plan: ConvolutionPlan, geometry: Geometry) -> bool:
     return plan.by_torch and plan.name == "whole" and geometry.covers_window
 
 
-def _at_once(u: Tensor, S: Tensor, n: int, geometry: Geometry) -> Tensor:
+def _at_once(u: Tensor, S: Tensor, n: int, window: tuple[Any, ...]) -> Tensor:
     """Few short rows: blocks and workers would cost more than they save. The result is part of a new, longer tensor."""
     F = torch.fft.rfft(u, n)
     F *= S
-    first, length = geometry.start[0], geometry.length[0]
-    y: Tensor = torch.fft.irfft(F, n)[..., first : first + length]
+    y: Tensor = torch.fft.irfft(F, n)[window]
     return y
 
 
