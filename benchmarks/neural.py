@@ -77,17 +77,19 @@ def images(n, pool):
     return seconds(lambda: kernel(X, X + 0).block_until_ready()), n * n
 """
 
+ONE_CORE = "import os\nos.sched_setaffinity(0, {0})\n"  # before torch or jax look how many there are
 CASES = {
     "NTK, 3 layers, ReLU, d = 16": "dense(8192, 0.1)",
     "NTK, 3 layers, ReLU, d = 16, no biases": "dense(8192, 0.0)",
     "two convolutions, flattened, 8 x 8": "images(64, False)",
+    "two convolutions, flattened, 8 x 8, one core": "images(64, False)",
     "two convolutions, pooled, 8 x 8": "images(24, True)",
 }
 
 
-def measure(python: str, source: str, case: str) -> float:
+def measure(python: str, source: str, case: str, *, one_core: bool = False) -> float:
     """Pairs a CPU second of one case in a process of its own."""
-    program = f"{SETUP}{source}\ntime_, pairs = {case}\nprint(json.dumps(pairs / time_))"
+    program = f"{ONE_CORE if one_core else ''}{SETUP}{source}\ntime_, pairs = {case}\nprint(json.dumps(pairs / time_))"
     done = subprocess.run([python, "-c", program], capture_output=True, text=True, check=True)
     return float(done.stdout.strip().splitlines()[-1])
 
@@ -98,8 +100,9 @@ def run(peer: str, cases: dict[str, str] | None = None, rounds: int = ROUNDS) ->
     for name, case in (cases or CASES).items():
         ours, theirs = [], []
         for _ in range(rounds):
-            ours.append(measure(sys.executable, MERCER, case))
-            theirs.append(measure(peer, PEER, case))
+            alone = name.endswith("one core")
+            ours.append(measure(sys.executable, MERCER, case, one_core=alone))
+            theirs.append(measure(peer, PEER, case, one_core=alone))
         ratios = sorted(a / b for a, b in zip(ours, theirs, strict=True))
         row = {
             "case": name,

@@ -157,6 +157,8 @@ TITLES = {
     "structure": "Products by structure; `tiles` are the seconds that all entries would take",
     "pathx": "PathX of the Long Range Arena at 16,384 steps",
     "gpu": "One GPU",
+    "hierarchical_memory": "Memory of `HierarchicalConv((2, 2, 2))` in float64, tile by tile and materialised",
+    "hierarchical_peers": "A hidden nonlinear feature, sought by five kinds of models at equal samples",
 }
 SECTIONS = {
     "product": product_section,

@@ -3,10 +3,21 @@
 import numpy as np
 import pytest
 import torch
+from scipy.integrate import quad
+from scipy.special import eval_gegenbauer
 
 from mercer.data import gaussian_field, multisphere
 from mercer.errors import ShapeError
-from mercer.kernels import RBF, HierarchicalConv, LocalPatches, White, gram_spectrum, torus_spectrum
+from mercer.kernels import (
+    RBF,
+    HierarchicalConv,
+    LocalPatches,
+    White,
+    gram_spectrum,
+    hierarchical_spectrum,
+    multisphere_spectrum,
+    torus_spectrum,
+)
 from mercer.testing import check_kernel
 
 DOUBLE = torch.float64
@@ -148,3 +159,73 @@ def test_eigenvalues_on_the_torus_are_the_fourier_coefficients_of_all_values(fil
     values = kernel(torch.from_numpy(points), torch.from_numpy(origin)).to_dense().numpy().reshape(sizes)
     found, _ = torus_spectrum(kernel, sizes)
     np.testing.assert_allclose(found, np.fft.fftn(values).real / values.size, atol=1e-14)
+
+
+def test_half_of_the_frequencies_are_those_of_all_and_blocks_change_nothing(monkeypatch):
+    kernel = HierarchicalConv((2, 2))
+    values, sectors = torus_spectrum(kernel, (8, 9, 4, 5))
+    half, labels = torus_spectrum(kernel, (8, 9, 4, 5), half=True)
+    np.testing.assert_array_equal(half, values[:5, :5, :3, :3])
+    np.testing.assert_array_equal(labels, sectors[:5, :5, :3, :3])
+    monkeypatch.setattr(hierarchical_spectrum, "BLOCK", 40)
+    np.testing.assert_allclose(torus_spectrum(kernel, (8, 9, 4, 5), half=True)[0], half, rtol=0, atol=1e-16)
+
+
+@pytest.mark.parametrize("kind", ["ntk", "nngp"])
+def test_circles_are_spheres_of_patches_of_two(kind):
+    kernel = HierarchicalConv((2, 2), kind)
+    values, sectors = multisphere_spectrum(kernel, (5, 3), n_nodes=64)
+    expected, labels = torus_spectrum(kernel, (1024, 1024), half=True)
+    np.testing.assert_allclose(values, expected[:5, :3], rtol=0, atol=1e-6)  # what the grid folds back
+    np.testing.assert_array_equal(sectors, labels[:5, :3])
+
+
+@pytest.mark.parametrize("width", [3, 4, 6])
+def test_eigenvalues_of_one_patch_are_moments_of_gegenbauer_polynomials(width):
+    def weight(a):
+        return np.sin(a) ** (width - 2)
+
+    def weighted(a, k):
+        return angle_functions(np.cos(a))[1] * eval_gegenbauer(k, width / 2 - 1, np.cos(a)) * weight(a)
+
+    def moment(k):
+        return quad(weighted, 0, np.pi, args=(k,))[0] / quad(weight, 0, np.pi)[0]
+
+    values, _ = multisphere_spectrum(HierarchicalConv((width,), "nngp"), (6,))
+    expected = [moment(k) / eval_gegenbauer(k, width / 2 - 1, 1.0) for k in range(6)]
+    np.testing.assert_allclose(values, expected, atol=1e-9)
+
+
+def test_eigenvalues_of_spheres_sum_to_the_kernel_at_equal_points_and_are_those_of_data():
+    kernel = HierarchicalConv((3, 2), "nngp")
+    values, sectors = multisphere_spectrum(kernel, (30, 30, 2, 2), n_nodes=60)  # two top nodes
+    assert np.abs(values[sectors == -1]).max() < 1e-15 < 1e-3 < values[1, 1, 0, 0]
+    harmonics = 2 * np.arange(30) + 1
+    of_one = harmonics @ values[:, :, 0, 0] @ harmonics - values[0, 0, 0, 0]
+    assert 2.0 * of_one + values[0, 0, 0, 0] == pytest.approx(1.0, abs=1e-3)  # the rest has degrees beyond 29
+
+    one, _ = multisphere_spectrum(kernel, (6, 6))
+    exact = np.sort(np.repeat(one.ravel(), np.outer(harmonics[:6], harmonics[:6]).ravel()))[::-1]
+    found = gram_spectrum(kernel, multisphere(1500, 2, 3))
+    np.testing.assert_allclose(found[:16], exact[:16], rtol=0.15)  # 1 / sqrt(1500), times a few
+
+
+def test_spectra_that_cannot_be_computed_are_refused():
+    with pytest.raises(ValueError, match="are one number, which is no sphere"):
+        multisphere_spectrum(HierarchicalConv((1, 2)), (3, 3))
+    with pytest.raises(ValueError, match="n_nodes=8 do not resolve degrees up to 4; give at least 10"):
+        multisphere_spectrum(HierarchicalConv((3,)), (5,), n_nodes=8)
+    with pytest.raises(ValueError, match="one whole number >= 1 a patch"):
+        torus_spectrum(HierarchicalConv((2, 2)), (8, 0))
+    with pytest.raises(ShapeError, match="do not divide"):
+        multisphere_spectrum(HierarchicalConv((3, 2)), (3, 3, 3))
+
+
+def test_patches_are_counted_and_networks_drawn_for_points_of_so_many_columns():
+    kernel = HierarchicalConv((2, 2), ndim=2, channels=3)
+    assert kernel.n_patches(3 * 64) == 16
+    network = kernel.finite(8, 3 * 64, random_state=0)
+    images = torch.randn(2, 3, 8, 8)
+    torch.testing.assert_close(network(images), kernel.network(3 * 64).finite(8, random_state=0)(images))
+    with pytest.raises(ShapeError, match="do not divide"):
+        kernel.n_patches(3 * 36)

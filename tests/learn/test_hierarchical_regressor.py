@@ -116,6 +116,16 @@ def test_bases_reproduce_lines(kind):
         torch.testing.assert_close(basis(inside).sum(1), torch.ones(57, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("link", ["relu", RBF(0.7)], ids=repr)
+def test_links_go_on_for_a_quarter_of_their_range_and_then_stay(link):
+    link_ = HierarchicalRegressor(degree=2, link=link).fit(X, Y)
+    low, high = link_._seen.min(), link_._seen.max()
+    ends = torch.stack([high + share * (high - low) for share in (0.0, 0.2, 0.25, 3.0, 30.0)])
+    values = link_.link_(ends)
+    assert (values[1:3] - values[:2]).abs().min() > 1e-4
+    torch.testing.assert_close(values[2:], values[2].expand(3), rtol=0.0, atol=1e-9)
+
+
 def test_splines_are_scipys():
     from scipy.interpolate import BSpline
 
@@ -304,6 +314,7 @@ def test_tensors_in_tensors_out():
         ({"crossfit": "folds"}, "crossfit must be one of 'loo', 'split', None"),
         ({"whiten": "yes"}, "whiten must be one of False, True, 'ranks'"),
         ({"alpha": 0.0, "features": "monomials", "degree": 3}, "alpha=0 with 120 rows and 165 features"),
+        ({"alpha": 0.0, "degree": 3}, "alpha=0 with 120 rows and 165 features of degree 3"),
         ({"solver": "gd", "degree": 3}, "solver='gd' descends over features"),
         ({"features": "monomials", "degree": 9}, "more than 10000 of degree 9 in 8 columns"),
         ({"activation": "sign"}, "activation='sign' has no closed form"),

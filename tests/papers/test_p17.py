@@ -1,6 +1,8 @@
 """Paper 17: what takes a second is measured; test_sabotage breaks the rest."""
 
-from mercer.papers import Verdict, catalog, judge, measure, registry
+import pytest
+
+from mercer.papers import Verdict, catalog, judge, measure, p17_deep_kernel_machines, registry
 
 paper = registry.load(catalog()[17])
 
@@ -8,6 +10,23 @@ paper = registry.load(catalog()[17])
 def test_the_claims_that_take_no_time_hold():
     claim = paper.claims["limit-nu"]
     assert judge(claim, measure(claim, seeds=[0]).values) is Verdict.HOLDS
+
+
+@pytest.mark.slow(reason="samples from ten posteriors")
+@pytest.mark.filterwarnings("ignore:L-BFGS stopped")
+def test_in_full_features_of_both_layers_and_of_tables_are_looked_at(monkeypatch):
+    sample = p17_deep_kernel_machines.sample_wide_dgp
+
+    def short(X, y, *, width, n_samples, n_chains, **options):
+        return sample(X, y, width=16, n_samples=10, n_chains=1, n_warmup=2, **options)
+
+    monkeypatch.setattr(p17_deep_kernel_machines, "sample_wide_dgp", short)
+    monkeypatch.setitem(p17_deep_kernel_machines.PLAIN, "max_iter", 3)
+    found = measure(paper.claims["gaussian"], mode="full", seeds=[0])
+    rows = found.tables[0].rows
+    assert [row[1] for row in rows] == [1, 2] * 5
+    assert {row[0] for row in rows} == {"sine", "diabetes", "iris", "wine", "breast_cancer"}
+    assert found.values["kurtosis"][0] == max(abs(row[2]) for row in rows)
 
 
 def test_all_claims_of_the_card_are_there_and_can_fail():

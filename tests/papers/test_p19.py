@@ -2,7 +2,7 @@
 
 import pytest
 
-from mercer.papers import Verdict, catalog, judge, measure, registry
+from mercer.papers import Verdict, catalog, judge, measure, p19_gp_hm_pde, registry
 
 paper = registry.load(catalog()[19])
 
@@ -17,8 +17,18 @@ def test_what_is_quick_comes_out_as_the_page_says(id, verdict):
     assert judge(claim, measure(claim, seeds=[0]).values) is verdict
 
 
+@pytest.mark.slow(reason="a second process on 400 nodes")
+def test_the_released_method_is_measured_in_full(monkeypatch):
+    monkeypatch.setattr(p19_gp_hm_pde, "RELEASED_STEPS", 3)
+    monkeypatch.setattr(p19_gp_hm_pde, "RELEASED", ("poisson-sin", "poisson-parabola"))
+    found = measure(paper.claims["released"], mode="full", seeds=[0])
+    assert [row[:2] for row in found.tables[0].rows] == [("poisson-sin", "joint"), ("poisson-parabola", "extra")]
+    assert 0.1 < found.values["worst"][0] < 10.0  # nothing is learnt in three steps
+    assert judge(paper.claims["released"], found.values) is Verdict.DOES_NOT_HOLD
+
+
 def test_all_claims_of_the_card_are_there():
-    card = ["parity", "frequency", "multi-scale", "spectrum", "kronecker", "pinn"]
+    card = ["parity", "frequency", "multi-scale", "spectrum", "kronecker", "released", "pinn"]
     assert list(paper.claims) == [*card, "direct", "error-bars", "inverse"]
     assert isinstance(paper.claims["pinn"].quick, str)
     assert {id for way in paper.sabotages for id in way.breaks} == {

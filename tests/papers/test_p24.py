@@ -18,6 +18,24 @@ def test_all_claims_of_the_card_are_there():
     assert {id for way in paper.sabotages for id in way.breaks} == set(paper.claims)
 
 
+@pytest.mark.filterwarnings("ignore:No hidden feature found")  # from 400 rows
+def test_in_full_other_kernels_are_tried_too(monkeypatch):
+    from mercer.papers import p24_hierarchical_polynomials as module
+
+    monkeypatch.setattr(module, "N_FULL", 400)
+    whole = module._data
+
+    def few(d, n, seed, **options):
+        fit, test = whole(d, min(n, 400), seed, **options)
+        return fit, module._rows(test, 0, 2000)
+
+    monkeypatch.setattr(module, "_data", few)
+    found = measure(paper.claims["kernel"], mode="full", seeds=[0])
+    names = [row[0] for row in found.tables[0].rows]
+    assert names == ["RBF", "Laplace", "NTK, depth 2", "NTK, depth 3", "RBF"]
+    assert all(-0.5 < row[2] < 0.6 for row in found.tables[0].rows)
+
+
 def test_the_rival_is_the_best_of_all_scales_and_ridges():
     from mercer.learn import KernelRidge
     from mercer.papers.p24_hierarchical_polynomials import RIDGES, ROOT_SCALES, _best_ridge, _data, _rows

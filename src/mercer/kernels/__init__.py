@@ -24,7 +24,7 @@ from mercer.kernels.grammar import parse, to_text
 from mercer.kernels.hamming import Hamming
 from mercer.kernels.hermite import HermitePolynomial
 from mercer.kernels.hierarchical import HierarchicalConv
-from mercer.kernels.hierarchical_spectrum import gram_spectrum, torus_spectrum
+from mercer.kernels.hierarchical_spectrum import gram_spectrum, multisphere_spectrum, torus_spectrum
 from mercer.kernels.intersection import Intersection
 from mercer.kernels.jaccard import Jaccard, Tanimoto
 from mercer.kernels.laplacian import Laplacian
@@ -118,6 +118,7 @@ __all__ = [
     "gram_spectrum",
     "hermite_degree_shares",
     "monte_carlo_ntk",
+    "multisphere_spectrum",
     "neural",
     "pack",
     "parse",

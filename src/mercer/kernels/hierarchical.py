@@ -183,6 +183,31 @@ class HierarchicalConv(Kernel):
             )
         return positions
 
+    def n_patches(self, d: int) -> int:
+        """How many patches points with ``d`` columns are cut into.
+
+        Raises:
+            ShapeError: the filters do not divide the positions of ``d`` columns.
+
+        >>> HierarchicalConv((2, 2)).n_patches(16)
+        8
+        """
+        tree, _ = self.hierarchy(d)
+        return tree.n_patches
+
+    def finite(self, width: int, d: int, *, random_state: Any = None) -> torch.nn.Module:
+        """A network with ``width`` channels a layer, drawn at random, whose tangent kernel tends to this one.
+
+        Args:
+            width: of every layer but the last.
+            d: columns of the points; the module takes them as ``(n, channels, *positions)``, with patches of norm 1.
+            random_state: int, generator or None.
+
+        Raises:
+            ShapeError: the filters do not divide the positions of ``d`` columns.
+        """
+        return self.network(d).finite(width, random_state=random_state)
+
     def network(self, d: int) -> InfiniteNetwork:
         """The network of which this is the kernel on points whose patches have norm 1; ``.finite(width)`` draws one.
 

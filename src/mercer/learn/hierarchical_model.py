@@ -125,9 +125,12 @@ class HierarchicalModel(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin
                 f"features='monomials': there are more than {LIMIT} of degree {degree} in {d} columns. Use "
                 f"features='kernel', which works over the rows then."
             )
-        if self.alpha == 0 and stage.features is not None and n < stage.features.count:
+        count = 0 if stage.features is None else stage.features.count
+        if stage.similarity is not None and isinstance(stage.similarity.kernel, HermitePolynomial):
+            count = math.comb(d + stage.similarity.kernel.degree, d)
+        if self.alpha == 0 and n < count:
             raise ValueError(
-                f"alpha=0 with {n} rows and {stage.features.count} features of degree {degree}: more than one function "
+                f"alpha=0 with {n} rows and {count} features of degree {degree}: more than one function "
                 f"fits exactly. Give alpha > 0 or None, or a lower degree."
             )
         return stage

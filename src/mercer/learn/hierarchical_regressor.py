@@ -38,7 +38,8 @@ class HierarchicalRegressor(RegressorMixin, HierarchicalModel):
         degree: k, of the hidden polynomial; None takes the one of 1 to 4 with the least left-out error, as far as there
             are twice as many rows as monomials.
         link: "relu" (40 rectified units with knots at quantiles of the feature), "hermite" (polynomials), "spline"
-            (cubic), or a kernel or its text.
+            (cubic), or a kernel or its text. Beyond the features it was learnt from, a link keeps its last value; one
+            of units or a kernel goes on for a quarter of their range before.
         features: of stage 1: "kernel" is the limit of a wide layer, solved over features where they are few;
             "monomials" the same polynomials always as features; "random" a layer of finite width; or a kernel or its
             text, of which ``degree`` says nothing.

@@ -22,6 +22,7 @@ _CENTERS = 100
 _DEGREE, _DEGREE_OF_SEVERAL = 10, 6  # of Hermite polynomials
 _CLIP = 4.0  # of features in polynomials, in standard deviations; what lies beyond has the value there
 _SMOOTH_DEGREE, _SMOOTH_CLIP = 5, 5.0
+_BEYOND = 0.25  # of their range, how far links of units and kernels go on
 _ROWS_OF_A_TERM = 5  # no more terms in one feature than a fifth of the rows
 
 
@@ -42,14 +43,25 @@ class Basis:
     def __call__(self, t: Tensor) -> Tensor:
         """The basis functions, the constant among them."""
         if self.similarity is not None:
+            t = _within(t, *self.arrays[2:])
             K = self.similarity.dense(t, self.arrays[0])
             found: Tensor = torch.linalg.solve_triangular(self.arrays[1], K.mT, upper=False).mT
             return torch.cat([torch.ones_like(t[:, :1]), t, found], 1)
         return _COMPUTE[self.kind](t, *self.arrays)
 
 
-def _relu(t: Tensor, directions: Tensor, knots: Tensor) -> Tensor:
+def _relu(t: Tensor, directions: Tensor, knots: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    t = _within(t, low, high)
     return torch.cat([torch.ones_like(t[:, :1]), t, torch.relu(t @ directions - knots)], 1)
+
+
+def _within(t: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Features not far beyond those that the link was learnt from: there it goes on as it ends, and then stays.
+
+    Lines through the last few of them, carried on to an outlier of stage 1, have made a test R^2 of -0.4 from 0.5;
+    without any beyond the last of them it is lower by up to 0.08.
+    """
+    return torch.minimum(torch.maximum(t, low), high)
 
 
 def _hermite(t: Tensor, degree: Tensor, clip: Tensor) -> Tensor:
@@ -90,12 +102,14 @@ def make_basis(link: Any, t: Tensor, *, similarity: Similarity | None, generator
     """
     n, p = t.shape
     most = max(1, n // _ROWS_OF_A_TERM)
+    low, high = t.amin(0), t.amax(0)
+    seen = low - _BEYOND * (high - low), high + _BEYOND * (high - low)
     if similarity is not None:
         centers = _centers(t, min(_CENTERS * p, most), generator)
-        return Basis("kernel", (centers, CenterFeatures.of(similarity, t, centers).lower), similarity)
+        return Basis("kernel", (centers, CenterFeatures.of(similarity, t, centers).lower, *seen), similarity)
     if link == "relu":
         directions, knots = _units(t, min(_UNITS if p == 1 else 4 * _UNITS, most), generator)
-        return Basis("relu", (directions, knots))
+        return Basis("relu", (directions, knots, *seen))
     if link == "hermite":
         degree = min(_DEGREE if p == 1 else _DEGREE_OF_SEVERAL, most)
         return Basis("hermite", (t.new_tensor(degree), t.new_tensor(_CLIP)))

@@ -59,7 +59,7 @@ class FourierTerms:
         why_not = solution.applies(noise.detach())
         if why_not is not None:
             raise NoFourierSeries(why_not)
-        quad, logdet, _, _ = solution.inv_quad_logdet(self.Y, noise)
+        quad, logdet, _ = solution.inv_quad_logdet(self.Y, noise)
         return quad, logdet
 
 
@@ -120,7 +120,7 @@ class MarginalLikelihood:
             K, noise = covariance.allow(K), self.noise + own_noise
             direct = None if is_exact else structure_of(K.double(), noise.detach())
             if direct is not None:
-                quad, logdet, _, _ = direct.inv_quad_logdet(self.Y, noise)
+                quad, logdet, _ = direct.inv_quad_logdet(self.Y, noise)
             else:
                 method: Literal["cholesky", "lanczos"] = "cholesky" if is_exact else "lanczos"
                 found = inv_quad_logdet(K, self.Y, noise=noise, method=method, random_state=self.random_state)

@@ -42,6 +42,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
+from mercer.data import mnist
 from mercer.kernels import NTK, EmpiricalNTK, InfiniteNetwork
 from mercer.kernels.neural.layers import GELU, Abs, Cos, Dense, Erf, Gaussian, LeakyReLU, Poly, ReLU, Sin, Unit
 from mercer.learn import NTKRegressor
@@ -59,6 +60,13 @@ paper = Paper.from_catalog(
 
 Array = np.ndarray[Any, Any]
 N_NETWORKS = 12  # of each width, whose errors are averaged before their slope is taken
+N_DIGITS = {"quick": 256, "full": 512}  # of the claim `components`
+COUNTS = {  # networks by width, of the same claim
+    "quick": {128: 4, 512: 2, 2048: 1},
+    "full": {100: 4, 128: 4, 1000: 2, 2048: 1, 10_000: 1},
+}
+N_FIT = {"quick": 800, "full": 4000}  # training rows of `early-stop`
+MNIST = "the IDX files of MNIST, or mnist.npz"
 
 
 @paper.claim(
@@ -206,22 +214,25 @@ def linear_ode(run: Run) -> None:
     full=Effort(seeds=3, seconds=7200),
     notes="""
         256 of scikit-learn's digits, rows of norm 8, depth 3, 60 steps of the rate N / (largest eigenvalue). The target
-        is the first output plus 0.5 sqrt(N) of the second eigenvector. At width 128 the mean over four networks.
+        is the first output plus 0.5 sqrt(N) of the second eigenvector. At width 128 the mean over four networks. In
+        full the first 512 digits of MNIST, rows of norm 28, and the paper's widths beside these.
     """,
 )
 def components(run: Run) -> None:
     """The second component of what is left, step by step."""
-    X = torch.from_numpy(_digits()[0][: 512 if run.is_full else 256])
+    X = torch.from_numpy(_digits(run)[0][: N_DIGITS[run.mode]])
     n, steps = len(X), 60
     flow = GradientFlow.of(NTK(depth=3)(X))
     rate = n / float(flow.values[0])
     second = flow.vectors[:, 1]
     expected = (1.0 - rate * float(flow.values[1]) / n) ** np.arange(steps + 1)
-    counts = {128: 4, 1000: 2, 2048: 1, 10_000: 1} if run.is_full else {128: 4, 512: 2, 2048: 1}
+    counts = COUNTS[run.mode]
     for seed in run.seeds:
         shown, deviations, leakages = {}, {}, {}
         for width, count in counts.items():
-            modules = [_network(3).finite(width, in_features=64, random_state=1000 * seed + k) for k in range(count)]
+            modules = [
+                _network(3).finite(width, in_features=X.shape[1], random_state=1000 * seed + k) for k in range(count)
+            ]
             with torch.no_grad():
                 start = torch.stack([module(X.float())[:, 0] for module in modules])
             size = 0.5 * math.sqrt(n)
@@ -297,18 +308,20 @@ def psd(run: Run) -> None:
     full=Effort(seeds=10, seconds=600),
     notes="""
         scikit-learn's digits, odd against even as 1 and -1; 800 training rows whose labels have noise of variance 1,
-        the others as test rows without noise; depth 3, rows of norm 8.
+        the others as test rows without noise; depth 3, rows of norm 8. In full MNIST: 4000 rows of its training part,
+        all of its test part, rows of norm 28.
     """,
 )
 def early_stop(run: Run) -> None:
     """Test errors along the whole curve of training."""
-    X, digits = _digits()
+    X, digits, n_training = _digits(run)
     labels = np.where(digits % 2 == 1, 1.0, -1.0)
+    n = N_FIT[run.mode]
     for seed in run.seeds:
         draw = np.random.default_rng(seed)
-        order = draw.permutation(len(X))
-        fit, test = order[:800], order[800:]
-        y = labels[fit] + draw.normal(size=800)
+        order = draw.permutation(n_training)
+        fit, test = order[:n], np.arange(n_training, len(X)) if run.is_full else order[n:]
+        y = labels[fit] + draw.normal(size=n)
         model = NTKRegressor(NTK(depth=3), time="loo").fit(X[fit], y)
         times = np.geomspace(0.1 * model.learning_times_[0], 100.0 * model.learning_times_[-1], 60)
         shown = model.predict_curve(X[test], [*times, model.time_, math.inf])
@@ -318,7 +331,7 @@ def early_stop(run: Run) -> None:
         parts = torch.from_numpy(model.eigenvalues_), torch.from_numpy(model.components_.T)
         ridges = []
         for alpha in np.geomspace(0.1, 1000.0, 17):
-            flow = GradientFlow(*parts, n_points=800, alpha=float(alpha))
+            flow = GradientFlow(*parts, n_points=n, alpha=float(alpha))
             fitted = cross @ flow.coefficients(torch.from_numpy(y), None)
             ridges.append(float(np.mean((fitted.numpy() - labels[test]) ** 2)))
         run.record(best=min(errors) / end, chosen=chosen / end, ridge=min(ridges) / end, error=min(errors))
@@ -370,10 +383,16 @@ def _sphere(n: int) -> Tensor:
     return torch.stack([r * angle.cos(), r * angle.sin(), z], 1)
 
 
-def _digits() -> tuple[Array, Array]:
-    """Rows of norm 8, in a fixed order, and the digits."""
-    X, digits = load_digits(return_X_y=True)
-    return 8.0 * X / np.linalg.norm(X, axis=1, keepdims=True), digits
+def _digits(run: Run) -> tuple[Array, Array, int]:
+    """Rows of norm sqrt(columns), in a fixed order, the digits, and how many rows from the first may be trained on."""
+    if run.is_full:
+        found = mnist(run.data_folder(MNIST))
+        X = np.concatenate([found.images, found.test_images]).reshape(-1, found.images[0].size).astype(float)
+        digits, n_training = np.concatenate([found.labels, found.test_labels]), len(found.images)
+    else:
+        X, digits = load_digits(return_X_y=True)
+        n_training = len(X)
+    return math.sqrt(X.shape[1]) * X / np.linalg.norm(X, axis=1, keepdims=True), digits, n_training
 
 
 def _seeds(seed: int) -> list[int]:

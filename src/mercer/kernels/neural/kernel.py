@@ -188,7 +188,7 @@ class NetworkKernel(LayeredKernel):
                 if Z is not None and not hasattr(Z, "columns"):
                     Z = as_tensor(Z)
                     kernel = kernel._shaped(name, Z)
-                    Z = Z.reshape(len(Z), -1) if tuple(Z.shape[1:]) == tuple(kernel.shape or ()) else Z
+                    Z = Z.flatten(1) if tuple(Z.shape[1:]) == tuple(kernel.shape or ()) else Z
                 images.append(Z)
             X, Y = images
         operator = super(NetworkKernel, kernel).__call__(X, Y, plan=plan)

@@ -67,36 +67,30 @@ class MixedSolution:
         variance = torch.as_tensor(noise, dtype=torch.float64).detach()
         if self._space is None or not torch.equal(self._space[0], variance):
             root, Z = self._root().detach(), self.few.Z.detach()
-            self._set_space(variance, root, Z, self._gram(root, Z, split_noise(variance, len(Z))[1]))
-        assert self._space is not None
+            features = JoinedFeatures(self.series.modes.features(root.square()), DenseFeatures(Z))
+            gram = self._gram(root, Z, split_noise(variance, len(Z))[1])
+            self._space = variance, WeightSpace(features, variance, gram=gram)
         return self._space[1]
-
-    def _set_space(self, variance: Tensor, root: Tensor, Z: Tensor, gram: Tensor) -> None:
-        features = JoinedFeatures(self.series.modes.features(root.square()), DenseFeatures(Z))
-        self._space = variance, WeightSpace(features, variance, gram=gram)
 
     def solve(self, B: Tensor, noise: Tensor | float) -> Tensor:
         """``M^-1 B`` for B ``(n, t)``, to a true residual of 1e-8 against the series and the features."""
         return self.space(noise).solve(B.detach().to(torch.float64))
 
-    def inv_quad_logdet(self, Y: Tensor, noise: Tensor | float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def inv_quad_logdet(self, Y: Tensor, noise: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:
         """Exact, and differentiable in the hyperparameters and a single noise; Y is taken as constant."""
         Y, Z, root = Y.detach().to(torch.float64), self.few.Z, self._root()
         variance = torch.as_tensor(noise, dtype=torch.float64)
         ratios = split_noise(variance, len(Y))[1]
-        gram = self._gram(root, Z, ratios)
-        self._set_space(variance.detach(), root.detach(), Z.detach(), gram.detach())
-        x = self.solve(Y, variance)
         divided = Y if ratios is None else Y / ratios[:, None]
         quad, logdet, _ = weight_inv_quad_logdet(
-            gram,
+            self._gram(root, Z, ratios),
             torch.cat([root[:, None] * self.unit.transposed(divided), Z.mT @ divided]),
             (Y * divided).sum(0),
             variance if variance.numel() == 1 else variance.mean(),
             n=len(Y),
             log_ratios=0.0 if ratios is None else ratios.log().sum(),
         )
-        return quad, logdet, torch.zeros((), dtype=torch.float64), x
+        return quad, logdet, torch.zeros((), dtype=torch.float64)
 
     def sample(self, n_samples: int, draw: torch.Generator) -> Tensor:
         """``(n, n_samples)`` draws of N(0, K + Z Z')."""

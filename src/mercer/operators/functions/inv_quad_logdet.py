@@ -109,7 +109,8 @@ def inv_quad_logdet(
     direct = structure_of(A, variance) if method is None and not batch else None
     if direct is not None:
         used = direct.name
-        quad, logdet, error, x = direct.inv_quad_logdet(columns, variance)
+        quad, logdet, error = direct.inv_quad_logdet(columns, variance)
+        x = direct.solve(columns.detach(), variance.detach())
     elif method == "cholesky" or (method is None and n <= _EXACT):
         used = "cholesky"
         quad, logdet, x = dense_inv_quad_logdet(matrices, columns, variance)
