@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mercer.nn.convolution.gpu import tile_plan, why_not_fused
+from mercer.nn.convolution.gpu import device_plan, why_not_fused
 from mercer.nn.functional import linear_attention, long_conv
 from mercer.store import write_atomic
 
@@ -43,11 +43,11 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is measured. Batch and channels are those of flash-fft-conv's README; beyond 8 192 there is torch.fft."""
+    """What is measured. Batch and channels are those of flash-fft-conv's README, up to ``largest_signal`` entries."""
 
     device: str = "cuda"
     dtypes: tuple[torch.dtype, ...] = (torch.bfloat16, torch.float32, torch.float16)
-    lengths: tuple[int, ...] = (4096, 1024, 8192, 256, 2048)
+    lengths: tuple[int, ...] = (4096, 1024, 16_384, 131_072, 8192, 32_768, 1_048_576, 256, 2048, 65_536)
     batch: int = 64
     channels: int = 768
     rows: tuple[int, ...] = (8192, 2048, 512, 32_768, 131_072)
@@ -55,9 +55,10 @@ class Sizes:
     head_size: int = 64
     rounds: int = 11
     largest: int = 8192  # of copy and matrix product, by side
+    largest_signal: int = 1 << 28  # entries: half a gigabyte in bfloat16, where spectra in float32 take two a batch
 
 
-TINY = Sizes("cpu", lengths=(20,), batch=2, channels=2, rows=(70,), heads=2, head_size=4, rounds=3, largest=64)
+TINY = Sizes("cpu", lengths=(20, 8200), batch=2, channels=2, rows=(70,), heads=2, head_size=4, rounds=3, largest=64)
 
 
 def main() -> None:
@@ -129,10 +130,12 @@ def convolutions(sizes: Sizes, top: Row) -> Iterator[Callable[[], list[Row]]]:
 
 def convolution(sizes: Sizes, top: Row, dtype: torch.dtype, length: int) -> list[Row]:
     """Both passes of a gated convolution."""
-    shape = sizes.batch, sizes.channels, length
+    channels = min(sizes.channels, max(1, sizes.largest_signal // length))
+    batch = min(sizes.batch, max(1, sizes.largest_signal // (length * channels)))
+    shape = batch, channels, length
     u, before, after, grad = (torch.randn(shape, device=sizes.device).to(dtype) for _ in range(4))
-    k = torch.randn(sizes.channels, length, device=sizes.device) / length**0.5
-    skip = torch.randn(sizes.channels, device=sizes.device)
+    k = torch.randn(channels, length, device=sizes.device) / length**0.5
+    skip = torch.randn(channels, device=sizes.device)
     reason = why_not_fused(u, k, (before, after, skip), length=length)
     if reason is not None and sizes.device == "cuda":
         return [{"case": "convolution", "length": length, "dtype": str(dtype), "not_fused": reason}]
@@ -142,16 +145,19 @@ def convolution(sizes: Sizes, top: Row, dtype: torch.dtype, length: int) -> list
     one = [u[:1, :1], k[:1], skip[:1], before[:1, :1], after[:1, :1]]
     expected = by_transform(*(x.double() for x in one))
     error = {name: relative(calls[name](*one), expected) for name in ("mercer", "torch.fft")}
-    plan = tile_plan(length, dtype)
+    plan = device_plan(length, dtype, u.device)
     assert plan is not None
-    # Twelve real products forwards, twice as many backwards, which form the spectrum and the result again.
-    flops = 2.0 * sizes.batch * sizes.channels * plan.length * (4 * plan.n1 + 8 * plan.n2)
+    # Twelve real products forwards, twice as many backwards, which form the spectrum and the result again. Rows are
+    # complex and take sixteen, and four outer ones.
+    sides = 4 * plan.n1 + 8 * plan.n2 if plan.outer == 1 else 8 * (plan.n1 + plan.n2) + 4 * plan.outer
+    flops = 2.0 * batch * channels * plan.length * sides
+    planes = 0.0 if plan.outer == 1 else 4.0 * u.numel()  # complex: written and read by the outer passes and the rows
     least = {
-        "forward": limit(top, dtype, moved=4.0 * u.numel(), flops=flops),
-        "forward and backward": limit(top, dtype, moved=11.0 * u.numel(), flops=3.0 * flops),
+        "forward": limit(top, dtype, moved=4.0 * u.numel() + 2.0 * planes, flops=flops),
+        "forward and backward": limit(top, dtype, moved=11.0 * u.numel() + 8.0 * planes, flops=3.0 * flops),
     }
     facts = {"case": "convolution", "length": length, "dtype": str(dtype), "error": error}
-    facts |= {"batch": sizes.batch, "channels": sizes.channels}
+    facts |= {"batch": batch, "channels": channels, "rows": plan.outer, "tile": [plan.n1, plan.n2]}
     return both_passes(calls, grad, [u, k, skip, before, after], least, sizes, facts)
 
 
@@ -164,7 +170,7 @@ def by_transform(u: Tensor, k: Tensor, skip: Tensor, before: Tensor, after: Tens
 
 
 def by_mercer(u: Tensor, k: Tensor, skip: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    """The same in one kernel."""
+    """The same in one kernel, or in three passes."""
     y: Tensor = long_conv(u, k, skip=skip, gate_in=before, gate_out=after, layout="bhl")
     return y
 

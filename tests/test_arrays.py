@@ -4,7 +4,7 @@ import pytest
 import scipy.sparse
 import torch
 
-from mercer.arrays import as_tensor, check_finite, generator, like
+from mercer.arrays import as_tensor, broadcast_shapes, check_finite, generator, like
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64])
@@ -162,3 +162,16 @@ def test_a_random_state_of_another_type_is_refused(state):
 def test_a_negative_random_state_is_refused():
     with pytest.raises(ValueError, match="random_state must be 0 or more, not -1"):
         generator(-1)
+
+
+@pytest.mark.parametrize("shapes", [[], [()], [(2,), (3, 1)], [(1,), (0,)], [(), (4, 1, 2), (3, 1)], [(2, 3), (2, 3)]])
+def test_shapes_broadcast_as_those_of_torch(shapes):
+    assert broadcast_shapes(*shapes) == torch.broadcast_shapes(*shapes)
+    assert isinstance(broadcast_shapes(*shapes), torch.Size)
+
+
+@pytest.mark.parametrize("shapes", [[(2,), (3,)], [(0,), (2,)], [(2, 1), (3, 4)]])
+def test_shapes_that_do_not_broadcast_are_refused_as_by_torch(shapes):
+    for function in (torch.broadcast_shapes, broadcast_shapes):
+        with pytest.raises(RuntimeError):
+            function(*shapes)

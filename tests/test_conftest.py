@@ -1,6 +1,7 @@
 """The safety net itself: what conftest promises must be able to fail a test."""
 
 import socket
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,3 +22,14 @@ def test_every_test_starts_from_the_same_seed(repeat):
     first = torch.rand(1)
     torch.manual_seed(0)
     assert torch.equal(first, torch.rand(1))
+
+
+@pytest.mark.parametrize("when", ["setup", "call", "teardown"])
+@pytest.mark.parametrize("outcome", ["passed", "failed", "skipped"])
+@pytest.mark.parametrize("duration", [0.001, 5.0])
+def test_workers_tell_of_all_but_quick_setups_and_teardowns_that_pass(request, when, outcome, duration):
+    path = str(Path(__file__).with_name("conftest.py"))
+    conftest = next(p for p in request.config.pluginmanager.get_plugins() if getattr(p, "__file__", None) == path)
+    report = pytest.TestReport("test", ("file", 1, "test"), {}, outcome, None, when, duration=duration)
+    silent = when != "call" and outcome == "passed" and duration < 0.1
+    assert conftest.is_worth_telling(report) is not silent

@@ -115,7 +115,7 @@ PAIRS = [
         TwinClassifier(optimizer=None),
     ),
     (
-        SequenceClassifier(width=8, layers=1, kernel_dim=2, max_epochs=8, batch_size=16, learning_rate=0.05),
+        SequenceClassifier(width=8, layers=1, kernel_dim=2, max_epochs=6, batch_size=32, learning_rate=0.1),
         RidgeClassifier(),
     ),
     (DeepGramMachine(depth=1, nu=float("inf"), learn_hyperparameters=False), TwinProcess(optimizer=None)),

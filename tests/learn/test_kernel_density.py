@@ -116,9 +116,9 @@ def test_draws_have_the_distribution_of_the_kernel(kernel):
     # Kolmogorov-Smirnov on a projection: the distribution function along it, from an integral of the density on a grid.
     d, n = 2, 4000
     draw = shape_of(kernel, d).draw(np.random.RandomState(0), n)
-    grid = np.linspace(-12.0, 12.0, 961)
+    grid = np.linspace(-12.0, 12.0, 481)
     points = np.stack([g.ravel() for g in np.meshgrid(grid, grid, indexing="ij")], 1)
-    density = np.exp(KernelDensity(kernel=kernel).fit(np.zeros((1, 2))).score_samples(points)).reshape(961, 961)
+    density = np.exp(KernelDensity(kernel=kernel).fit(np.zeros((1, 2))).score_samples(points)).reshape(481, 481)
     for axis in (0, 1):
         marginal = density.sum(1 - axis)
         cumulative = (np.cumsum(marginal) - 0.5 * marginal) / marginal.sum()

@@ -1,6 +1,7 @@
 """The claims that are measured on the user's own files of the Long Range Arena, on a few rows in its format."""
 
 import importlib
+import json
 from dataclasses import replace
 
 import pytest
@@ -46,3 +47,17 @@ def test_two_kernels_are_compared_with_each_other(files):
     found = measure(claim, mode="full", data=files, seeds=[0])
     assert -100.0 <= found.values["gap"][0] <= 100.0
     assert len((files.parent / "arena" / "results.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.slow(reason="trains two networks on texts of 4000 bytes")
+def test_a_threshold_is_compared_with_none_on_texts(files):
+    for part in ("train", "test"):
+        for kind in ("pos", "neg"):
+            (files / "text" / part / kind).mkdir(parents=True)
+            for i in range(2):
+                (files / "text" / part / kind / f"{i}_7.txt").write_text(f"a {kind} film")
+    claim = registry.load(catalog()[33]).claims["repaired-text"]
+    found = measure(claim, mode="full", data=files, seeds=[0])
+    assert 0.0 <= found.values["squash"][0] <= 100.0
+    rows = (files.parent / "arena" / "results.jsonl").read_text().splitlines()
+    assert [json.loads(row)["mixer"] for row in rows] == ["long_conv", "free_conv"]

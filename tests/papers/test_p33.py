@@ -16,7 +16,7 @@ def test_the_products_of_matrices_are_the_convolution():
 
 
 def test_all_claims_of_the_card_are_there():
-    assert list(paper.claims) == ["regularise", "match", "exact", "speed", "butterfly", "path256"]
+    assert list(paper.claims) == ["regularise", "repaired-text", "match", "exact", "speed", "butterfly", "path256"]
     assert isinstance(paper.claims["match"].quick, str)
     assert {id for way in paper.sabotages for id in way.breaks} == {"regularise", "exact", "butterfly", "path256"}
 

@@ -10,7 +10,7 @@ from mercer.nn.models import MIXERS
 
 __all__ = ["ArenaSettings", "arena_settings"]
 
-CONVOLUTIONS = ("long_conv", "sgconv", "s4d", "butterfly")
+CONVOLUTIONS = ("long_conv", "free_conv", "sgconv", "s4d", "butterfly")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from mercer.arrays import as_tensor
+from mercer.arrays import as_tensor, broadcast_shapes
 from mercer.errors import ShapeError
 from mercer.kernels.arguments import Arguments
 from mercer.kernels.binder import Binder
@@ -74,7 +74,7 @@ class Kernel(Arguments):
             require_usable(Y, "Y", binder.used, names)
         shapes = {t.shape[: t.dim() - e] for t, e in zip(binder.theta, binder.event_dims, strict=True)}
         shapes |= {X.shape[:-2], Y.shape[:-2]}
-        batch = shapes.pop() if len(shapes) == 1 else torch.broadcast_shapes(*shapes)  # which takes 0.1 ms
+        batch = broadcast_shapes(*shapes)
         identity = None
         if symmetric and spec.side is not None:  # the same points, but each triangle has values of its own
             symmetric, position = False, torch.arange(X.shape[-2], device=X.device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -59,7 +59,7 @@ class FourierTerms:
         why_not = solution.applies(noise.detach())
         if why_not is not None:
             raise NoFourierSeries(why_not)
-        quad, logdet, _, _ = solution.inv_quad_logdet(self.Y, noise)
+        quad, logdet, _ = solution.inv_quad_logdet(self.Y, noise)
         return quad, logdet
 
 
@@ -118,15 +118,13 @@ class MarginalLikelihood:
             points = self.points.to(torch.float64) if is_exact else self.points
             K, own_noise = self.observed(kernel, points)
             K, noise = covariance.allow(K), self.noise + own_noise
-            structured = not is_exact and structure_of(K.double(), noise.detach()) is not None
-            found = inv_quad_logdet(
-                K.double() if structured else K,
-                self.Y,
-                noise=noise,
-                method="cholesky" if is_exact else None if structured else "lanczos",
-                random_state=self.random_state,
-            )
-            quad, logdet = found.inv_quad, found.logdet
+            direct = None if is_exact else structure_of(K.double(), noise.detach())
+            if direct is not None:
+                quad, logdet, _ = direct.inv_quad_logdet(self.Y, noise)
+            else:
+                method: Literal["cholesky", "lanczos"] = "cholesky" if is_exact else "lanczos"
+                found = inv_quad_logdet(K, self.Y, noise=noise, method=method, random_state=self.random_state)
+                quad, logdet = found.inv_quad, found.logdet
         value = -0.5 * (quad.sum() + t * logdet + n * t * math.log(2.0 * math.pi))
         value = with_log_prior(value, kernel) if with_prior else value
         if not len(theta):

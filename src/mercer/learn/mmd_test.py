@@ -92,31 +92,30 @@ class MMDTest(PermutationTest):
         chosen = np.stack([np.arange(n)] + [rng.permutation(n + m)[:n] for _ in range(int(self.n_permutations))])
         groups = torch.from_numpy(chosen).to(Z.device)  # (1 + permutations, n): the rows that count as the first sample
         self.X_fit_, self.Y_fit_ = left.keep(copy=True), right.keep(copy=True)
-        self._conclude(np.stack([self._statistics(kernel, Z, groups) for kernel in self.kernels_]))
+        members = _members(groups, n + m) if fits_memory(64 * (n + m) * len(groups)) else None
+        self._conclude(np.stack([self._statistics(kernel, Z, groups, members) for kernel in self.kernels_]))
         return self
 
-    def _statistics(self, kernel: Kernel, Z: Tensor, groups: Tensor) -> Array:
-        """MMD^2 of every grouping, ``(1 + permutations,)``."""
-        count, n = groups.shape
-        m = len(Z) - n
+    def _statistics(self, kernel: Kernel, Z: Tensor, groups: Tensor, members: Tensor | None) -> Array:
+        """MMD^2 of every grouping, ``(1 + permutations,)``; ``members`` of all groups, None to make them in parts."""
+        n, m = groups.shape[1], len(Z) - groups.shape[1]
         K: Any = kernel(Z)
         if len(Z) <= STORED and fits_memory(8 * len(Z) ** 2):
             K = K.to_dense()
         rows = K @ Z.new_ones(len(Z))
-        own = K.diagonal()
-        together = count if fits_memory(64 * len(Z) * count) else max(1, memory_budget() // (64 * len(Z)))
-        within = []
-        for some in groups.split(together):
-            members = Z.new_zeros(len(Z), len(some))
-            members[some.mT, torch.arange(len(some), device=Z.device)] = 1.0
-            within.append((members * (K @ members)).sum(0))
-        first = torch.cat(within)
-        between = rows[groups].sum(1) - first
+        both = torch.stack([rows, K.diagonal()])
+        parts = groups.split(max(1, memory_budget() // (64 * len(Z)))) if members is None else [groups]
+        within, sums = [], []
+        for some in parts:
+            chosen = _members(some, len(Z)) if members is None else members
+            within.append((chosen * (K @ chosen)).sum(0))
+            sums.append(both @ chosen)
+        first, (whole, mine) = torch.cat(within), torch.cat(sums, 1)
+        between = whole - first
         second = rows.sum() - first - 2.0 * between
         pairs = (float(n) ** 2, float(m) ** 2)
         if self.statistic == "unbiased":
-            mine = own[groups].sum(1)
-            first, second = first - mine, second - (own.sum() - mine)
+            first, second = first - mine, second - (both[1].sum() - mine)
             pairs = (float(n) * (n - 1), float(m) * (m - 1))
         return np.asarray((first / pairs[0] + second / pairs[1] - 2.0 * between / (float(n) * m)).cpu())
 
@@ -153,3 +152,9 @@ class MMDTest(PermutationTest):
         check_is_fitted(self)
         X, Y = (as_tensor(S, dtype=torch.float64).cpu().numpy() for S in (self.X_fit_, self.Y_fit_))
         return draw_witness(self.witness, X, Y, ax)
+
+
+def _members(groups: Tensor, n: int) -> Tensor:
+    """Groups of rows ``(count, size)`` as columns of ones and zeros, ``(n, count)``."""
+    members = torch.zeros(n, len(groups), dtype=torch.float64, device=groups.device)
+    return members.scatter_(0, groups.mT, 1.0)

@@ -86,9 +86,10 @@ class CompleteTasks:
         n, t = self.Y.shape
         flat = (self._scale[:, None] * self.Y.mT).reshape(-1, 1)  # task by task
         one = torch.ones((), dtype=torch.float64, device=flat.device)
-        quadratic, logdet, _, x = self._solution.inv_quad_logdet(flat.detach(), one)
+        quadratic, logdet, _ = self._solution.inv_quad_logdet(flat.detach(), one)
+        x = self._solution.solve(flat.detach(), one)
         # Its gradient takes the right-hand side as constant, but here the noise has scaled it.
-        quadratic = quadratic.sum() + 2.0 * (x.detach() * (flat - flat.detach())).sum()
+        quadratic = quadratic.sum() + 2.0 * (x * (flat - flat.detach())).sum()
         logdet = logdet + n * self.tasks.log_noise.sum()
         return -0.5 * (quadratic + logdet + n * t * math.log(2.0 * math.pi))
 

@@ -10,6 +10,7 @@ from linear_operator.operators import LinearOperator
 from torch import Tensor
 
 from mercer import config
+from mercer.arrays import broadcast_shapes
 from mercer.errors import ShapeError
 from mercer.operators.extremes import Extremes, topk
 from mercer.operators.matrices import Operator, is_whole
@@ -107,9 +108,9 @@ class KernelOperator(Operator):
             columns = v.movedim(-2, 0).reshape(v.shape[-2], -1)
             out = self._product(columns.expand(*self.batch_shape, *columns.shape))
             out = out.reshape(-1, *v.shape[:-2], v.shape[-1]).movedim(0, -2)
-            out = out.expand(torch.broadcast_shapes(self.batch_shape, v.shape[:-2]) + out.shape[-2:])
+            out = out.expand(broadcast_shapes(self.batch_shape, v.shape[:-2]) + out.shape[-2:])
         else:
-            batch = self.batch_shape if v.dim() == 2 else torch.broadcast_shapes(self.batch_shape, v.shape[:-2])
+            batch = self.batch_shape if v.dim() == 2 else broadcast_shapes(self.batch_shape, v.shape[:-2])
             operator = self if self.batch_shape == batch else self._expand_batch(batch)
             out = operator._product(v.expand(*batch, *v.shape[-2:]))
         return out.squeeze(-1) if rhs.dim() == 1 else out
@@ -336,7 +337,7 @@ class KernelOperator(Operator):
         return operator._like(X, Y, *operator.theta, symmetric=False, identity=identity)
 
     def _get_indices(self, row_index: Tensor, col_index: Tensor, *batch_indices: Tensor) -> Tensor:
-        shape = torch.broadcast_shapes(row_index.shape, col_index.shape, *(b.shape for b in batch_indices))
+        shape = broadcast_shapes(row_index.shape, col_index.shape, *(b.shape for b in batch_indices))
         rows, columns = row_index.expand(shape).reshape(-1), col_index.expand(shape).reshape(-1)
         if not batch_indices:
             return self.entries(rows, columns).reshape(shape)

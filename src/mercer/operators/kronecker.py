@@ -11,6 +11,7 @@ from linear_operator import to_dense, to_linear_operator
 from linear_operator.operators import LinearOperator
 from torch import Tensor
 
+from mercer.arrays import broadcast_shapes
 from mercer.errors import ShapeError
 from mercer.operators.matrices import Operator, is_whole, require_dense_memory
 
@@ -92,13 +93,13 @@ def kronecker(*factors: Tensor | LinearOperator) -> KroneckerOperator:
     if not dense or any(f.dim() < 2 for f in dense):
         shapes = [tuple(f.shape) for f in dense]
         raise ShapeError(f"kronecker needs one matrix (..., n, m) or more, but got shapes {shapes}.")
-    batch = torch.broadcast_shapes(*(f.shape[:-2] for f in dense))
+    batch = broadcast_shapes(*(f.shape[:-2] for f in dense))
     return KroneckerOperator(*(f.expand(*batch, *f.shape[-2:]) for f in dense))
 
 
 def multiply_modes(factors: tuple[Tensor, ...], v: Tensor) -> Tensor:
     """``(A_1 x ... x A_d) @ v`` for v ``(*batch, m_1 ... m_d, t)``: one matrix product a factor."""
-    batch = torch.broadcast_shapes(factors[0].shape[:-2], v.shape[:-2])
+    batch = broadcast_shapes(factors[0].shape[:-2], v.shape[:-2])
     t = v.shape[-1]
     out = v.expand(*batch, *v.shape[-2:])
     for f in factors:

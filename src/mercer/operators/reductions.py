@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mercer.arrays import broadcast_shapes
 from mercer.errors import ShapeError
 from mercer.operators.logarithm import log_spec
 from mercer.operators.machine import exp2_is_faster, parallel
@@ -68,7 +69,7 @@ def logsumexp(K: KernelOperator, v: Tensor | None = None, *, exclude_self: bool 
         )
     columns = torch.zeros(m, 1, dtype=K.dtype, device=K.device) if v is None else v
     columns = columns.unsqueeze(-1) if columns.dim() == 1 else columns
-    batch = torch.broadcast_shapes(K.batch_shape, columns.shape[:-2])
+    batch = broadcast_shapes(K.batch_shape, columns.shape[:-2])
     spec = log_spec(K.spec)
     if spec is None and exclude_self:
         raise ValueError(f"K.logsumexp: exclude_self needs a kernel with a logarithm, which {K.spec.name} has not.")

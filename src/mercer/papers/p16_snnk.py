@@ -234,7 +234,9 @@ def bundle(run: Run) -> None:
         Quantity("accuracy", "test accuracy with SNNKs, in percent"),
     ),
     quick=Effort(seeds=3, seconds=60),
-    full="needs BERT-base on GLUE and ViT-base on CIFAR through transformers or timm, with LoRA of rank 1 as a rival",
+    full="""needs the weights of BERT-base and ViT-base, which cannot be had here. With them it is
+        `mercer.nn.add_adapters` on a model of transformers or timm, on what `mercer.data.load_glue` and `load_cifar`
+        read""",
     notes="""
         Three residual blocks of width 128, trained on upright digits, frozen, and adapted to digits turned by 90
         degrees together with a new head: 30 epochs of Adam, rate 3e-3, for SNNKs of 12 features (4 992 numbers) 1e-2.

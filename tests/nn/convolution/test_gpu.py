@@ -154,12 +154,35 @@ def test_every_plan_inverts_its_own_transform():
 
 def test_the_plan_is_the_shortest_that_holds_the_length_and_fits_the_device():
     assert [tile_plan(L, torch.float32).length for L in (1, 256, 257, 4096, 4097)] == [256, 256, 512, 4096, 8192]
-    assert tile_plan(PLANS[-1].length + 1, torch.bfloat16) is None
-    assert tile_plan(4096, torch.float32, 48 * 1024) is None
     # An H100's 227 kB.
     assert tile_plan(8192, torch.bfloat16, 227 * 1024) == PLANS[-1]
-    assert tile_plan(8192, torch.float32, 227 * 1024) is None
     assert all(plan.shared(torch.bfloat16) <= plan.shared(torch.float32) for plan in PLANS)
+
+
+@pytest.mark.parametrize(
+    ("length", "dtype", "shared", "expected"),
+    [
+        (8193, torch.bfloat16, None, (16, 1024)),
+        (131_072, torch.bfloat16, 227 * 1024, (32, 4096)),
+        (1_000_000, torch.bfloat16, 227 * 1024, (256, 4096)),
+        (4_194_304, torch.bfloat16, 227 * 1024, (1024, 4096)),
+        (8192, torch.float32, 227 * 1024, (16, 512)),
+        (131_072, torch.float32, 227 * 1024, (64, 2048)),
+        (131_072, torch.float32, 99 * 1024, (128, 1024)),  # consumer cards
+        (4096, torch.float32, 48 * 1024, (16, 256)),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_split_into_the_longest_rows_that_do(length, dtype, shared, expected):
+    plan = tile_plan(length, dtype, shared)
+    assert (plan.outer, plan.tile) == expected
+    assert shared is None or plan.shared(dtype) <= shared
+
+
+def test_beyond_the_longest_rows_there_is_no_plan():
+    assert tile_plan(1024 * 4096 + 1, torch.bfloat16) is None
+    assert tile_plan(1024 * 2048 + 1, torch.float32, 227 * 1024) is None
+    assert tile_plan(100, torch.float32, 1000) is None
 
 
 def test_spectra_of_kernels_that_are_longer_than_the_sequence_are_cut():

@@ -7,8 +7,9 @@ import pytest
 import torch
 from scipy.linalg import hankel
 
-from mercer.nn import LongConvKernel, S4DKernel, SGConvKernel
+from mercer.nn import ConvState, LongConvKernel, S4DKernel, SGConv, SGConvKernel
 from mercer.nn.convolution.hankel import hankel_basis
+from mercer.nn.functional import long_conv
 
 
 def upsampled(w, scale, nearest=False):
@@ -220,3 +221,54 @@ def test_what_makes_no_kernel_is_refused():
         S4DKernel(3, 0)
     with pytest.raises(ValueError, match="has taps 1 to 64, not length=65"):
         LongConvKernel(3, 64)(65)
+
+
+def resized(k, n):
+    """Along the last axis by linear interpolation with half-pixel centres and clamped ends, by NumPy."""
+    m = k.shape[-1]
+    at = (np.arange(n) + 0.5) * m / n - 0.5
+    return np.apply_along_axis(lambda row: np.interp(at, np.arange(m), row), -1, k)
+
+
+def test_kernels_that_are_resampled_as_in_the_official_preview():
+    kernels = {
+        how: SGConvKernel(2, 50, kernel_dim=5, resample=how, random_state=0).double()
+        for how in (None, "length", "sequence")
+    }
+    for kernel in kernels.values():
+        kernel.set_norm()
+    whole = sgconv_by_formula(kernels[None], [2.0, 2.0])
+    assert whole.shape[-1] == 80
+    found = {(how, n): kernel(n).detach().numpy() for how, kernel in kernels.items() for n in (20, 50)}
+    for n in (20, 50):
+        np.testing.assert_allclose(found["length", n], resized(whole, 50)[..., :n], atol=1e-7)
+        np.testing.assert_allclose(found["sequence", n], resized(whole[..., :50], n) * 50 / n, atol=1e-7)
+    longer = kernels["sequence"](90).detach().numpy()
+    np.testing.assert_allclose(longer, resized(whole[..., :50], 90) * 50 / 90, atol=1e-7)
+    np.testing.assert_allclose(longer.sum(-1), whole[..., :50].sum(-1), rtol=0.05)  # the same filter of a constant
+    for run, message in (
+        (kernels["length"].parts, "resample='length' is not made of pieces"),
+        (lambda: kernels["sequence"].at_rate(2), "resample='sequence' has a rate of its own"),
+        (lambda: SGConvKernel(2, 50, kernel_dim=5, resample="steps"), "resample='steps' is not one of"),
+        (lambda: ConvState.start(kernels["sequence"]), "other taps for each length"),
+        (lambda: kernels["sequence"](0), "not length=0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run()
+
+
+def test_a_layer_whose_kernel_follows_the_sequence_takes_any_length_without_a_warning():
+    layer = SGConv(3, 64, kernel_dim=8, resample="sequence", output=None, activation=None, random_state=0).double()
+    u = torch.randn(2, 150, 3).double()
+    expected = long_conv(u, layer.kernel(150), skip=layer.D)
+    torch.testing.assert_close(layer(u), expected.squeeze(2))
+
+
+@pytest.mark.parametrize(
+    ("options", "last"), [({}, 0.5), ({"decay": (1.0, 4.0)}, 0.4), ({"power": (0.5, 2.0)}, 0.8)], ids=str
+)
+def test_numbers_may_start_weaker_towards_the_end_of_a_piece(options, last):
+    plain, tapered = (SGConvKernel(3, 64, kernel_dim=8, taper=on, random_state=0, **options) for on in (False, True))
+    for w, full in zip(tapered.kernel_list, plain.kernel_list, strict=True):
+        torch.testing.assert_close(w, full * torch.linspace(1.0, last, 8))
+    assert torch.allclose(tapered._uncut(tapered.uncut_length).norm(dim=-1), torch.ones(1, 3))

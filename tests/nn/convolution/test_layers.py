@@ -320,6 +320,26 @@ def test_a_layer_at_another_rate_gives_what_it_gave(kernel, causal):
     assert torch.allclose(back(smooth_signal(2)), layer.at_rate(2)(smooth_signal(2)), rtol=error, atol=error)
 
 
+def vowel(rate):
+    """A tenth of a second of a gliding voice of 110 Hz and more, with a formant at 500 Hz and two syllables."""
+    t = (torch.arange(rate // 10).double() + 0.5) / rate
+    pitch = 110.0 * t + 40.0 * t**2  # cycles so far
+    overtones = torch.arange(1, 9).double()
+    strength = torch.exp(-(((110.0 * overtones - 500.0) / 200.0) ** 2))
+    waves = strength[:, None] * torch.sin(2.0 * torch.pi * overtones[:, None] * pitch)
+    return (waves.sum(0) * (1.0 - torch.cos(2.0 * torch.pi * 20.0 * t))).view(1, -1, 1)
+
+
+@torch.no_grad()
+def test_a_layer_for_speech_at_16_khz_hears_the_same_at_8_khz():
+    layer = SGConv(1, 1600, kernel_dim=16, init_scale=2, output=None, activation=None, random_state=0).double().eval()
+    at_16 = layer(vowel(16_000)).unflatten(1, (800, 2)).mean(2)
+    at_8, unchanged = (one(vowel(8_000)) for one in (layer.at_rate(0.5), layer))
+    gap, without = (float((y - at_16).norm() / at_16.norm()) for y in (at_8, unchanged))
+    assert gap <= 0.2  # half a step of 0.39 radians: the formant's, between what is held and what is interpolated
+    assert without >= 0.5
+
+
 def test_a_state_space_kernel_is_exact_at_twice_the_rate_for_what_is_held():
     layer = LongConv(4, 100, kernel="s4d", random_state=0).double().eval()
     slow = torch.randn(1, 50, 4).double()

@@ -153,7 +153,11 @@ def test_the_plan_says_what_and_why():
     assert plan.flops > 0
     assert plan.bytes > 0
     assert fft_convolution_plan(4096, 64, 8, torch.bfloat16).error == pytest.approx(2**-8)
-    assert "not timed" in str(fft_convolution_plan(100, device="cuda"))
+    assert "one fused kernel, products of 16 x 16 on cuda; not timed" in str(fft_convolution_plan(100, device="cuda"))
+    long = fft_convolution_plan(100_000, dtype=torch.bfloat16, device="cuda")
+    assert "three passes, 32 rows of 64 x 64" in str(long)
+    assert "torch's transforms of 200" in str(fft_convolution_plan(100, dtype=torch.float64, device="cuda"))
+    assert "torch's transforms of 200" in str(fft_convolution_plan(100, device="meta"))
 
 
 def test_what_does_not_fit_is_refused():

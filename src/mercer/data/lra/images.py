@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mercer.config import require_memory
+from mercer.data.cifar_batch import read_batch
 from mercer.data.lra.task import LongRangeTask, Split
 from mercer.data.lra.texts import find_file
 from mercer.errors import FileFormatError, MissingExtra, ShapeError
@@ -28,10 +28,10 @@ def load_image(folder: Path, length: int, limit: int | None) -> LongRangeTask:
         raise ShapeError(f"load_lra(length={length}): the images of CIFAR-10 have 1024 pixels; leave length out.")
     is_binary = (folder / "data_batch_1.bin").is_file() or not (folder / "data_batch_1").is_file()
     names = [f"data_batch_{i}{'.bin' if is_binary else ''}" for i in range(1, 6)]
-    read = _read_binary if is_binary else _read_pickle
     where = "cs.toronto.edu/~kriz/cifar.html: cifar-10-batches-bin or cifar-10-batches-py"
-    batches = [read(find_file(folder, name, "image", where)) for name in names]
-    test = read(find_file(folder, f"test_batch{'.bin' if is_binary else ''}", "image", where))
+    names.append(f"test_batch{'.bin' if is_binary else ''}")
+    found = [read_batch(find_file(folder, name, "image", where)) for name in names]
+    *batches, test = ((_grey(planes), labels) for planes, labels in found)
     X, y = (np.concatenate([batch[i] for batch in batches]) for i in (0, 1))
     cut = int(0.9 * len(X))
     train, valid = Split(X[:cut][:limit], y[:cut][:limit]), Split(X[cut:][:limit], y[cut:][:limit])
@@ -108,45 +108,6 @@ def _read_png(path: Path, side: int) -> Array:
     if pixels.shape != (side, side):
         raise FileFormatError(f"{path} has {pixels.shape[1]} x {pixels.shape[0]} pixels, not {side} x {side}.")
     return pixels.ravel()
-
-
-def _read_binary(path: Path) -> tuple[Array, Array]:
-    """A label, then 1024 bytes each of red, green and blue, an image."""
-    data = np.fromfile(path, dtype=np.uint8)
-    if not len(data) or len(data) % 3073:
-        raise FileFormatError(f"{path} has {len(data)} bytes, which are no images of 3073: it is cut off.")
-    rows = data.reshape(-1, 3073)
-    return _grey(rows[:, 1:]), rows[:, 0].astype(np.int64)
-
-
-def _read_pickle(path: Path) -> tuple[Array, Array]:
-    """The Python form: a pickle, of which nothing but arrays, numbers and text is accepted."""
-    with open(path, "rb") as file:
-        try:
-            found = _ArraysOnly(file, encoding="bytes").load()
-            data, labels = np.asarray(found[b"data"]), np.asarray(found[b"labels"], dtype=np.int64)
-        except (pickle.UnpicklingError, KeyError, TypeError, EOFError, AttributeError) as error:
-            raise FileFormatError(f"{path} is no batch of CIFAR-10: {error}") from None
-    if data.ndim != 2 or data.shape[1] != 3072 or data.dtype != np.uint8 or len(labels) != len(data):
-        raise FileFormatError(f"{path} is no batch of CIFAR-10: its data are {data.dtype} {data.shape}.")
-    return _grey(data), labels
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Builds arrays, and refuses every other object: reading runs no code of the file."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-            from numpy._core.multiarray import _reconstruct
-
-            return _reconstruct
-        if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype")):
-            return getattr(np, name)
-        if (module, name) == ("_codecs", "encode"):
-            import _codecs
-
-            return _codecs.encode
-        raise pickle.UnpicklingError(f"it wants to load {module}.{name}")
 
 
 def _grey(planes: Array) -> Array:

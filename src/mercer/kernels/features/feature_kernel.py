@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from mercer.arrays import broadcast_shapes
 from mercer.errors import ShapeError
 from mercer.kernels.base import Kernel
 from mercer.kernels.binder import Binder
@@ -40,7 +41,7 @@ class FeatureEmbed:
         values = [theta[slot] for slot in self.slots]
         if self._unchanged(values):
             return self.features.compute(X)
-        batch = torch.broadcast_shapes(
+        batch = broadcast_shapes(
             X.shape[:-2], *(v.shape[: v.dim() - e] for v, e in zip(values, self.event_dims, strict=True))
         )
         points = X.expand(*batch, *X.shape[-2:]).reshape(-1, *X.shape[-2:])

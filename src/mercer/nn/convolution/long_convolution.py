@@ -12,7 +12,8 @@ from torch.nn.functional import pad
 
 from mercer.config import require_memory
 from mercer.errors import ShapeError
-from mercer.nn.convolution.gpu import fused_long_conv, why_not_fused
+from mercer.nn.convolution.gpu import device_plan, fused_long_conv, tile_plan, why_not_fused
+from mercer.nn.convolution.gpu.plans import DTYPES
 from mercer.nn.convolution.monarch import monarch_convolve
 from mercer.operators import ConvolutionPlan, convolution_plan, convolve
 from mercer.operators.convolution_op import convolution
@@ -57,8 +58,9 @@ def long_conv(
         plan: "auto" is the planner of :func:`mercer.operators.convolve`; "fft" one transform a row; "direct" the sum;
             "toeplitz" a matrix product with L x L entries a channel; "monarch" the transform as products of small
             matrices (on a CPU slower by far; in half types with half operands). On CUDA with triton, "auto" and
-            "monarch" are one fused kernel, gates and skip included, wherever a channel fits on chip and there is no
-            state (:func:`mercer.nn.convolution.gpu.why_not_fused`); bfloat16 then has bfloat16 operands.
+            "monarch" are one fused kernel, gates and skip included, wherever a channel fits on chip (8 192 steps of
+            bfloat16 on an H100) and there is no state; three passes up to 4 194 304 steps of bfloat16
+            (:func:`mercer.nn.convolution.gpu.why_not_fused`); bfloat16 then has bfloat16 operands.
         state: the inputs ``x`` before this chunk in the layout of u, ``(B, P, H)``; to begin with ``(B, 0, H)``. What
             comes back is the state for the next chunk, so that chunk by chunk equals the whole.
 
@@ -122,7 +124,8 @@ def fft_convolution_plan(
     Args:
         L: length; ``H`` channels with a kernel each, ``B`` sequences.
         dtype: of u.
-        device: on others than the CPU torch's transforms are used, whose time nobody has measured: ``seconds`` is NaN.
+        device: on CUDA the fused kernel or three passes; elsewhere than there and on the CPU torch's transforms. Nobody
+            has measured their time: ``seconds`` is NaN.
 
     Raises:
         ShapeError: no length.
@@ -133,17 +136,25 @@ def fft_convolution_plan(
     """
     plan = convolution_plan(L, L, rows=H * B, n_kernels=H, dtype=dtype)
     if torch.device(device).type != "cpu":
-        n = plan.transform[0]
-        plan = replace(
-            plan,
-            name="whole",
-            reason=f"torch's transforms of {n} on {torch.device(device).type}; not timed",
-            seconds=math.nan,
-        )
+        reason = _elsewhere(L, dtype, torch.device(device)) or f"torch's transforms of {plan.transform[0]}"
+        reason = f"{reason} on {torch.device(device).type}; not timed"
+        plan = replace(plan, name="whole", reason=reason, seconds=math.nan)
     if dtype in (torch.float16, torch.bfloat16):
         # The sum is float32; what is left is one rounding of the result.
         plan = replace(plan, error=max(plan.error, torch.finfo(dtype).eps / 2))
     return plan
+
+
+def _elsewhere(L: int, dtype: torch.dtype, device: torch.device) -> str | None:
+    """What the kernels of mercer do there; None if they do not run."""
+    if device.type != "cuda" or dtype not in DTYPES:
+        return None
+    tile = device_plan(L, dtype, device) if torch.cuda.is_available() else tile_plan(L, dtype)
+    if tile is None:
+        return None
+    if tile.outer == 1:
+        return f"one fused kernel, products of {tile.n1} x {tile.n2}"
+    return f"three passes, {tile.outer} rows of {tile.n1} x {tile.n2}"
 
 
 def _fused(

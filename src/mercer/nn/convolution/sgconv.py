@@ -20,8 +20,8 @@ class SGConv(LongConv):
 
     Args:
         channels, length, heads: as in :class:`LongConv`.
-        kernel_dim, decay, power, learn_power, layout, init, interpolation, init_scale, learning_rate: as in
-            :class:`SGConvKernel`.
+        kernel_dim, decay, power, learn_power, layout, init, interpolation, init_scale, resample, taper, learning_rate:
+            as in :class:`SGConvKernel`.
         options: all others of :class:`LongConv`.
 
     Source: Li, Cai, Zhang, Chen & Dey, What Makes Convolutional Models Great on Long Sequence Modeling? (ICLR 2023).
@@ -44,6 +44,8 @@ class SGConv(LongConv):
         init: Literal["normal", "cosine"] = "normal",
         interpolation: Literal["linear", "nearest"] = "linear",
         init_scale: int = 0,
+        resample: Literal["length", "sequence"] | None = None,
+        taper: bool = False,
         learning_rate: float | None = 1e-3,
         random_state: Any = None,
         **options: Any,
@@ -58,6 +60,8 @@ class SGConv(LongConv):
             init=init,
             interpolation=interpolation,
             init_scale=init_scale,
+            resample=resample,
+            taper=taper,
             learning_rate=learning_rate,
         )
         with seeded(random_state):

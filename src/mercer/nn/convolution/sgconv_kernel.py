@@ -47,6 +47,12 @@ class SGConvKernel(ConvolutionKernel):
         interpolation: "linear" or "nearest".
         init_scale: all pieces stretched by ``2^init_scale`` more, and so many pieces fewer. What was trained on signals
             of one rate runs at twice that rate with one more: :meth:`at_rate`.
+        resample: None cuts the pieces to ``length`` taps, as the paper does. Two ways of the official code's other
+            branch: "length" resamples them to that ("expand" there), so that none is cut off; "sequence" resamples the
+            ``length`` taps to as many as a sequence has steps, times ``length / steps`` ("trunc"), so that a kernel
+            belongs to a share of the sequence and not to a lag: one of any length then, and without states.
+        taper: whether the numbers of a piece start weaker towards its end, linearly down to ``2 / (low + high)`` of the
+            decay or the power (its mode "decay").
         random_state: of the start; None draws from torch's global generator.
 
     Attributes:
@@ -82,6 +88,8 @@ class SGConvKernel(ConvolutionKernel):
         interpolation: Literal["linear", "nearest"] = "linear",
         heads: int = 1,
         init_scale: int = 0,
+        resample: Literal["length", "sequence"] | None = None,
+        taper: bool = False,
         learning_rate: float | None = 1e-3,
         random_state: Any = None,
     ) -> None:
@@ -90,6 +98,7 @@ class SGConvKernel(ConvolutionKernel):
             ("layout", layout, ("concat", "sum", "hankel")),
             ("init", init, ("normal", "cosine")),
             ("interpolation", interpolation, ("linear", "nearest")),
+            ("resample", resample, (None, "length", "sequence")),
         ):
             if value not in allowed:
                 raise ValueError(f"SGConvKernel: {name}={value!r} is not one of {', '.join(map(repr, allowed))}.")
@@ -107,12 +116,19 @@ class SGConvKernel(ConvolutionKernel):
             interpolation,
             init_scale,
         )
+        self.resample, self.n_taps = resample, length
+        if resample == "sequence":
+            self.length = None  # it never ends
         n_lists = 1 if layout == "hankel" else n_scales
         with seeded(random_state):
             self.kernel_list = nn.ParameterList(nn.Parameter(self._start(init)) for _ in range(n_lists))
             if power is not None:
                 a, b = power if isinstance(power, tuple) else (power, power)
                 self.decay = nn.Parameter(torch.rand(channels) * (b - a) + a, requires_grad=learn_power)
+            if taper:
+                a, b = (low, high) if power is None else power if isinstance(power, tuple) else (power, power)
+                for w in self.kernel_list:
+                    w.data *= torch.linspace(1.0, 2.0 / (a + b), kernel_dim)
         self.has_power = power is not None
         spread = torch.ones(()) if self.has_power else torch.linspace(low, high, channels).view(1, -1, 1)
         self.register_buffer("multiplier", spread)
@@ -136,17 +152,26 @@ class SGConvKernel(ConvolutionKernel):
         return n
 
     def forward(self, length: int | None = None) -> Tensor:
-        """The first ``length`` taps, ``(heads, channels, length)``."""
-        return self._uncut(self._cut(length))
+        """The first ``length`` taps, ``(heads, channels, length)``; with ``resample="sequence"`` all, in so many."""
+        if self.resample is None:
+            return self._uncut(self._cut(length))
+        k = self._uncut(self.uncut_length)
+        if self.resample == "length":
+            return self._resized(k, self.n_taps)[..., : self._cut(length)]
+        steps = self._cut(self.n_taps if length is None else length)
+        return self._resized(k[..., : self.n_taps], steps) * (self.n_taps / steps)
 
     def parts(self) -> list[Part]:
-        """The pieces, weakened and divided by Z as in :meth:`forward`; not of "hankel" nor a power of t.
+        """The pieces, weakened and divided by Z as in :meth:`forward`; not of "hankel", a power of t or a resampling.
 
         Raises:
             ValueError: for these.
         """
-        if self.layout == "hankel" or self.has_power:
-            what = "layout='hankel'" if self.layout == "hankel" else f"power (exponents {self.decay.tolist()[:3]}...)"
+        if self.layout == "hankel" or self.has_power or self.resample:
+            what = (
+                f"power (exponents {self.decay.tolist()[:3]}...)" if self.has_power else f"resample={self.resample!r}"
+            )
+            what = "layout='hankel'" if self.layout == "hankel" else what
             raise ValueError(f"an SGConvKernel with {what} is not made of pieces.")
         return [Part(o, s, w / self.kernel_norm) for o, s, w in self._pieces()]
 
@@ -157,12 +182,14 @@ class SGConvKernel(ConvolutionKernel):
             factor: a power of 2, and at least ``2^-init_scale``: the shortest piece has a tap a number.
 
         Raises:
-            ValueError: another factor, a power of the lag, or "hankel".
+            ValueError: another factor, a power of the lag, "hankel", or a kernel that is resampled.
         """
         made = stretched(self, factor)
         steps = math.log2(factor)
         if self.layout == "hankel" or self.has_power:
             raise ValueError("SGConvKernel.at_rate: neither layout='hankel' nor a power of the lag is made of pieces.")
+        if self.resample:
+            raise ValueError(f"SGConvKernel.at_rate: resample={self.resample!r} has a rate of its own.")
         if steps != round(steps) or self.init_scale + steps < 0:
             raise ValueError(
                 f"SGConvKernel.at_rate: factor={factor} is a power of 2 from {2.0**-self.init_scale:g} on (init_scale="
@@ -210,12 +237,13 @@ class SGConvKernel(ConvolutionKernel):
         return part.offset + self.kernel_dim * part.scale
 
     def _stretched(self, part: Part, length: int) -> Tensor:
-        size = self.kernel_dim * part.scale
         w = part.weights
         if part.scale > 1:
-            options: dict[str, Any] = {"mode": "nearest"} if self.interpolation == "nearest" else {"mode": "linear"}
-            w = interpolate(w, size=size, **options)
+            w = self._resized(w, self.kernel_dim * part.scale)
         return w[..., : max(0, length - part.offset)]
+
+    def _resized(self, k: Tensor, size: int) -> Tensor:
+        return interpolate(k, size=size, mode=self.interpolation)
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""

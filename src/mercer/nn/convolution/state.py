@@ -72,7 +72,8 @@ class ConvState(ABC):
             block: b of "block".
 
         Raises:
-            ValueError: an unknown method, or "structured" for a kernel that has no structure to use.
+            ValueError: an unknown method, "structured" for a kernel that has no structure to use, or a kernel that is
+                resampled to each sequence.
         """
         from mercer.nn.convolution.block_state import BlockState
         from mercer.nn.convolution.diagonal_state import DiagonalState
@@ -86,6 +87,8 @@ class ConvState(ABC):
             raise ValueError(f"ConvState: method={method!r} is not one of {', '.join(map(repr, METHODS))}.")
         if batch < 1 or block < 1:
             raise ValueError(f"ConvState: batch={batch} and block={block} must be 1 or more.")
+        if getattr(kernel, "resample", None) == "sequence":
+            raise ValueError("ConvState: resample='sequence' has other taps for each length, so that no step is known.")
         with torch.no_grad():
             if isinstance(kernel, S4DKernel) and method in ("auto", "structured"):
                 return DiagonalState(kernel, batch)

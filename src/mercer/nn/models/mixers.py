@@ -11,7 +11,7 @@ from torch import nn
 from mercer.nn.attention.diag_attention import DiagAttention, SoftmaxAttention
 from mercer.nn.attention.norm_attention import LinearAttention, NormAttention
 from mercer.nn.attention.softmax_free import SoftmaxFreeAttention
-from mercer.nn.convolution import ButterflyConv, H3Conv, LongConv, SGConv
+from mercer.nn.convolution import ButterflyConv, H3Conv, LongConv, LongConvKernel, SGConv
 from mercer.nn.models.transnormer import transnormer_mixers
 
 __all__ = ["MIXERS", "Mixer", "build_mixers"]
@@ -30,9 +30,15 @@ def _attentions() -> dict[str, Callable[..., nn.Module]]:
     }
 
 
+def _free_taps(channels: int, length: int, **options: Any) -> LongConvKernel:
+    """What a squashed kernel is compared with."""
+    return LongConvKernel(channels, length, squash=None, **options)
+
+
 def _convolutions() -> dict[str, Callable[..., nn.Module]]:
     return {
         "long_conv": LongConv,
+        "free_conv": partial(LongConv, kernel=_free_taps),
         "sgconv": SGConv,
         "s4d": partial(LongConv, kernel="s4d"),
         "h3": H3Conv,
@@ -67,6 +73,7 @@ def build_mixers(
     ``diag``         :class:`mercer.nn.DiagAttention`                      causal, two-sided
     ``soft``         :class:`mercer.nn.SoftmaxFreeAttention`               two-sided
     ``long_conv``    :class:`mercer.nn.LongConv`                           causal, two-sided
+    ``free_conv``    the same with taps that nothing regularises           causal, two-sided
     ``sgconv``       :class:`mercer.nn.SGConv`, structured kernels         causal, two-sided
     ``s4d``          ``LongConv(kernel="s4d")``, damped waves              causal, two-sided
     ``h3``           :class:`mercer.nn.H3Conv`                             causal

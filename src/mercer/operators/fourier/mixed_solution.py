@@ -11,7 +11,14 @@ from mercer.operators.fourier.features import FourierFeatures
 from mercer.operators.fourier.modes import difference_map
 from mercer.operators.fourier.solution import FourierSolution
 from mercer.operators.maps import safe_sqrt
-from mercer.operators.solvers import DenseFeatures, JoinedFeatures, WeightSpace, split_noise, weight_inv_quad_logdet
+from mercer.operators.solvers import (
+    DenseFeatures,
+    JoinedFeatures,
+    WeightSpace,
+    joined_gram,
+    split_noise,
+    weight_inv_quad_logdet,
+)
 from mercer.operators.structure import LowRankSolution, low_rank_root
 
 if TYPE_CHECKING:
@@ -59,20 +66,20 @@ class MixedSolution:
         """The system in weights for a noise; the last one is kept."""
         variance = torch.as_tensor(noise, dtype=torch.float64).detach()
         if self._space is None or not torch.equal(self._space[0], variance):
-            series = self.series.modes.features(self._root().detach().square())
-            features = JoinedFeatures(series, DenseFeatures(self.few.Z.detach()))
-            self._space = variance, WeightSpace(features, variance)
+            root, Z = self._root().detach(), self.few.Z.detach()
+            features = JoinedFeatures(self.series.modes.features(root.square()), DenseFeatures(Z))
+            gram = self._gram(root, Z, split_noise(variance, len(Z))[1])
+            self._space = variance, WeightSpace(features, variance, gram=gram)
         return self._space[1]
 
     def solve(self, B: Tensor, noise: Tensor | float) -> Tensor:
         """``M^-1 B`` for B ``(n, t)``, to a true residual of 1e-8 against the series and the features."""
         return self.space(noise).solve(B.detach().to(torch.float64))
 
-    def inv_quad_logdet(self, Y: Tensor, noise: Tensor | float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def inv_quad_logdet(self, Y: Tensor, noise: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:
         """Exact, and differentiable in the hyperparameters and a single noise; Y is taken as constant."""
         Y, Z, root = Y.detach().to(torch.float64), self.few.Z, self._root()
         variance = torch.as_tensor(noise, dtype=torch.float64)
-        x = self.solve(Y, variance)
         ratios = split_noise(variance, len(Y))[1]
         divided = Y if ratios is None else Y / ratios[:, None]
         quad, logdet, _ = weight_inv_quad_logdet(
@@ -83,7 +90,7 @@ class MixedSolution:
             n=len(Y),
             log_ratios=0.0 if ratios is None else ratios.log().sum(),
         )
-        return quad, logdet, torch.zeros((), dtype=torch.float64), x
+        return quad, logdet, torch.zeros((), dtype=torch.float64)
 
     def sample(self, n_samples: int, draw: torch.Generator) -> Tensor:
         """``(n, n_samples)`` draws of N(0, K + Z Z')."""
@@ -115,7 +122,7 @@ class MixedSolution:
         divided = Z if ratios is None else Z / ratios[:, None]
         series = root[:, None] * self.series.modes.gram(ratios) * root
         mixed = root[:, None] * _Project.apply(divided, self.unit)  # type: ignore[no-untyped-call]
-        return torch.cat([torch.cat([series, mixed], 1), torch.cat([mixed.mT, Z.mT @ divided], 1)])
+        return joined_gram(series, mixed, Z.mT @ divided)
 
 
 class _Project(torch.autograd.Function):

@@ -127,29 +127,30 @@ class FourierSolution:
         """``M^-1 B`` for B ``(n, t)``, to a true residual of 1e-8 against the series."""
         return self.space(noise).solve(B.detach().to(torch.float64))
 
-    def inv_quad_logdet(self, Y: Tensor, noise: Tensor | float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """``y' M^-1 y`` ``(t,)``, ``log det M``, its standard error, ``M^-1 Y``.
+    def inv_quad_logdet(self, Y: Tensor, noise: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:
+        """``y' M^-1 y`` ``(t,)``, ``log det M``, and its standard error.
 
         The first two are differentiable in the hyperparameters of K and the noise; Y is taken as constant. Up to 4000
         weights ``log det M`` is exact and the error 0; beyond, it and its gradient are estimates.
         """
         Y = Y.detach().to(torch.float64)
-        x = self.solve(Y, noise)
         variance = torch.as_tensor(noise, dtype=torch.float64) + white_variance(self.K)
         ratios = split_noise(variance, len(Y))[1]
         divided = Y if ratios is None else Y / ratios[:, None]
         unit = FourierFeatures(self.modes.basis, self.modes.points, torch.ones(self.n_weights, dtype=torch.float64))
         s = variance if variance.numel() == 1 else variance.detach().mean()
+        if self.is_iterative:
+            self.space(noise)  # its preconditioner serves here and in `solve`
         projection, square = unit.transposed(divided), (Y * divided).sum(0)
         quad, logdet, probes = self._forms(projection, square, s.reshape(()), ratios)
         if variance.ndim and variance.requires_grad:
-            slope = -(x.square() * variance[:, None]).sum(0)
+            slope = -(self.solve(Y, noise).square() * variance[:, None]).sum(0)
             quad = quad + slope - slope.detach()
             diagonal = self.inverse_diagonal(noise) if probes is None else self._estimated_diagonal(noise, probes)
             slope = (diagonal * variance).sum()
             logdet = logdet + slope - slope.detach()
         error = torch.zeros((), dtype=torch.float64) if probes is None else probes.standard_error
-        return quad, logdet, error, x
+        return quad, logdet, error
 
     def forms(self, projection: Tensor, square: Tensor, scale: Tensor, ratios: Tensor | None) -> tuple[Tensor, Tensor]:
         """``y' M^-1 y`` and ``log det M`` for ``M = K + scale diag(ratios)`` from sums over the rows; differentiable.

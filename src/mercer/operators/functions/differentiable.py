@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mercer.arrays import broadcast_shapes
 from mercer.operators.functions.logdet import logdet
 from mercer.operators.functions.representation import Rebuild, bilinear_gradients, take_apart
 from mercer.operators.solvers import Matrix, solve
@@ -46,7 +47,7 @@ def solve_tensor(
     columns = y.unsqueeze(-1) if y.ndim == 1 else y
     batch, n = tuple(A.shape[:-2]), A.shape[-1]
     if batch:
-        batch = torch.broadcast_shapes(batch, columns.shape[:-2])
+        batch = broadcast_shapes(batch, columns.shape[:-2])
         A, columns = A.expand(*batch, n, n), columns.expand(*batch, *columns.shape[-2:])
     rebuild, tensors = take_apart(A)
     variance = torch.as_tensor(noise, dtype=torch.float64, device=y.device)

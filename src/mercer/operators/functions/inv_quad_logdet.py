@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from mercer.arrays import generator
+from mercer.arrays import broadcast_shapes, generator
 from mercer.errors import NotConverged, ShapeError
 from mercer.operators.functions.control_variate import preconditioner_slope
 from mercer.operators.functions.representation import tracks_gradient
@@ -101,7 +101,7 @@ def inv_quad_logdet(
     _check(A, y, n_probes, method)
     columns = (y.unsqueeze(-1) if y.ndim == 1 else y).to(torch.float64)
     variance = torch.as_tensor(noise, dtype=torch.float64, device=y.device)
-    batch = torch.broadcast_shapes(batch, columns.shape[:-2])
+    batch = broadcast_shapes(batch, columns.shape[:-2])
     matrices, columns = (A.expand(*batch, n, n) if batch else A), columns.expand(*batch, *columns.shape[-2:])
     check_noise(variance.reshape(-1)[:n] if variance.ndim > 1 else variance, n, y.device)
     n_iter, used_rank = 0, 0
@@ -109,7 +109,8 @@ def inv_quad_logdet(
     direct = structure_of(A, variance) if method is None and not batch else None
     if direct is not None:
         used = direct.name
-        quad, logdet, error, x = direct.inv_quad_logdet(columns, variance)
+        quad, logdet, error = direct.inv_quad_logdet(columns, variance)
+        x = direct.solve(columns.detach(), variance.detach())
     elif method == "cholesky" or (method is None and n <= _EXACT):
         used = "cholesky"
         quad, logdet, x = dense_inv_quad_logdet(matrices, columns, variance)

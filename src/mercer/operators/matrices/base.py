@@ -19,6 +19,7 @@ from linear_operator.utils.generic import _to_helper
 from torch import Tensor
 
 from mercer import config
+from mercer.arrays import broadcast_shapes
 from mercer.errors import ShapeError
 from mercer.operators.functions import eigsh, inv_quad_logdet, logdet_tensor, sample, solve_tensor
 from mercer.operators.solvers import NotPositiveDefinite, pivoted_cholesky
@@ -77,8 +78,8 @@ class Operator(LinearOperator):
         if isinstance(other, (int, float)):
             other = torch.full((1, 1), float(other), dtype=self.dtype, device=self.device).expand(self.matrix_shape)
         if isinstance(other, Tensor):
-            other = to_linear_operator(other.expand(torch.broadcast_shapes(other.shape, self.matrix_shape)))
-        batch = torch.broadcast_shapes(self.batch_shape, other.batch_shape)
+            other = to_linear_operator(other.expand(broadcast_shapes(other.shape, self.matrix_shape)))
+        batch = broadcast_shapes(self.batch_shape, other.batch_shape)
         parts = [part if part.batch_shape == batch else part._expand_batch(batch) for part in (self, other)]
         return SumOperator(*parts)
 
@@ -96,7 +97,7 @@ class Operator(LinearOperator):
         from mercer.operators.matrices.composite import HadamardOperator
 
         other = to_linear_operator(other)
-        batch = torch.broadcast_shapes(self.batch_shape, other.batch_shape)
+        batch = broadcast_shapes(self.batch_shape, other.batch_shape)
         parts = [part if part.batch_shape == batch else part._expand_batch(batch) for part in (self, other)]
         return HadamardOperator(*parts)
 
@@ -114,7 +115,7 @@ class Operator(LinearOperator):
                 f"add_diagonal: K is {n} x {n}, so the diagonal needs 1 or {n} entries, not {tuple(diag.shape)}."
             )
         if n > 1 and diag.dim() and diag.shape[-1] == n:
-            return self + DiagLinearOperator(diag.expand(*torch.broadcast_shapes(self.batch_shape, diag.shape[:-1]), n))
+            return self + DiagLinearOperator(diag.expand(*broadcast_shapes(self.batch_shape, diag.shape[:-1]), n))
         one = diag.reshape(1) if diag.dim() == 0 else diag
         return self + ConstantDiagLinearOperator(one.expand(*self.batch_shape, 1), diag_shape=n)
 

@@ -11,6 +11,7 @@ from linear_operator.operators import LinearOperator
 from torch import Tensor
 
 from mercer import config
+from mercer.arrays import broadcast_shapes
 from mercer.errors import ShapeError
 from mercer.operators.convolution import KernelSpectrum, convolve
 from mercer.operators.matrices.base import Operator, is_whole, require_dense_memory
@@ -123,7 +124,7 @@ class ToeplitzOperator(Operator):
         return self.values.reshape(*self.batch_shape, -1)[..., flat]
 
     def _get_indices(self, row_index: Tensor, col_index: Tensor, *batch_indices: Tensor) -> Tensor:
-        shape = torch.broadcast_shapes(row_index.shape, col_index.shape, *(b.shape for b in batch_indices))
+        shape = broadcast_shapes(row_index.shape, col_index.shape, *(b.shape for b in batch_indices))
         rows, columns = row_index.expand(shape).reshape(-1), col_index.expand(shape).reshape(-1)
         entries = self._entries(rows, columns)
         if not batch_indices:
@@ -223,7 +224,7 @@ def toeplitz(column: Tensor, row: Tensor | None = None, *, dims: int = 1) -> Toe
     if row.dim() < 1 or row.shape[-1] == 0:
         raise ShapeError(f"toeplitz needs a first row of at least one entry, not {tuple(row.shape)}.")
     try:
-        batch = torch.broadcast_shapes(column.shape[:-1], row.shape[:-1])
+        batch = broadcast_shapes(column.shape[:-1], row.shape[:-1])
     except RuntimeError:
         raise ShapeError(
             f"The batches of the column {tuple(column.shape)} and the row {tuple(row.shape)} do not broadcast."

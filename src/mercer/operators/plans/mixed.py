@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ class MixedPlan(Algorithm):
 
     def __init__(self, plans: Mapping[str, Algorithm]) -> None:
         self._plans = plans
+        self._last: tuple[weakref.ref[Request], Groups] | None = None  # `applies` and `predict` ask one after the other
 
     def applies(self, request: Request) -> str | None:
         """If the terms fall into two plans or more."""
@@ -89,6 +91,12 @@ class MixedPlan(Algorithm):
 
     def groups(self, request: Request) -> Groups:
         """Each plan that is fastest for some term, with its terms."""
+        last = self._last
+        if last is None or last[0]() is not request:
+            last = self._last = weakref.ref(request), self._groups(request)
+        return last[1]
+
+    def _groups(self, request: Request) -> Groups:
         # One group at most approximates, and a positive definite sum is no smaller than its terms: it may use up all.
         allowed = replace(request, tolerance=request.allowed_error)
         entries = [a for a in self._plans.values() if not a.structured and a.applies(request) is None]

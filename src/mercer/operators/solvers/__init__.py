@@ -20,6 +20,7 @@ from mercer.operators.solvers.weight_space import (
     WeightFactor,
     WeightSpace,
     WeightSystem,
+    joined_gram,
     split_noise,
     weight_inv_quad_logdet,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "cholesky_bytes",
     "dense_inv_quad_logdet",
     "in_double",
+    "joined_gram",
     "lanczos_solve",
     "nystrom",
     "pivoted_cholesky",

@@ -36,8 +36,8 @@ class DirectSolution(Protocol):
     def solve(self, B: Tensor, noise: Tensor) -> Tensor:
         """``M^-1 B`` for B ``(n, t)``; not differentiable."""
 
-    def inv_quad_logdet(self, Y: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """``y' M^-1 y`` of every column ``(t,)``, ``log det M`` ``()``, its standard error, and ``M^-1 Y``.
+    def inv_quad_logdet(self, Y: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """``y' M^-1 y`` of every column ``(t,)``, ``log det M`` ``()``, and its standard error.
 
         The first two are differentiable in whatever K and the noise depend on.
         """

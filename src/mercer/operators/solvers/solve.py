@@ -11,7 +11,7 @@ import torch
 from linear_operator import LinearOperator
 from torch import Tensor
 
-from mercer.arrays import check_finite
+from mercer.arrays import broadcast_shapes, check_finite
 from mercer.config import fits_memory
 from mercer.errors import NotConverged, ShapeError
 from mercer.operators.solvers.direct import solve_by_cholesky, solve_by_least_squares
@@ -133,7 +133,7 @@ def solve(
         x = attempts[0].x.reshape(shape).movedim(0, -2)
         residuals = attempts[0].residuals.reshape(shape[1:])
     else:
-        batch = torch.broadcast_shapes(batch, columns.shape[:-2])
+        batch = broadcast_shapes(batch, columns.shape[:-2])
         matrices, columns = A.expand(*batch, n, n), columns.expand(*batch, *columns.shape[-2:])
         noises = torch.as_tensor(noise, dtype=torch.float64)
         noises = noises.expand(*batch, n if noises.ndim else 1)

@@ -31,6 +31,7 @@ __all__ = [
     "WeightFactor",
     "WeightSpace",
     "WeightSystem",
+    "joined_gram",
     "weight_inv_quad_logdet",
 ]
 
@@ -99,7 +100,12 @@ class JoinedFeatures:
         M = self.B.shape[1]
         Z = self.B.times(torch.eye(M, dtype=torch.float64))
         mixed = self.A.transposed(Z if weights is None else Z * weights[:, None])
-        return torch.cat([torch.cat([self.A.gram(weights), mixed], 1), torch.cat([mixed.mT, self.B.gram(weights)], 1)])
+        return joined_gram(self.A.gram(weights), mixed, self.B.gram(weights))
+
+
+def joined_gram(A: Tensor, mixed: Tensor, B: Tensor) -> Tensor:
+    """``[A B]' [A B]`` of two matrices of features from ``A' A``, ``A' B`` and ``B' B``."""
+    return torch.cat([torch.cat([A, mixed], 1), torch.cat([mixed.mT, B], 1)])
 
 
 class WeightFactor:

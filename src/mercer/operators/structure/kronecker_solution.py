@@ -53,7 +53,7 @@ class KroneckerSolution:
         """``M^-1 B``."""
         return self._spectral(B, 1.0 / (self.eigenvalues + noise))
 
-    def inv_quad_logdet(self, Y: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def inv_quad_logdet(self, Y: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Exact; gradients from ``-x' dM x`` and ``tr(M^-1 dM)``, which need no derivative of an eigenvector."""
         shifted = self.eigenvalues + noise.detach()
         x = self.solve(Y, noise.detach())
@@ -76,7 +76,7 @@ class KroneckerSolution:
                         w = (w.movedim(b, -1) * values).sum(-1, keepdim=True).movedim(-1, b)
                 trace = trace + (factor * ((Q * w.reshape(-1)) @ Q.mT)).sum()
             logdet = logdet + trace - trace.detach()
-        return quad, logdet, error, x
+        return quad, logdet, error
 
     @torch.no_grad()
     def sample(self, n_samples: int, draw: torch.Generator) -> Tensor:

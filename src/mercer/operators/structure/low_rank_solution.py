@@ -59,11 +59,10 @@ class LowRankSolution:
         ratios = 1.0 if space.ratios is None else space.ratios[:, None]
         return (B - space.features.times(space.weights(B))) / (space.scale * ratios)
 
-    def inv_quad_logdet(self, Y: Tensor, noise: Tensor | float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def inv_quad_logdet(self, Y: Tensor, noise: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:
         """Exact, and differentiable in the features and the noise; Y is taken as constant."""
         Y, Z = Y.detach().to(torch.float64), self.Z
         variance = torch.as_tensor(noise, dtype=torch.float64)
-        x = self.solve(Y, variance)
         scale = variance if variance.numel() == 1 else variance.mean()
         ratios = torch.ones((), dtype=torch.float64) if variance.numel() == 1 else variance / scale
         divided = Z / (ratios[:, None] if ratios.ndim else ratios)
@@ -76,7 +75,7 @@ class LowRankSolution:
             n=len(Z),
             log_ratios=log_ratios,
         )
-        return quad, logdet, torch.zeros((), dtype=torch.float64), x
+        return quad, logdet, torch.zeros((), dtype=torch.float64)
 
     def sample(self, n_samples: int, draw: torch.Generator) -> Tensor:
         """``(n, n_samples)`` draws of N(0, K)."""

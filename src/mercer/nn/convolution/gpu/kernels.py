@@ -19,7 +19,7 @@ import triton.language as tl
 
 
 @triton.jit
-def _load_matrix(M, SIZE: tl.constexpr, ROUNDED: tl.constexpr, OPERAND: tl.constexpr):
+def load_matrix(M, SIZE: tl.constexpr, ROUNDED: tl.constexpr, OPERAND: tl.constexpr):
     """Real and imaginary plane of a matrix ``(2, SIZE, SIZE)``."""
     i = tl.arange(0, SIZE)
     at = M + i[:, None] * SIZE + i[None, :]
@@ -27,7 +27,7 @@ def _load_matrix(M, SIZE: tl.constexpr, ROUNDED: tl.constexpr, OPERAND: tl.const
 
 
 @triton.jit
-def _load_planes(M, at, SIZE: tl.constexpr):
+def load_planes(M, at, SIZE: tl.constexpr):
     """Real and imaginary plane of a tile ``(2, N1, N2)``."""
     return tl.load(M + at), tl.load(M + SIZE + at)
 
@@ -41,7 +41,16 @@ def _transform(
     x = x.to(ROUNDED).to(OPERAND)
     ar = tl.dot(f1r, x, input_precision=PRECISION)
     ai = tl.dot(f1i, x, input_precision=PRECISION)
-    tr, ti = _load_planes(T, at, SIZE)
+    return later_products(ar, ai, f2r, f2i, T, at, SIZE, ROUNDED, OPERAND, PRECISION)
+
+
+@triton.jit
+def later_products(
+    ar, ai, f2r, f2i, T, at,
+    SIZE: tl.constexpr, ROUNDED: tl.constexpr, OPERAND: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """The spectrum of a tile, of which F1 X is known."""
+    tr, ti = load_planes(T, at, SIZE)
     br = (ar * tr - ai * ti).to(ROUNDED).to(OPERAND)
     bi = (ar * ti + ai * tr).to(ROUNDED).to(OPERAND)
     real = tl.dot(br, f2r, input_precision=PRECISION) - tl.dot(bi, f2i, input_precision=PRECISION)
@@ -55,14 +64,24 @@ def _inverse(
     SIZE: tl.constexpr, ROUNDED: tl.constexpr, OPERAND: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """N times the real part of the inverse transform."""
+    er, ei = first_products(pr, pi, f2r, f2i, T, at, SIZE, ROUNDED, OPERAND, PRECISION)
+    first = tl.dot(tl.trans(f1r), er, input_precision=PRECISION)
+    return tl.dot(tl.trans(f1i), ei, first, input_precision=PRECISION)
+
+
+@triton.jit
+def first_products(
+    pr, pi, f2r, f2i, T, at,
+    SIZE: tl.constexpr, ROUNDED: tl.constexpr, OPERAND: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """The inverse transform of a tile up to its last product, which is with the adjoint of F1."""
     pr, pi = pr.to(ROUNDED).to(OPERAND), pi.to(ROUNDED).to(OPERAND)
     dr = tl.dot(pi, f2i, tl.dot(pr, f2r, input_precision=PRECISION), input_precision=PRECISION)
     di = tl.dot(pi, f2r, input_precision=PRECISION) - tl.dot(pr, f2i, input_precision=PRECISION)
-    tr, ti = _load_planes(T, at, SIZE)
+    tr, ti = load_planes(T, at, SIZE)
     er = (dr * tr + di * ti).to(ROUNDED).to(OPERAND)
     ei = (di * tr - dr * ti).to(ROUNDED).to(OPERAND)
-    first = tl.dot(tl.trans(f1r), er, input_precision=PRECISION)
-    return tl.dot(tl.trans(f1i), ei, first, input_precision=PRECISION)
+    return er, ei
 
 
 @triton.jit(do_not_specialize=["count", "B"])
@@ -76,8 +95,8 @@ def convolve(
     r = tl.program_id(0).to(tl.int64)
     at = tl.arange(0, N1)[:, None] * N2 + tl.arange(0, N2)[None, :]
     inside = at < L
-    f1r, f1i = _load_matrix(F1, N1, ROUNDED, OPERAND)
-    f2r, f2i = _load_matrix(F2, N2, ROUNDED, OPERAND)
+    f1r, f1i = load_matrix(F1, N1, ROUNDED, OPERAND)
+    f2r, f2i = load_matrix(F2, N2, ROUNDED, OPERAND)
     if HAS_SKIP:
         skip = tl.load(D + r).to(tl.float32)
     first = tl.program_id(1).to(tl.int64) * count
@@ -87,7 +106,7 @@ def convolve(
         if HAS_IN:
             x *= tl.load(GI + here, mask=inside, other=0.0).to(tl.float32)
         xr, xi = _transform(x, f1r, f1i, f2r, f2i, T, at, SIZE, ROUNDED, OPERAND, PRECISION)
-        sr, si = _load_planes(S + r * 2 * SIZE, at, SIZE)
+        sr, si = load_planes(S + r * 2 * SIZE, at, SIZE)
         pr, pi = xr * sr - xi * si, xr * si + xi * sr
         y = _inverse(pr, pi, f1r, f1i, f2r, f2i, T, at, SIZE, ROUNDED, OPERAND, PRECISION)
         if HAS_SKIP:
@@ -109,8 +128,8 @@ def pull(
     r = tl.program_id(0).to(tl.int64)
     at = tl.arange(0, N1)[:, None] * N2 + tl.arange(0, N2)[None, :]
     inside = at < L
-    f1r, f1i = _load_matrix(F1, N1, ROUNDED, OPERAND)
-    f2r, f2i = _load_matrix(F2, N2, ROUNDED, OPERAND)
+    f1r, f1i = load_matrix(F1, N1, ROUNDED, OPERAND)
+    f2r, f2i = load_matrix(F2, N2, ROUNDED, OPERAND)
     dsr = tl.zeros((N1, N2), tl.float32)
     dsi = tl.zeros((N1, N2), tl.float32)
     if HAS_SKIP:
@@ -127,7 +146,7 @@ def pull(
         xr, xi = _transform(x, f1r, f1i, f2r, f2i, T, at, SIZE, ROUNDED, OPERAND, PRECISION)
         dy = tl.load(DY + there, mask=inside, other=0.0).to(tl.float32)
         if HAS_OUT:
-            sr, si = _load_planes(S + r * 2 * SIZE, at, SIZE)
+            sr, si = load_planes(S + r * 2 * SIZE, at, SIZE)
             y = _inverse(
                 xr * sr - xi * si, xr * si + xi * sr, f1r, f1i, f2r, f2i, T, at, SIZE, ROUNDED, OPERAND, PRECISION
             )
@@ -140,7 +159,7 @@ def pull(
         gr, gi = _transform(dy, f1r, f1i, f2r, f2i, T, at, SIZE, ROUNDED, OPERAND, PRECISION)
         dsr += xr * gr + xi * gi
         dsi += xr * gi - xi * gr
-        sr, si = _load_planes(S + r * 2 * SIZE, at, SIZE)
+        sr, si = load_planes(S + r * 2 * SIZE, at, SIZE)
         dx = _inverse(
             gr * sr + gi * si, gi * sr - gr * si, f1r, f1i, f2r, f2i, T, at, SIZE, ROUNDED, OPERAND, PRECISION
         )

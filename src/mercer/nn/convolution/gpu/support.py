@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
-from mercer.nn.convolution.gpu.plans import DTYPES, PLANS, tile_plan
+from mercer.nn.convolution.gpu.plans import DTYPES, device_plan
 from mercer.operators.gpu.device import why_no_triton
 from mercer.operators.watchers import why_no_kernel
 
@@ -28,14 +27,9 @@ def why_not_fused(u: Tensor, k: Tensor, others: Sequence[Tensor | None] = (), *,
     found = why_not_these(u, k, others)
     if found is not None:
         return found
-    chip = torch.cuda.get_device_properties(u.device)
-    # What a program may ask for; torch does not declare it, and had not always.
-    shared = int(getattr(chip, "shared_memory_per_block_optin", chip.shared_memory_per_block))
-    plan = tile_plan(length, u.dtype)
-    if plan is None:
-        return f"length {length} is beyond the longest tile, {PLANS[-1].length}"
-    if tile_plan(length, u.dtype, shared) is None:
-        return f"length {length} needs {plan.shared(u.dtype)} bytes of shared memory, and {u.device} has {shared}"
+    if device_plan(length, u.dtype, u.device) is None:
+        longest = max((2**i for i in range(8, 24) if device_plan(2**i, u.dtype, u.device) is not None), default=0)
+        return f"length {length} is beyond what three passes hold of {u.dtype} on {u.device}, {longest}"
     return None
 
 
