@@ -74,7 +74,7 @@ def multisphere_spectrum(
     Eigenfunctions are products of spherical harmonics, one a patch, and the eigenvalue depends on their degrees only
     (Funk and Hecke):
 
-    .. math:: \Lambda(k_1, \dots, k_p) = \mathbb{E}\, \kappa(t_1, \dots, t_p) \prod_i P_{k_i}(t_i)
+    .. math:: \Lambda(k_1, \ldots, k_p) = \mathbb{E}\, \kappa(t_1, \ldots, t_p) \prod_i P_{k_i}(t_i)
 
     with t_i the cosine between two points of the sphere and P_k the Gegenbauer polynomial with P_k(1) = 1 (cos k theta
     for patches of two, Legendre's for three). The means are Gauss-Legendre quadrature in the angles.
