@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mercer.errors import FileFormatError
+from mercer.errors import FileFormatError, ShapeError
 from mercer.nn import SNNKAdapter, add_adapters, load_adapters
 from mercer.nn.models import SNNKTransformer
 
@@ -182,3 +182,8 @@ def _edited(path, width):
     meta["places"] = dict.fromkeys(meta["places"], width)
     save_state(path.with_name("edited"), tensors=tensors, meta=meta)
     return path.with_name("edited")
+
+
+def test_an_adapter_of_another_width_says_so():
+    with pytest.raises(ShapeError, match=r"SNNKAdapter\(8\): x is \(\.\.\., 8\), not \(2, 9\)"):
+        SNNKAdapter(8)(torch.randn(2, 9))

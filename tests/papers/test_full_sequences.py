@@ -34,6 +34,7 @@ def test_decay_and_structure_on_sequential_cifar(tmp_path, sgconv):
 
 
 @pytest.mark.filterwarnings("ignore::mercer.errors.ApproximationWarning")
+@pytest.mark.filterwarnings("ignore:The number of unique classes:UserWarning")  # one sound a word
 @pytest.mark.slow(reason="trains on seconds of sound")
 def test_a_change_of_rate_on_speech_commands(tmp_path, sgconv):
     from test_speech_commands import save_speech_commands

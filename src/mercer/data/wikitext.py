@@ -79,7 +79,8 @@ def load_wikitext(path: str | os.PathLike[str], *, n_words: int | None = None) -
         if not rows:
             raise FileFormatError(f"{file} is empty.")
         parts.append(torch.from_numpy(np.concatenate(rows)))
-    return WordText(*parts, words=kept)
+    train, valid, test = parts
+    return WordText(train, valid, test, kept)
 
 
 def _lines(path: Path) -> Iterator[list[str]]:

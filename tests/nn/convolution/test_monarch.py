@@ -118,3 +118,17 @@ def test_what_has_no_transform_is_refused():
         ButterflyConv(3, 8, size=4)
     with pytest.raises(ShapeError, match="L from 1 to 8"):
         ButterflyConv(3, 8)(torch.ones(1, 9, 3))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_a_butterfly_runs_in_half_precision(dtype):
+    layer = ButterflyConv(3, 40, random_state=0)
+    u = torch.randn(2, 40, 3)
+    expected = layer(u).detach()
+    y = layer.to(dtype)(u.to(dtype))
+    assert y.dtype == dtype
+    assert (
+        float((y.detach().float() - expected).norm() / expected.norm()) < 0.02
+    )  # kernel, matrices and input are rounded
+    y.sum().backward()
+    assert all(p.grad.isfinite().all() for p in layer.parameters())

@@ -96,7 +96,7 @@ class ButterflyConv(nn.Module):
         x = u.mT  # (B, H, L)
         spectrum = self.transform_u(x) * self.transform_k(self.kernel.to(x.dtype))
         y: Tensor = self.inverse(spectrum).real[..., : u.shape[1]]
-        return (y + self.D.unsqueeze(-1) * x).mT
+        return (y + self.D.unsqueeze(-1) * x).to(u.dtype).mT
 
     @property
     def multiply_adds(self) -> int:

@@ -85,7 +85,10 @@ class MonarchFFT(nn.Module):
 
         Raises:
             ShapeError: an input that is longer than N.
+
+        Half types are transformed in float32: there are no complex numbers of bfloat16.
         """
+        x = _in_full(x)
         matrices = self._matrices(x) if self.learn else None
         if not self.inverse:
             if x.shape[-1] > self.N:
@@ -118,10 +121,15 @@ class MonarchFFT(nn.Module):
         dtype = complex_of(x.dtype)
         found = []
         for n, parameter in zip(self.factors, self.matrices, strict=True):
-            added = torch.view_as_complex(self.dropout(parameter) if self.additive else parameter).to(dtype)
+            planes = _in_full(self.dropout(parameter) if self.additive else parameter)
+            added = torch.view_as_complex(planes).to(dtype)
             found.append(self._exact(n, dtype).to(x.device) + added if self.additive else added)
         return found
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""
         return f"{self.N}, factors={self.factors}, learn={self.learn}"
+
+
+def _in_full(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mercer.errors import ShapeError
 from mercer.nn.random_features.feature_layer import RandomFeatureLayer, make_features
 from mercer.nn.random_features.snnk_linear import INITS, draw_weights
 
@@ -77,7 +78,13 @@ class SNNKAdapter(nn.Module):
                 start.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(..., width)`` to the same."""
+        """``(..., width)`` to the same.
+
+        Raises:
+            ShapeError: another width.
+        """
+        if x.shape[-1] != self.width:
+            raise ShapeError(f"SNNKAdapter({self.width}): x is (..., {self.width}), not {tuple(x.shape)}.")
         seen = nn.functional.layer_norm(x, (self.width,)) if self.normalize else x
         update = nn.functional.linear(self.features(seen), self.weight)
         if self.up is not None:
