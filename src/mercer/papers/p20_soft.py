@@ -72,7 +72,7 @@ CONDITIONS = (4.0, 1e2, 1e3, 1e4)
     controls=Quantity("faster", "times faster than torch's scaled_dot_product_attention, n = 12 544", at_least=5.0),
     rivals=Quantity("milliseconds", "time at n = 12 544, in ms"),
     kind="speed",
-    quick=Effort(seeds=1, seconds=20),
+    quick=Effort(seeds=1, seconds=10),
     full=Effort(seeds=1, seconds=600),
     notes="""
         Two heads of width 32, 49 landmarks, Newton stopped at a residual of 1e-3, one thread. torch's own attention
@@ -166,7 +166,7 @@ def inverse(run: Run) -> None:
         Quantity("alike", "the same on the photograph"),
         Quantity("own", "spectral norm with it and the landmarks of a new layer, at n = 3136"),
     ),
-    quick=Effort(seeds=1, seconds=20),
+    quick=Effort(seeds=1, seconds=10),
     full="A trained network (`SoftTransformer.from_official`) gives its features to `nystrom_attention` as here.",
     notes="""
         Noise at 56 to 224 pixels, in 4 x 4 patches, whose 48 values go through a random matrix to 32 columns. Landmarks
@@ -255,7 +255,7 @@ def accuracy(run: Run) -> None:
     measures=Quantity("share", "peak memory over that of explicit softmax attention", at_most=0.1),
     controls=Quantity("torch", "peak memory over that of torch's scaled_dot_product_attention", at_most=1.0),
     rivals=Quantity("megabytes", "peak memory of SOFT, in MB"),
-    quick=Effort(seeds=1, seconds=20),
+    quick=Effort(seeds=1, seconds=10),
     full=Effort(seeds=1, seconds=600),
     notes="""
         Forward and backward of one head of width 32 at n = 12 544 (in full 65 536), beyond the inputs. The explicit
