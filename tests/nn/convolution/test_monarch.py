@@ -127,8 +127,7 @@ def test_a_butterfly_runs_in_half_precision(dtype):
     expected = layer(u).detach()
     y = layer.to(dtype)(u.to(dtype))
     assert y.dtype == dtype
-    assert (
-        float((y.detach().float() - expected).norm() / expected.norm()) < 0.02
-    )  # kernel, matrices and input are rounded
+    # Kernel, matrices and input are rounded.
+    assert float((y.detach().float() - expected).norm() / expected.norm()) < 0.02
     y.sum().backward()
     assert all(p.grad.isfinite().all() for p in layer.parameters())
