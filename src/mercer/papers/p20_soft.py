@@ -122,7 +122,7 @@ def linear(run: Run) -> None:
         Quantity("at20", "the same residual after the official 20 steps"),
         Quantity("steps", "most steps to 1e-6 from a multiple of the identity, which is our start"),
     ),
-    quick=Effort(seeds=2, seconds=10),
+    quick=Effort(seeds=2, seconds=5),
     notes="""
         Kernel matrices of 49 and of 196 landmarks in 32 columns, closer and closer to each other, in float64, without a
         ridge; gradients of those of 49. Errors of gradients are relative to their largest entry, or to the sum of the
@@ -255,7 +255,7 @@ def accuracy(run: Run) -> None:
     measures=Quantity("share", "peak memory over that of explicit softmax attention", at_most=0.1),
     controls=Quantity("torch", "peak memory over that of torch's scaled_dot_product_attention", at_most=1.0),
     rivals=Quantity("megabytes", "peak memory of SOFT, in MB"),
-    quick=Effort(seeds=1, seconds=10),
+    quick=Effort(seeds=1, seconds=5),
     full=Effort(seeds=1, seconds=600),
     notes="""
         Forward and backward of one head of width 32 at n = 12 544 (in full 65 536), beyond the inputs. The explicit
