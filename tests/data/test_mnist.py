@@ -70,6 +70,13 @@ def test_a_missing_file_is_named(tmp_path):
         (idx(IMAGES)[:-1], r"has 45 bytes, but an array of shape \(5, 3, 2\) takes 46"),
         (gzip.compress(idx(IMAGES))[:-9], "damaged gzip"),
     ],
+    ids=[
+        "empty",
+        "picture",
+        "cut-header",
+        "cut-array",
+        "cut-gzip",
+    ],  # gzip notes the time, which workers see differently
 )
 def test_damaged_files_are_refused(tmp_path, content, message):
     (tmp_path / "file").write_bytes(content)

@@ -9,6 +9,7 @@ from torch import nn
 from mercer.nn import (
     BundledNetwork,
     DiagAttention,
+    H3Conv,
     NormAttention,
     SNNKAdapter,
     SNNKLinear,
@@ -25,6 +26,11 @@ def folded_classifier():
     for block in model.blocks:
         block.mixer = block.mixer.fold()
     return model
+
+
+def folded_h3():
+    """Both of its convolutions as grouped ones."""
+    return H3Conv(WIDTH, 40, head_dim=2).eval().fold()
 
 
 class Images(nn.Module):
@@ -46,6 +52,7 @@ PARTS = {
     "softmax-free attention": partial(SoftmaxFreeAttention, WIDTH, 2, landmarks=4, n_iter=2),
     "pyramid of images": Images,
     "classifier of long convolutions": folded_classifier,
+    "h3": folded_h3,
     "hadamard features": partial(SNNKLinear, WIDTH, 5, 20, method="hadamard", offset=-1.0, bias=False),
     "both sides": partial(SNNKLinear, WIDTH, 5, 8, activation="sin", split="both", gaussian_scale=0.02, length=1.0),
     "adapter": partial(SNNKAdapter, WIDTH, 4, bottleneck=3, activation="cos", gaussian_scale=0.01),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -12,12 +14,13 @@ from torch.nn.functional import pad
 
 from mercer.errors import ShapeError
 from mercer.nn.convolution.dense_kernel import LongConvKernel
+from mercer.nn.convolution.folded import FoldedConv
 from mercer.nn.convolution.long_convolution import PlanName, long_conv
 from mercer.nn.convolution.state import ConvState, Method
 from mercer.nn.parameter_groups import parameter_groups
 from mercer.nn.seeding import seeded
 
-__all__ = ["H3Conv", "H3State"]
+__all__ = ["FoldedH3Conv", "H3Conv", "H3State"]
 
 
 @dataclass(frozen=True)
@@ -150,20 +153,40 @@ class H3Conv(nn.Module):
         """
         if u.dim() != 3 or u.shape[-1] != self.channels or u.shape[1] < 1:
             raise ShapeError(f"H3Conv({self.channels}): u is (B, L, {self.channels}), not {tuple(u.shape)}.")
+        if state is None:
+            shift = partial(self._convolve, kernel=self.k_kernel, skip=self.k_D)
+            return self.mixed(u, shift, partial(self._convolve, kernel=self.kernel, skip=self.D))
+        y = self.mixed(
+            u,
+            lambda k: state.shift.advance(k)[:, 0] + self.k_D.unsqueeze(-1) * k,
+            lambda pairs: state.mix.advance(pairs)[:, 0] + self.D.unsqueeze(-1) * pairs,
+        )
+        return y, state
+
+    def mixed(self, u: Tensor, shift: Callable[[Tensor], Tensor], mix: Callable[[Tensor], Tensor]) -> Tensor:
+        """What the layer makes of u with these convolutions: of keys ``(B, H, L)``, of pairs ``(B d^2, heads, L)``."""
         q, k, v = (part(u).mT for part in (self.q_proj, self.k_proj, self.v_proj))  # (B, H, L)
-        if state is None:
-            k = self._convolve(k, self.k_kernel, self.k_D)
-        else:
-            k = state.shift.advance(k)[:, 0] + self.k_D.unsqueeze(-1) * k
-        pairs = self._pairs(k, v)  # (B, d1, d2, heads, L)
-        if state is None:
-            y = self._convolve(pairs, self.kernel, self.D)
-        else:
-            flat = pairs.flatten(0, 2)
-            y = (state.mix.advance(flat)[:, 0] + self.D.unsqueeze(-1) * flat).view_as(pairs)
+        pairs = self._pairs(shift(k), v)  # (B, d1, d2, heads, L)
+        y = mix(pairs.flatten(0, 2)).reshape(pairs.shape)
         y = (y * self._split(q).unsqueeze(2)).sum(1)  # (B, d2, heads, L)
-        y = self.output_linear(y.flatten(1, 2).mT)  # entry i of all heads side by side, as in the official code
-        return y if state is None else (y, state)
+        out: Tensor = self.output_linear(
+            y.flatten(1, 2).mT
+        )  # entry i of all heads side by side, as in the official code
+        return out
+
+    def fold(self, length: int | None = None) -> FoldedH3Conv:
+        """This layer with its kernels fixed, made of torch's own grouped convolutions: for export where FFTs are not
+        known.
+
+        Args:
+            length: of the kernels; None is all of them. Shorter sequences are fine.
+
+        Raises:
+            ValueError: with ``reference``, whose taps depend on the sequence.
+        """
+        if not self.causal:
+            raise ValueError("H3Conv(reference=True).fold: its taps depend on how long the sequence is.")
+        return FoldedH3Conv(self, self.length if length is None else length).eval()
 
     def initial_state(self, batch: int = 1, *, method: Method | None = None) -> H3State:
         """An empty state; ``method`` as in :class:`ConvState`.
@@ -206,7 +229,7 @@ class H3Conv(nn.Module):
         """The kernels' own learning rate and no decay; no decay of skips and biases; the rest."""
         return parameter_groups(self)
 
-    def _convolve(self, x: Tensor, kernel: nn.Module, skip: Tensor) -> Tensor:
+    def _convolve(self, x: Tensor, *, kernel: nn.Module, skip: Tensor) -> Tensor:
         """``(..., H, L)`` to the same."""
         L = x.shape[-1]
         taps: Tensor = kernel(min(L, self.length) if self.causal else self.length)[0]
@@ -222,3 +245,22 @@ class H3Conv(nn.Module):
 
     def _pairs(self, k: Tensor, v: Tensor) -> Tensor:
         return self._split(k).unsqueeze(2) * self._split(v).unsqueeze(1)
+
+
+class FoldedH3Conv(nn.Module):
+    """What :meth:`H3Conv.fold` gives: two grouped convolutions between the layer's own maps."""
+
+    def __init__(self, layer: H3Conv, length: int) -> None:
+        super().__init__()
+        with torch.no_grad():
+            kernels = layer.k_kernel(length), layer.kernel(length)
+        skips = layer.k_D[None], layer.D[None]
+        self.shift, self.mix = (
+            FoldedConv(k, skip, nn.Identity(), causal=True) for k, skip in zip(kernels, skips, strict=True)
+        )
+        self.layer = copy.deepcopy(layer)
+        del self.layer.kernel, self.layer.k_kernel, self.layer.D, self.layer.k_D
+
+    def forward(self, u: Tensor) -> Tensor:
+        """``(B, L, H)`` to what the layer gives."""
+        return self.layer.mixed(u, lambda k: self.shift(k.mT).mT, lambda pairs: self.mix(pairs.mT).mT)
