@@ -240,7 +240,9 @@ print(heavy, (status("VmHWM") - before) / (8 * 500**2))
 @pytest.mark.slow(reason="two solves in a process of its own, 500 nodes a side")
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="the peak of memory is read from Linux")
 def test_a_plane_is_solved_with_few_arrays_and_few_imports():
-    done = subprocess.run([sys.executable, "-c", MEASURED], capture_output=True, text=True, check=True)
+    # Every array has pages of its own: else what malloc keeps for later makes 16 to 18.5 of what is always 14.7.
+    alone = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
+    done = subprocess.run([sys.executable, "-c", MEASURED], capture_output=True, text=True, check=True, env=alone)
     heavy, arrays = done.stdout.rsplit(maxsplit=1)
     assert heavy == "set()"
-    assert float(arrays) < 18.0
+    assert float(arrays) < 15.5
