@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.memory import peak_bytes
 from mercer.data import multisphere
 from mercer.kernels import HierarchicalConv
 from mercer.store import write_atomic
@@ -34,12 +35,6 @@ SIZES = (2048, 4096, 16_384)
 LARGEST_MATERIALISED = 4096  # beyond it, bytes a pair are carried on
 ROWS = 64
 OFFICIAL_README_GB = 200.0
-
-
-def peak_bytes() -> int:
-    """The most memory that this process has held."""
-    status = Path("/proc/self/status").read_text()
-    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
 def materialised(X: Tensor) -> Tensor:

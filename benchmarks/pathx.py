@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks.memory import peak_bytes
 from mercer.arena import ArenaNetwork, arena_settings
 from mercer.data import LongRangeTask, Split, make_pathfinder
 from mercer.nn.models import SequenceModel
@@ -25,12 +26,6 @@ from mercer.timing import machine
 
 RESULTS = Path(__file__).parent / "results" / "pathx.json"
 LENGTH, IMAGES, STREAMED = 128 * 128, 4, 512
-
-
-def peak_gigabytes() -> float:
-    """The most memory that this process has held."""
-    status = Path("/proc/self/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1e6
 
 
 def training(images: Split, steps: int) -> dict[str, Any]:
@@ -50,7 +45,7 @@ def training(images: Split, steps: int) -> dict[str, Any]:
         optimizer.step()
         losses.append(float(loss.detach()))
         seconds.append(time.perf_counter() - started)
-        print(f"step {step + 1}: loss {losses[-1]:.3f}, {seconds[-1]:.1f} s, {peak_gigabytes():.2f} GB", flush=True)
+        print(f"step {step + 1}: loss {losses[-1]:.3f}, {seconds[-1]:.1f} s, {peak_bytes() / 1e9:.2f} GB", flush=True)
     return {
         "case": "training",
         "what": "training, a sequence a step",
@@ -60,7 +55,7 @@ def training(images: Split, steps: int) -> dict[str, Any]:
         "length": LENGTH,
         "steps": steps,
         "seconds_a_step": sorted(seconds)[len(seconds) // 2],
-        "peak_gb": peak_gigabytes(),
+        "peak_gb": peak_bytes() / 1e9,
         "losses": losses,
         "machine": machine(),
     }
@@ -88,7 +83,7 @@ def streaming(images: Split) -> dict[str, Any]:
         "milliseconds_a_step": 1e3 * seconds / STREAMED,
         "state_mb": sum(t.nbytes for layer in state.layers for t in layer.tensors().values()) / 1e6,
         "difference": float((last - whole).abs().max() / whole.abs().max()),
-        "peak_gb": peak_gigabytes(),
+        "peak_gb": peak_bytes() / 1e9,
     }
 
 
