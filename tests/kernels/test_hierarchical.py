@@ -141,13 +141,14 @@ def test_eigenvalues_of_data_are_near_those_of_the_torus():
 
 
 @pytest.mark.parametrize("name", ["psd", "symmetry", "transpose", "text", "parameters", "gradients_dense", "tile_size"])
-@pytest.mark.parametrize(
-    "kernel",
-    [HierarchicalConv((2, 2)), HierarchicalConv((2, 2), normalize=False), LocalPatches(RBF(), 3, 2, True, "wrap")],
-    ids=repr,
-)
+@pytest.mark.parametrize("kernel", [HierarchicalConv((2, 2)), LocalPatches(RBF(), 3, 2, True, "wrap")], ids=repr)
 def test_they_have_the_properties_of_kernels(kernel, name):
     check_kernel(kernel, d=8, properties=[name])
+
+
+@pytest.mark.parametrize("name", ["psd", "symmetry", "text", "gradients_dense"])
+def test_with_norms_they_have_them_too(name):
+    check_kernel(HierarchicalConv((2, 2), normalize=False), d=8, properties=[name])
 
 
 @pytest.mark.parametrize("share", [False, True])
@@ -270,7 +271,7 @@ def test_spectra_that_cannot_be_computed_are_refused():
         multisphere_spectrum(HierarchicalConv((3,)), (5,), n_nodes=8)
     raw = HierarchicalConv((2, 2), normalize=False)
     for spectrum in (torus_spectrum, multisphere_spectrum):
-        with pytest.raises(ValueError, match="is that of patches of norm 1, but HierarchicalConv.*normalize=True"):
+        with pytest.raises(ValueError, match=r"is that of patches of norm 1, but HierarchicalConv.*normalize=True"):
             spectrum(raw, (4, 4))
     with pytest.raises(ValueError, match="one whole number >= 1 a patch"):
         torus_spectrum(HierarchicalConv((2, 2)), (8, 0))

@@ -218,7 +218,9 @@ class HierarchicalConv(Kernel):
         return self.network(d).finite(width, random_state=random_state)
 
     def network(self, d: int) -> InfiniteNetwork:
-        """The network of which this is the kernel, with ``normalize`` if patches have norm 1; ``.finite(width)`` draws one.
+        """The network of which this is the kernel (with ``normalize``, on points whose patches have norm 1).
+
+        Its ``.finite(width)`` draws one.
 
         Raises:
             ShapeError: the filters do not divide the positions of ``d`` columns.

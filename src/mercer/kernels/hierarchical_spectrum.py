@@ -123,8 +123,8 @@ def multisphere_spectrum(
 def _require_unit_patches(name: str, kernel: HierarchicalConv) -> None:
     if not kernel.normalize:
         raise ValueError(
-            f"{name}: the spectrum is that of patches of norm 1, but {kernel!r} keeps their norms. Give the kernel with "
-            f"normalize=True; eigenvalues on data of any norms: gram_spectrum."
+            f"{name}: the spectrum is that of patches of norm 1, but {kernel!r} keeps their norms. Give the kernel "
+            f"with normalize=True; eigenvalues on data of any norms: gram_spectrum."
         )
 
 

@@ -111,10 +111,12 @@ class GramLayer(nn.Module):
         \mathrm{KL} = \tfrac12 (\operatorname{tr} V V^\top - \log \lvert V V^\top \rvert - P)
 
     V starts at the identity, where G = K is the kernel of an infinitely wide network; the divergence needs neither K
-    nor an inverse. With ``parametrization="free"`` it is :math:`G = V V^\top / P` with any square V that starts where G
-    = K, as in the official code: the same layer and objective, but what V has learnt stays where it is when K moves, and
-    the divergence is that of the last forward pass. Rows that are no inducing points follow by conditioning: with ``B = K_ti K_ii^-1``,
+    nor an inverse. Rows that are no inducing points follow by conditioning: with ``B = K_ti K_ii^-1``,
     ``G_ti = B G_ii`` and ``g_t = k_t - B K_it + B G_ii B'``.
+
+    With ``parametrization="free"`` it is :math:`G = V V^\top / P` for a square V, which starts where G = K, as in the
+    official code. The objective is the same at the same G, but G stays where it is when K moves, and the divergence is
+    that of the last forward pass.
 
     Args:
         n_inducing: P.
