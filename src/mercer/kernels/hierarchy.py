@@ -149,7 +149,7 @@ class Hierarchy:
         for child in range(count):
             below = self._normed_node(level - 1, first + child * step, X, Y)
             found = through_dual(below, self.dual)
-            parts = (found.half, found.tangent if self.tangent else 0.0, found.p, found.q)
+            parts = (found.half, 0.0 if found.tangent is None else found.tangent, found.p, found.q)
             total = [part * share + so_far for part, so_far in zip(parts, total, strict=True)]
         half, tangent, p, q = total
         return _seen(Covariances(half, tangent if self.tangent else None, p, q, 0, False), self.tangent)

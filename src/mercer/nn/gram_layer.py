@@ -95,7 +95,8 @@ class FreeFactor(nn.Module):
         """A root of the Gram matrix, ``(P, P)``; C is the Cholesky factor of the kernel matrix below."""
         if not bool(self.is_started):
             self.set(C)
-        return self.V * len(self.V) ** -0.5
+        root: Tensor = self.V * len(self.V) ** -0.5
+        return root
 
     @torch.no_grad()
     def set(self, root: Tensor) -> None:
