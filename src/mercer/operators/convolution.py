@@ -304,7 +304,8 @@ def _at_once(u: Tensor, S: Tensor, n: int, start: int, length: int) -> Tensor:
     """Few short rows: blocks and workers would cost more than they save. The result is part of a new, longer tensor."""
     F = torch.fft.rfft(u, n)
     F *= S
-    return torch.fft.irfft(F, n).narrow(-1, start, length)
+    y: Tensor = torch.fft.irfft(F, n).narrow(-1, start, length)
+    return y
 
 
 def _by_torch(u: Tensor, kernel: Tensor, geometry: Geometry) -> Tensor:
