@@ -65,7 +65,8 @@ def test_in_full_sizes_are_those_of_the_card(monkeypatch, claim, sizes):
 
 
 def test_the_rate_is_the_exponent_of_the_rows_over_the_columns(monkeypatch):
-    monkeypatch.setattr(module, "RATES", {2: ((4, 8), (4, 8, 16)), 3: ((6, 8), (1, 2, 4))})
+    square, cube = ((4, 8), (4, 8, 16)), ((6, 8), (1, 2, 4))
+    monkeypatch.setattr(module, "RATES", {(2, 0): square, (2, 2): square, (3, 0): cube, (3, 2): cube})
     monkeypatch.setattr(module, "N_TEST", 150)
     fitted = []
 
@@ -78,7 +79,7 @@ def test_the_rate_is_the_exponent_of_the_rows_over_the_columns(monkeypatch):
         def size_at(self, error):
             assert error == 0.1
             model = self.estimator
-            return 7.0 * self.d_ ** (model.degree - 0.1 * model.refine)
+            return 1e3 * self.d_ ** (model.degree - 0.1 * model.refine)
 
     monkeypatch.setattr(module, "LearningCurve", Known)
     found = measure(paper.claims["rate"], mode="full", seeds=[0])
@@ -95,7 +96,8 @@ def test_the_rate_is_the_exponent_of_the_rows_over_the_columns(monkeypatch):
 
 @pytest.mark.filterwarnings("ignore:No hidden feature found")
 def test_a_level_that_is_not_reached_has_no_rate(monkeypatch):
-    monkeypatch.setattr(module, "RATES", {2: ((4, 6), (4, 8, 16)), 3: ((6, 7), (1, 2, 4))})
+    square, cube = ((4, 6), (4, 8, 16)), ((6, 7), (1, 2, 4))
+    monkeypatch.setattr(module, "RATES", {(2, 0): square, (2, 2): square, (3, 0): cube, (3, 2): cube})
     monkeypatch.setattr(module, "N_TEST", 300)
     found = measure(paper.claims["rate"], mode="full", seeds=[0])
     assert len(found.tables[0].rows) == 8
