@@ -329,6 +329,13 @@ def test_the_monte_carlo_mean_and_error_are_those_of_the_draws():
         (lambda: nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.5)), {}, [[0.0, 1.0]], ValueError, "module.eval"),
         (lambda: nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)), {}, [[0.0, 1.0]], ValueError, "training mode"),
         (Mixed, {"method": "structured"}, [[0.0] * 5], ValueError, "'scale' is no weight or bias"),
+        (
+            lambda: nn.Linear(5, 1),
+            {},
+            np.zeros((2, 3)),
+            ShapeError,
+            r"does not take rows of shape \(3,\).* it says: mat1",
+        ),
         (lambda: nn.LSTM(2, 3), {}, [[0.0, 1.0]], ShapeError, "its output has to be one tensor|Its output has to be"),
     ],
 )

@@ -46,7 +46,7 @@ class EmpiricalNTK:
 
     Raises:
         ValueError: an unknown method or outputs, no parameters, rows that see each other, modules in training mode.
-        ShapeError: outputs without a first axis of rows.
+        ShapeError: rows that the module does not take, or outputs without a first axis of rows.
 
     Cost: entries of layers with products ``n m`` times the widths; a product ``3 (n + m)`` forward passes, for a trace
         times the outputs.

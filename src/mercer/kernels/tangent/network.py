@@ -84,7 +84,7 @@ def read(
     Raises:
         ValueError: no parameter is chosen, a row's outputs depend on other rows, or ``method="structured"`` and a
             parameter outside of layers with products.
-        ShapeError: outputs without a first axis of rows.
+        ShapeError: rows that the module does not take, or outputs without a first axis of rows.
     """
     _require_evaluation(module)
     trained = [name for name, p in module.named_parameters() if p.requires_grad]
@@ -146,6 +146,11 @@ class _Seen:
         try:
             with torch.no_grad():
                 out = functional_call(module, dict(state), (X,))
+        except (RuntimeError, IndexError) as error:
+            raise ShapeError(
+                f"EmpiricalNTK: the module does not take rows of shape {tuple(X.shape[1:])}. Give X as the module "
+                f"wants it, (n, ...); it says: {error}"
+            ) from error
         finally:
             for handle in handles:
                 handle.remove()
