@@ -8,14 +8,18 @@ from torch import nn
 
 from mercer.nn import (
     BundledNetwork,
+    ButterflyConv,
     DiagAttention,
     H3Conv,
+    LongConv,
+    MonarchFFT,
     NormAttention,
+    SGConvKernel,
     SNNKAdapter,
     SNNKLinear,
     SoftmaxFreeAttention,
 )
-from mercer.nn.models import SequenceModel, SNNKTransformerBlock, SoftSize, SoftTransformer
+from mercer.nn.models import LanguageModel, SequenceModel, SNNKTransformerBlock, SoftSize, SoftTransformer
 
 WIDTH = 8
 
@@ -26,6 +30,10 @@ def folded_classifier():
     for block in model.blocks:
         block.mixer = block.mixer.fold()
     return model
+
+
+def two_sided():
+    return LongConv(WIDTH, 40, kernel=partial(SGConvKernel, kernel_dim=4), causal=False).eval().fold()
 
 
 def folded_h3():
@@ -45,9 +53,41 @@ class Images(nn.Module):
         return self.network((x[:, :32] @ x[:, -32:].mT).unsqueeze(1))
 
 
+class Filtered(nn.Module):
+    """There and back by matrices, with half of the frequencies."""
+
+    def __init__(self):
+        super().__init__()
+        self.there, self.back = MonarchFFT(60), MonarchFFT(60, inverse=True)
+
+    def forward(self, x):
+        re, im = (part[..., :30] for part in self.there.planes(x.mT))
+        return self.back.planes(*(nn.functional.pad(part, (0, 30)) for part in (re, im)))[0]
+
+
+class Tokens(nn.Module):
+    """A language model, of blocks with softmax below and normed attention above."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = LanguageModel(WIDTH, layers=2, width=WIDTH, heads=2, block=16)
+
+    def forward(self, x):
+        return self.network(x.argmax(-1))
+
+
 PARTS = {
-    "norm attention": partial(NormAttention, WIDTH, 2),
-    "diag attention": partial(DiagAttention, WIDTH, 2, block=16),
+    "language model": Tokens,
+    "norm attention with gates and decay": partial(
+        NormAttention, WIDTH, 2, activation="swish", gate=True, decay=True, positions="rope"
+    ),
+    "diag attention, window": partial(DiagAttention, WIDTH, 2, block=16, score="relu", window=True, causal=False),
+    "butterfly": partial(ButterflyConv, WIDTH, 40, random_state=0),
+    "butterfly of other matrices": partial(
+        ButterflyConv, WIDTH, 40, size=85, additive=True, separate=False, learn_inverse=False, random_state=0
+    ),
+    "transform": Filtered,
+    "two-sided convolution": two_sided,
     # Each step of Newton is a part of the graph: two leave a residual, of which a warning tells, in both alike.
     "softmax-free attention": partial(SoftmaxFreeAttention, WIDTH, 2, landmarks=4, n_iter=2),
     "pyramid of images": Images,

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from mercer.nn.training import CosineDecay, train
+from mercer.nn.training import CosineDecay, InverseRootDecay, train
 
 X = torch.linspace(-1.0, 1.0, 32)[:, None]
 
@@ -50,3 +50,13 @@ def test_an_interrupted_training_falls_on_from_where_it_was(tmp_path):
 def test_a_warm_up_that_is_all_there_is_is_refused():
     with pytest.raises(ValueError, match="0 <= warmup < n_epochs"):
         CosineDecay(torch.optim.Adam, n_epochs=3, warmup=3)
+
+
+def test_rates_fall_like_one_over_the_root():
+    decay = InverseRootDecay(partial(torch.optim.SGD, lr=0.1), warmup=3)
+    rates = []
+    callbacks = [lambda *_: rates.append(decay.made.param_groups[0]["lr"]), decay.after_epoch]
+    train(torch.nn.Linear(1, 1), [X], loss=loss, n_epochs=12, optimizer=decay, callbacks=callbacks)
+    assert rates == pytest.approx([0.1 / 3, 0.2 / 3, *(0.1 * (3 / n) ** 0.5 for n in range(3, 13))])
+    with pytest.raises(ValueError, match="takes an epoch at least"):
+        InverseRootDecay(torch.optim.SGD, warmup=0)

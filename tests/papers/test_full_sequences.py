@@ -52,6 +52,7 @@ def test_languages_are_modelled_on_wikitext(tmp_path, monkeypatch):
 
     module = importlib.import_module("mercer.papers.p06_transnormer")
     small = {"layers": 2, "width": 8, "heads": 2, "block": 4, "length": 8, "batch": 2, "steps": 3, "rate": 1e-3}
+    small |= {"warmup": 2, "dropout": 0.1, "rows": 5}
     seen = []
 
     def size(run):
@@ -66,3 +67,4 @@ def test_languages_are_modelled_on_wikitext(tmp_path, monkeypatch):
     for id, name in (("spread", "ratio"), ("quality", "softmax"), ("dilution", "softmax")):
         assert measure(claims[id], mode="full", data=tmp_path, seeds=[0]).values[name][0] > 0.0
     assert all(seen)
+    assert len(module._words(tmp_path).words) == 7  # words, not the eleven characters

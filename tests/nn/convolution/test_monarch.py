@@ -60,6 +60,25 @@ def test_learnt_matrices_start_as_the_transform():
     assert learnt.parameter_groups()[0]["weight_decay"] == 0.0
 
 
+@pytest.mark.parametrize("N", [1, 7, 60, 1000])
+@pytest.mark.parametrize("options", [{}, {"learn": True}, {"learn": True, "additive": True}], ids=str)
+def test_planes_are_what_complex_numbers_give(N, options):
+    z = torch.randn(2, 3, N, dtype=torch.complex128)
+    for natural in (True, False):
+        transform, back = (
+            MonarchFFT(N, inverse=inverse, natural=natural, random_state=0, **options).double()
+            for inverse in (False, True)
+        )
+        shorter = z[..., : max(1, N // 2)]
+        for x in (z, shorter, shorter.real):
+            re, im = transform.planes(x.real, x.imag if x.is_complex() else None)
+            assert torch.allclose(torch.complex(re, im), transform(x), rtol=0, atol=1e-11)
+        assert torch.allclose(torch.complex(*back.planes(re, im)), back(torch.complex(re, im)), rtol=0, atol=1e-11)
+        assert torch.allclose(torch.complex(*back.planes(re)), back(re.to(z.dtype)), rtol=0, atol=1e-11)
+    with pytest.raises(ShapeError, match="the input has"):
+        transform.planes(torch.ones(N + 1))
+
+
 def test_a_butterfly_starts_as_a_cyclic_convolution_and_can_leave_it():
     layer = ButterflyConv(3, 24, random_state=0).double()
     u = torch.randn(2, 24, 3).double()

@@ -320,3 +320,18 @@ def test_long_convolutions_go_on_step_by_step_too():
     torch.testing.assert_close(torch.stack(steps, 1), whole, rtol=0, atol=1e-12)
     drawn = model.generate(x[:, :20], 6, temperature=0.0)
     assert torch.equal(drawn[:, 0], whole[:, 19].argmax(-1))
+
+
+def test_a_loss_by_parts_is_the_loss_and_keeps_no_logits():
+    model = LanguageModel(30, layers=2, width=16, heads=2, block=8)
+    tokens = torch.randint(30, (3, 12))
+    whole, parts = next_token_loss(model, tokens), next_token_loss(model, tokens, n_rows=7)
+    assert torch.allclose(parts, whole, rtol=1e-6)
+    gradients = [torch.autograd.grad(loss, list(model.parameters())) for loss in (whole, parts)]
+    assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in zip(*gradients, strict=True))
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
+        next_token_loss(model, tokens, n_rows=7)
+    assert not any(x.shape[-1:] == (30,) for x in kept)
+    with pytest.raises(ValueError, match="n_rows=0"):
+        next_token_loss(model, tokens, n_rows=0)

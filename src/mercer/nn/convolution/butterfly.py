@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mercer.errors import ShapeError
 from mercer.nn.convolution.monarch_module import MonarchFFT
+from mercer.nn.convolution.monarch_planes import times
 from mercer.nn.parameter_groups import group_parameters
 from mercer.nn.seeding import seeded
 
@@ -21,7 +22,8 @@ class ButterflyConv(nn.Module):
     .. math:: y = \mathrm{Re}\, V \bigl( (F u) \odot (G k) \bigr) + D u
 
     The matrices start as Fourier ones, so at first it is the convolution of period ``size``. Trained, it costs the same
-    and can treat each position in its own way; then every output depends on every input, the later ones too.
+    and can treat each position in its own way; then every output depends on every input, the later ones too. In a graph
+    all its products are real, so that it exports to ONNX as it is.
 
     Args:
         channels: H; the matrices are shared by all channels.
@@ -94,9 +96,12 @@ class ButterflyConv(nn.Module):
                 f"{self.length}, not {tuple(u.shape)}. Its matrices have one size: build it longer."
             )
         x = u.mT  # (B, H, L)
-        spectrum = self.transform_u(x) * self.transform_k(self.kernel.to(x.dtype))
-        y: Tensor = self.inverse(spectrum).real[..., : u.shape[1]]
-        return (y + self.D.unsqueeze(-1) * x).to(u.dtype).mT
+        k = self.kernel.to(x.dtype)
+        if torch.compiler.is_compiling():
+            y, _ = self.inverse.planes(*times(self.transform_u.planes(x), self.transform_k.planes(k)))
+        else:
+            y = self.inverse(self.transform_u(x) * self.transform_k(k)).real
+        return (y[..., : u.shape[1]] + self.D.unsqueeze(-1) * x).to(u.dtype).mT
 
     @property
     def multiply_adds(self) -> int:

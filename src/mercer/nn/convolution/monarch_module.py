@@ -17,6 +17,7 @@ from mercer.nn.convolution.monarch import (
     monarch_ifft,
     natural_order,
 )
+from mercer.nn.convolution.monarch_planes import Planes, dft_planes, fft_planes, ifft_planes
 from mercer.nn.parameter_groups import group_parameters
 from mercer.nn.seeding import seeded
 
@@ -88,13 +89,12 @@ class MonarchFFT(nn.Module):
 
         Half types are transformed in float32: there are no complex numbers of bfloat16.
         """
+        if torch.compiler.is_compiling():
+            return torch.complex(*self.planes(*((x.real, x.imag) if x.is_complex() else (x, None))))
         x = _in_full(x)
         matrices = self._matrices(x) if self.learn else None
         if not self.inverse:
-            if x.shape[-1] > self.N:
-                raise ShapeError(
-                    f"MonarchFFT({self.N}): the input has {x.shape[-1]} entries. Cut it, or build it longer."
-                )
+            self._require_short(x)
             X = monarch_fft(x, self.factors, matrices=matrices)
             return natural_order(X, len(self.factors)) if self.natural else X
         if self.natural:
@@ -102,6 +102,33 @@ class MonarchFFT(nn.Module):
             X = x.reshape(*x.shape[:-1], *reversed(self.factors))
             x = X.permute(*range(first), *reversed(range(first, X.dim())))
         return monarch_ifft(x, n_factors=len(self.factors), matrices=matrices)
+
+    def planes(self, real: Tensor, imaginary: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """:meth:`forward` of two parts, None for zeros, and as two parts, by real products alone: what ONNX knows.
+
+        >>> re, im = MonarchFFT(60).planes(torch.ones(60))
+        >>> round(float(re[0])), round(float(im.abs().max()))
+        (60, 0)
+        """
+        x: Planes = (_in_full(real), None if imaginary is None else _in_full(imaginary))
+        learnt = self._learnt(x[0]) if self.learn else []
+        exact = [dft_planes(n, x[0], inverse=self.inverse) for n in self.factors] if self.additive or not learnt else []
+        matrices = [a + b for a, b in zip(learnt, exact, strict=True)] if learnt and exact else learnt or exact
+        first = real.dim() - 1
+        if not self.inverse:
+            self._require_short(real)
+            re, im = fft_planes(x, matrices)
+            if not self.natural:
+                return re, im
+            return _reversed(re, first).flatten(first), _reversed(im, first).flatten(first)
+        if self.natural:
+            backward = tuple(reversed(self.factors))
+            re, im = (
+                _reversed(part.unflatten(-1, backward), first)
+                for part in (x[0], torch.zeros_like(x[0]) if x[1] is None else x[1])
+            )
+            x = (re, im)
+        return ifft_planes(x, matrices)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The matrices, with their learning rate and no decay."""
@@ -119,12 +146,19 @@ class MonarchFFT(nn.Module):
 
     def _matrices(self, x: Tensor) -> list[Tensor]:
         dtype = complex_of(x.dtype)
-        found = []
-        for n, parameter in zip(self.factors, self.matrices, strict=True):
-            planes = _in_full(self.dropout(parameter) if self.additive else parameter)
-            added = torch.view_as_complex(planes).to(dtype)
-            found.append(self._exact(n, dtype).to(x.device) + added if self.additive else added)
-        return found
+        found = [torch.view_as_complex(planes).to(dtype) for planes in self._learnt(x)]
+        if not self.additive:
+            return found
+        return [self._exact(n, dtype).to(x.device) + added for n, added in zip(self.factors, found, strict=True)]
+
+    def _learnt(self, x: Tensor) -> list[Tensor]:
+        """``(n, n, 2)`` each, of the real type of x."""
+        dtype = x.real.dtype
+        return [(self.dropout(p) if self.additive else p).to(dtype) for p in self.matrices]
+
+    def _require_short(self, x: Tensor) -> None:
+        if x.shape[-1] > self.N:
+            raise ShapeError(f"MonarchFFT({self.N}): the input has {x.shape[-1]} entries. Cut it, or build it longer.")
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""
@@ -133,3 +167,8 @@ class MonarchFFT(nn.Module):
 
 def _in_full(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def _reversed(x: Tensor, first: int) -> Tensor:
+    """Its dimensions from ``first`` on the other way round, so that frequencies stand in their order."""
+    return x.permute(*range(first), *reversed(range(first, x.dim())))

@@ -85,7 +85,16 @@ class SequenceNetwork(nn.Module):
         """
         if state is not None:
             return self.prefill(x, state, lengths=lengths)[0]
-        return self._logits(self.blocks(self._embed(x, lengths), lengths=lengths))
+        return self.logits(self.hidden(x, lengths=lengths))
+
+    def hidden(self, x: Tensor, *, lengths: Tensor | None = None) -> Tensor:
+        """The rows ``(B, n, width)`` from which :meth:`logits` come; arguments as of :meth:`forward`."""
+        rows: Tensor = self.last_norm(self.blocks(self._embed(x, lengths), lengths=lengths))
+        return rows
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """``(..., width)`` to ``(..., vocabulary)``; without a vocabulary as they are."""
+        return hidden if self.vocabulary is None else hidden @ self.embedding.weight.mT
 
     def prefill(
         self, x: Tensor, state: SequenceState | None = None, *, lengths: Tensor | None = None
@@ -93,7 +102,7 @@ class SequenceNetwork(nn.Module):
         """:meth:`forward` that also gives the state after the last place of each sequence."""
         self._ask_for_causal("prefill")
         rows, after = self.blocks.prefill(self._embed(x, lengths), state, lengths=lengths)
-        return self._logits(rows), after
+        return self.logits(self.last_norm(rows)), after
 
     def step(self, x: Tensor, state: SequenceState | None = None) -> tuple[Tensor, SequenceState]:
         """One place of each sequence, ``(B,)`` or ``(B, d_input)``, and the state after it.
@@ -103,7 +112,7 @@ class SequenceNetwork(nn.Module):
         """
         self._ask_for_causal("step")
         rows, after = self.blocks.step(self._embed(x[:, None], None)[:, 0], state)
-        return self._logits(rows), after
+        return self.logits(self.last_norm(rows)), after
 
     def initial_state(self, batch: int) -> SequenceState:
         """The state of sequences that have not begun."""
@@ -196,10 +205,6 @@ class SequenceNetwork(nn.Module):
             x = x.masked_fill(~kept.view(*kept.shape, *([1] * (x.dim() - 2))), 0)
         rows: Tensor = self.dropout(self.first_norm(self.embedding(x)))
         return rows
-
-    def _logits(self, rows: Tensor) -> Tensor:
-        rows = self.last_norm(rows)
-        return rows if self.vocabulary is None else rows @ self.embedding.weight.mT
 
     def _ask_for_causal(self, what: str) -> None:
         if not self.causal:

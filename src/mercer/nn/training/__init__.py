@@ -5,12 +5,13 @@ from mercer.nn.training.batches import TensorBatches
 from mercer.nn.training.layerwise import LayerwiseHistory, train_layerwise
 from mercer.nn.training.loop import History, Loss, evaluate, move, reproducible, train
 from mercer.nn.training.next_token import next_token_loss
-from mercer.nn.training.schedule import CosineDecay
+from mercer.nn.training.schedule import CosineDecay, InverseRootDecay
 
 __all__ = [
     "BatchedHistory",
     "CosineDecay",
     "History",
+    "InverseRootDecay",
     "LayerwiseHistory",
     "Loss",
     "TensorBatches",

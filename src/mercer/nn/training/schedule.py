@@ -11,10 +11,37 @@ from torch import nn
 
 from mercer.nn.training.loop import History
 
-__all__ = ["CosineDecay"]
+__all__ = ["CosineDecay", "InverseRootDecay"]
 
 
-class CosineDecay:
+class _Decay:
+    """An optimiser whose groups of parameters all have the same share of their own rates, epoch by epoch."""
+
+    made: torch.optim.Optimizer
+    optimizer: Callable[[Any], torch.optim.Optimizer]
+
+    def __call__(self, groups: Any) -> torch.optim.Optimizer:
+        """The optimiser of these parameters, with the rates of the first epoch."""
+        self.made = self.optimizer(groups)
+        for group in self.made.param_groups:
+            group["initial_lr"] = group["lr"]
+        self._set(0)
+        return self.made
+
+    def after_epoch(self, model: nn.Module, history: History) -> None:
+        """Set the rates of the next epoch: a callback of :func:`train`."""
+        self._set(history.n_epochs)
+
+    def share(self, epoch: int) -> float:
+        """Of the rates, in this epoch, counted from 0."""
+        raise NotImplementedError
+
+    def _set(self, epoch: int) -> None:
+        for group in self.made.param_groups:
+            group["lr"] = self.share(epoch) * group["initial_lr"]
+
+
+class CosineDecay(_Decay):
     """An optimiser and the callback that lets its learning rates fall to 0 like half a cosine, epoch by epoch.
 
     Each group of parameters keeps the share that it has of the others. The rates are part of a checkpoint, so that a
@@ -39,29 +66,39 @@ class CosineDecay:
     0.05
     """
 
-    made: torch.optim.Optimizer
-
     def __init__(self, optimizer: Callable[[Any], torch.optim.Optimizer], *, n_epochs: int, warmup: int = 0) -> None:
         if n_epochs < 1 or not 0 <= warmup < n_epochs:
             raise ValueError(f"CosineDecay(n_epochs={n_epochs}, warmup={warmup}): 0 <= warmup < n_epochs.")
         self.optimizer, self.n_epochs, self.warmup = optimizer, n_epochs, warmup
 
-    def __call__(self, groups: Any) -> torch.optim.Optimizer:
-        """The optimiser of these parameters, with the rates of the first epoch."""
-        self.made = self.optimizer(groups)
-        for group in self.made.param_groups:
-            group["initial_lr"] = group["lr"]
-        self._set(0)
-        return self.made
-
-    def after_epoch(self, model: nn.Module, history: History) -> None:
-        """Set the rates of the next epoch: a callback of :func:`train`."""
-        self._set(history.n_epochs)
-
-    def _set(self, epoch: int) -> None:
+    def share(self, epoch: int) -> float:
+        """1 at the end of the warm-up, 0 after the last epoch."""
         if epoch < self.warmup:
-            share = (epoch + 1) / (self.warmup + 1)
-        else:
-            share = 0.5 * (1.0 + math.cos(math.pi * (epoch - self.warmup) / (self.n_epochs - self.warmup)))
-        for group in self.made.param_groups:
-            group["lr"] = share * group["initial_lr"]
+            return (epoch + 1) / (self.warmup + 1)
+        return 0.5 * (1.0 + math.cos(math.pi * (epoch - self.warmup) / (self.n_epochs - self.warmup)))
+
+
+class InverseRootDecay(_Decay):
+    """As :class:`CosineDecay`, but rates fall like one over the root of the epochs, and have no end.
+
+    Args:
+        optimizer: makes one from parameters.
+        warmup: epochs in which the rates rise in equal steps; after them they are ``sqrt(warmup / epochs)`` of theirs.
+
+    Raises:
+        ValueError: a warm-up below one epoch.
+
+    >>> decay = InverseRootDecay(torch.optim.Adam, warmup=4)
+    >>> [decay.share(epoch) for epoch in (0, 3, 15)]
+    [0.25, 1.0, 0.5]
+    """
+
+    def __init__(self, optimizer: Callable[[Any], torch.optim.Optimizer], *, warmup: int) -> None:
+        if warmup < 1:
+            raise ValueError(f"InverseRootDecay(warmup={warmup}): it takes an epoch at least.")
+        self.optimizer, self.warmup = optimizer, warmup
+
+    def share(self, epoch: int) -> float:
+        """1 in the last epoch of the warm-up."""
+        done = epoch + 1
+        return min(done / self.warmup, math.sqrt(self.warmup / done))
