@@ -346,7 +346,7 @@ def cubic(run: Run) -> None:
         Quantity("refined", "the same with a refined feature (refine=2)", at_least=0.95, over_seeds="median"),
         Quantity("ridge", "R² of RBF kernel ridge from the same 200 rows", at_most=0.1, over_seeds="median"),
     ),
-    quick=Effort(seeds=5, seconds=10),
+    quick=Effort(seeds=5, seconds=20),
     notes="The feature comes from 16 d² rows of (h₁ + h₃)(p), d = 20; the new target is h₂(p), which has no slope.",
 )
 def transfer(run: Run) -> None:
