@@ -230,7 +230,8 @@ def _with_many_rows(run: Run, seed: int) -> list[tuple[str, int, int, float, flo
     full=Effort(seeds=5, seconds=20_000),
     notes="""
         In full d = 100 in place of 30, and there 16 d² and 64 d² rows: 640 000 of 5 151 products, which are never held
-        together. Predicted: 15 minutes a seed on two cores.
+        together. Predicted: 20 minutes a seed on two cores. The larger one was run once, with the ridge chosen by the
+        first 175 176 rows: |corr| = 0.994, R² = 0.966 (0.465 of stage 1).
     """,
 )
 def feature(run: Run) -> None:
