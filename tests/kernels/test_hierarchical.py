@@ -64,6 +64,54 @@ def test_kernels_are_those_of_the_network(ndim, d, activation):
     torch.testing.assert_close(kernel(X).to_dense(), kernel.network(d).ntk(unit).to_dense(), rtol=1e-11, atol=1e-12)
 
 
+def by_layers_with_norms(X, Y, filters, kind):
+    """The same with patches as they are: k1 times the norms of both nodes, k0 of their cosine."""
+    A, B = (Z.reshape(len(Z), -1, filters[0]) for Z in (X, Y))
+    S = np.einsum("ipk,jpk->pij", A, B)
+    p, q = np.square(A).sum(-1).T[:, :, None], np.square(B).sum(-1).T[:, None, :]
+    T = S
+    for layer in range(1, len(filters) + 1):
+        children = filters[layer] if layer < len(filters) else len(S)
+        norms = np.sqrt(p * q)
+        k0, k1 = angle_functions(S / norms)
+        S, T, p, q = (v.reshape(-1, children, *v.shape[1:]).mean(1) for v in (norms * k1, k0 * T, p, q))
+        T = T + S
+    return (T if kind == "ntk" else S)[0]
+
+
+@pytest.mark.parametrize("kind", ["ntk", "nngp"])
+@pytest.mark.parametrize(("filters", "d"), [((2, 2, 2), 8), ((3, 2), 12), ((2,), 6), ((2, 2, 2), 16)])
+def test_patches_keep_their_norms_where_they_are_not_normalised(filters, d, kind):
+    rng = np.random.default_rng(1)
+    X, Y = 3.0 * rng.normal(size=(7, d)), rng.normal(size=(5, d))
+    kernel = HierarchicalConv(filters, kind, normalize=False)
+    np.testing.assert_allclose(kernel(X, Y).to_dense(), by_layers_with_norms(X, Y, filters, kind), rtol=1e-12)
+    # arccos loses half of the digits of a point with itself
+    np.testing.assert_allclose(kernel(X).diagonal(), by_layers_with_norms(X, X, filters, kind).diagonal(), rtol=1e-7)
+    network = kernel.network(d)
+    expected = (network.ntk if kind == "ntk" else network.nngp)(X, Y).to_dense()
+    np.testing.assert_allclose(kernel(X, Y).to_dense(), expected, rtol=1e-11)
+    squared = HierarchicalConv(filters, kind, power=2, normalize=False)
+    np.testing.assert_allclose(squared(X, Y).to_dense(), expected**2, rtol=1e-10)
+
+
+def test_norms_with_an_activation_that_bends_with_them_images_and_patches_of_zeros():
+    kernel = HierarchicalConv((2, 2), ndim=2, activation="erf", channels=2, normalize=False)
+    images = torch.randn(5, 2, 8, 8, dtype=DOUBLE, generator=torch.Generator().manual_seed(0))
+    images[0, :, :2, :2] = 0.0
+    expected = kernel.network(128).ntk(images).to_dense()
+    torch.testing.assert_close(kernel(images).to_dense(), expected, rtol=1e-11, atol=1e-12)
+    torch.testing.assert_close(kernel(images).diagonal(), expected.diagonal(), rtol=1e-11, atol=1e-12)
+    K = HierarchicalConv((2,), normalize=False)(torch.tensor([[0.0, 0.0], [1.0, 1.0]])).to_dense()
+    torch.testing.assert_close(K, torch.tensor([[0.0, 0.0], [0.0, 4.0]]))
+
+
+def test_of_patches_of_norm_1_both_are_the_same():
+    X = multisphere(6, 4, 2)
+    expected = HierarchicalConv((2, 2))(X).to_dense()
+    torch.testing.assert_close(HierarchicalConv((2, 2), normalize=False)(X).to_dense(), expected)
+
+
 def test_a_point_with_itself_is_one_and_the_number_of_layers_and_one():
     X = torch.rand(4, 16) + 0.1
     for depth in (1, 2, 3, 4):
@@ -98,6 +146,11 @@ def test_they_have_the_properties_of_kernels(kernel, name):
     check_kernel(kernel, d=8, properties=[name])
 
 
+@pytest.mark.parametrize("name", ["psd", "symmetry", "text", "gradients_dense"])
+def test_with_norms_they_have_them_too(name):
+    check_kernel(HierarchicalConv((2, 2), normalize=False), d=8, properties=[name])
+
+
 @pytest.mark.parametrize("share", [False, True])
 @pytest.mark.parametrize("boundary", ["valid", "wrap"])
 def test_local_kernels_are_means_over_patches(share, boundary):
@@ -118,6 +171,7 @@ def test_local_kernels_are_means_over_patches(share, boundary):
         (lambda: HierarchicalConv(kind="ck"), ValueError, "one of ntk, nngp"),
         (lambda: HierarchicalConv(ndim=3), ValueError, "1 axis"),
         (lambda: HierarchicalConv(power=0), ValueError, "whole number >= 1"),
+        (lambda: HierarchicalConv(normalize="no"), ValueError, "True or False"),
         (lambda: HierarchicalConv(zero_patches="skip"), ValueError, "'raise' or 'unit'"),
         (lambda: HierarchicalConv(shape=(2, 2)), ValueError, "as ndim says"),
         (lambda: HierarchicalConv()(torch.ones(2, 12)), ShapeError, "Change the filters, or crop or pad"),
@@ -215,6 +269,10 @@ def test_spectra_that_cannot_be_computed_are_refused():
         multisphere_spectrum(HierarchicalConv((1, 2)), (3, 3))
     with pytest.raises(ValueError, match="n_nodes=8 do not resolve degrees up to 4; give at least 10"):
         multisphere_spectrum(HierarchicalConv((3,)), (5,), n_nodes=8)
+    raw = HierarchicalConv((2, 2), normalize=False)
+    for spectrum in (torus_spectrum, multisphere_spectrum):
+        with pytest.raises(ValueError, match=r"is that of patches of norm 1, but HierarchicalConv.*normalize=True"):
+            spectrum(raw, (4, 4))
     with pytest.raises(ValueError, match="one whole number >= 1 a patch"):
         torus_spectrum(HierarchicalConv((2, 2)), (8, 0))
     with pytest.raises(ShapeError, match="do not divide"):

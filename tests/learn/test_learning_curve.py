@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
@@ -31,6 +32,26 @@ def test_a_power_law_is_found_again():
     # the error is that over the variance of the test rows, of which six draws have six
     np.testing.assert_allclose(curve.error_at([10, 640]), [curve.errors_[0].mean(), curve.errors_[0].mean() / 64])
     assert curve.exponent_std_ < 1e-12
+
+
+def test_the_size_of_an_error_is_found_between_those_measured():
+    curve = LearningCurve(PowerLaw(), sizes=[10, 20, 40, 160], n_repeats=6, random_state=0).fit(*data())
+    for size in (10, 31.0, 40, 100.0, 150.0):
+        assert curve.size_at(curve.error_at(size)) == pytest.approx(size)
+    assert curve.size_at(curve.error_at(3)) == 10.0  # the first size is there
+    assert np.isnan(curve.size_at(curve.error_at(200)))
+    flat = LearningCurve(PowerLaw(), sizes=[10, 20], n_repeats=1, random_state=0).fit(*data())
+    flat.errors_[1] = 0.0
+    assert 10.0 < flat.size_at(1e-3) <= 20.0
+
+
+def test_tensors_are_measured_as_arrays_are():
+    X, y = data()
+    options = {"sizes": [20, 60], "n_repeats": 2, "random_state": 0}
+    model = KernelRidge(kernel="RBF()", alpha=1e-2)
+    expected = LearningCurve(model, **options).fit(X, y)
+    found = LearningCurve(model, **options).fit(torch.from_numpy(X), torch.from_numpy(y))
+    np.testing.assert_allclose(found.errors_, expected.errors_, rtol=1e-8)
 
 
 def test_the_standard_error_covers_what_other_draws_give():

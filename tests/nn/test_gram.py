@@ -1,5 +1,6 @@
 """Layers of deep kernel machines against their definitions with explicit inverses, in float64."""
 
+import copy
 import math
 
 import pytest
@@ -92,6 +93,77 @@ def test_the_divergence_needs_no_kernel():
     torch.testing.assert_close(layer.penalty(), 3.0 * expected)
 
 
+def free_like(layer, below):
+    """A free layer with the same Gram matrix; its root is not lower triangular."""
+    free = GramLayer(P, nu=layer.nu, parametrization="free", **DOUBLE)
+    turn = torch.linalg.qr(draw(P, P)).Q
+    free.factor.set(torch.linalg.cholesky(below.ii) @ layer.factor().detach() @ turn)
+    return free
+
+
+def test_both_parametrizations_have_the_same_objective_at_the_same_gram_matrix():
+    below, whitened, output = kernel_state(), moved(GramLayer(P, nu=3.0, **DOUBLE)), moved(GramOutput(P, 1, **DOUBLE))
+    with torch.no_grad():
+        output.mean.copy_(draw(1, P))
+    free = free_like(whitened, below)
+    values = []
+    for layer in (whitened, free):
+        model = nn.Sequential(layer, output)
+        mean, variance = model(below)
+        values.append(gram_objective(model, -(mean[:, 0] - 1.0).square() - variance, n_data=N))
+        above = layer(below)
+        B = below.ti @ below.ii.inverse()
+        t = below.t - (B * below.ti).sum(1) + ((B @ above.ii) * B).sum(1)
+        torch.testing.assert_close(above.ti, B @ above.ii, rtol=1e-8, atol=1e-10)
+        torch.testing.assert_close(above.t, t, rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(values[0], values[1], rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(free(below).ii, free.factor.V @ free.factor.V.mT / P)  # what the official code has
+    torch.testing.assert_close(free.kl(), gram_divergence(free(below).ii, below.ii))
+
+
+def test_a_free_layer_starts_at_the_first_kernel_and_then_keeps_its_gram_matrix():
+    below, layer = kernel_state(), GramLayer(P, parametrization="free", **DOUBLE)
+    parameters = [id(p) for p in layer.parameters()]
+    optimizer = torch.optim.Adam(layer.parameters(), lr=0.05)  # made before the first pass
+    with pytest.raises(RuntimeError, match="run the model on some rows first"):
+        layer.penalty()
+    start = layer(below)
+    torch.testing.assert_close(start.ii, below.ii)
+    assert float(layer.kl().detach()) == pytest.approx(0.0, abs=1e-12)
+    (layer.penalty() - start.ti.sum()).backward()
+    optimizer.step()
+    moved_to = layer(below).ii.detach()
+    assert float((moved_to - below.ii.detach()).abs().max()) > 1e-3
+    torch.testing.assert_close(layer(GramState(2.0 * below.ii, below.ti, 2.0 * below.t)).ii, moved_to)
+    assert [id(p) for p in layer.parameters()] == parameters
+    again = copy.deepcopy(layer)
+    loaded = GramLayer(P, parametrization="free", **DOUBLE)
+    loaded.load_state_dict(layer.state_dict())
+    for other in (again, loaded):
+        torch.testing.assert_close(other(below).ii, moved_to, rtol=0.0, atol=0.0)
+
+
+def test_a_free_layer_has_the_gradients_of_its_divergence():
+    below, V = kernel_state(), draw(P, P)
+
+    def penalty(V, K):
+        layer = GramLayer(P, nu=2.0, parametrization="free", **DOUBLE)
+        layer.factor.is_started.fill_(True)
+        del layer.factor.V
+        layer.factor.V = V
+        layer(GramState(K @ K.mT, below.ti, below.t + 30.0))
+        return layer.penalty()
+
+    K = torch.linalg.cholesky(below.ii).detach()
+    assert torch.autograd.gradcheck(penalty, (V.requires_grad_(), K.requires_grad_()))
+
+
+def test_infinite_nu_of_a_free_layer_is_the_kernel_below():
+    below, layer = kernel_state(), GramLayer(P, nu=math.inf, parametrization="free", **DOUBLE)
+    torch.testing.assert_close(layer(below).ii, below.ii)
+    assert float(layer.penalty()) == 0.0
+
+
 def test_infinite_nu_is_the_fixed_kernel():
     layer = GramLayer(P, nu=math.inf, **DOUBLE)
     assert not any(p.requires_grad for p in layer.parameters())
@@ -180,6 +252,8 @@ def test_mistakes_are_named():
         FeaturesToGram(draw(P))
     with pytest.raises(ValueError, match=r"nu must be positive, or math\.inf for the kernel below, not 0"):
         GramLayer(P, nu=0)
+    with pytest.raises(ValueError, match="parametrization must be 'whitened' or 'free', not 'raw'"):
+        GramLayer(P, parametrization="raw")
     with pytest.raises(ValueError, match="height must be positive and finite, not -1"):
         GramKernel(height=-1)
     with pytest.raises(ValueError, match="bias must be >= 0 and finite, not -1"):

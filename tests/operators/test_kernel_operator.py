@@ -6,7 +6,7 @@ import torch
 
 from mercer import config
 from mercer.errors import MemoryBudgetError, ShapeError
-from mercer.kernels import RBF, Linear, Matern, White
+from mercer.kernels import RBF, Linear, Matern, Polynomial, White
 from mercer.operators import KernelOperator, plan
 from mercer.operators.planning import format_seconds
 
@@ -186,6 +186,19 @@ def test_plan_says_what_why_and_how_much():
     assert plan(large, gradient=True).seconds > 2 * large.plan.seconds
     assert RBF()(1e3 * points(50)).plan.error > small.plan.error
     assert Matern(nu=1.7)(torch.rand(3000, 3)).plan.name == "dense"  # a Bessel function is dearer than a load
+
+
+@pytest.mark.parametrize(
+    ("kernel", "name"),
+    [(Matern(nu=2.5), "dense"), (RBF(lengthscale=0.3), "fourier"), (Polynomial(degree=2), "lowrank")],
+)
+def test_the_first_product_pays_for_what_is_kept(kernel, name):
+    K = kernel(torch.rand(20_000, 2)).with_plan(name)
+    once, often = plan(K), plan(K, products=100)
+    assert 0 < once.setup < once.seconds
+    assert often.seconds - once.seconds == pytest.approx(99 * (once.seconds - once.setup))
+    assert once.rank(1) == pytest.approx(plan(K, products=10).seconds / 10)  # as if it were multiplied ten times
+    assert often.rank(100) == often.seconds
 
 
 def test_an_operator_says_what_it_is():

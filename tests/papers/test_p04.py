@@ -24,6 +24,18 @@ def test_all_claims_of_the_card_are_there():
     assert {id for way in paper.sabotages for id in way.breaks} == set(paper.claims)
 
 
+@pytest.mark.slow(reason="regression with kernels of five layers")
+def test_in_full_the_curse_is_followed_to_32_numbers(monkeypatch):
+    from mercer.papers import p04_wide_cnn_learning as module
+
+    monkeypatch.setattr(module, "N_CURSED", 256)
+    monkeypatch.setattr(module, "N_TEST", 64)
+    found = measure(paper.claims["cursed"], mode="full", seeds=[0])
+    rows = found.tables[0].rows
+    assert [row[0] for row in rows] == [8, 16, 32]
+    assert found.values["ratio"][0] == pytest.approx(max(rows[1][1] / rows[0][1], rows[2][1] / rows[1][1]))
+
+
 def test_exponents_are_slopes_of_logarithms():
     from mercer.papers.p04_wide_cnn_learning import _exponent, _exponents
 

@@ -90,7 +90,7 @@ def _print_plans(K: "KernelOperator", chosen: str, columns: int) -> None:
     from mercer.operators.planning import format_seconds
     from mercer.operators.plans import PLANS
 
-    print(f"{'plan':<12}{'product':>12}{'with gradient':>16}{'memory':>12}{'error':>10}")
+    print(f"{'plan':<12}{'first':>12}{'each next':>12}{'with gradient':>16}{'memory':>12}{'error':>10}")
     for name in PLANS:
         try:
             forced = K.with_plan(name, tolerance=K.tolerance)
@@ -100,7 +100,8 @@ def _print_plans(K: "KernelOperator", chosen: str, columns: int) -> None:
         plain, gradient = forced.plan_for(columns=columns), forced.plan_for(columns=columns, gradient=True)
         mark = "   <- chosen" if name == chosen else ""
         print(
-            f"{name:<12}{format_seconds(plain.seconds):>12}{format_seconds(gradient.seconds):>16}"
+            f"{name:<12}{format_seconds(plain.seconds):>12}{format_seconds(plain.seconds - plain.setup):>12}"
+            f"{format_seconds(gradient.seconds - gradient.setup):>16}"
             f"{format_bytes(plain.memory):>12}{plain.error:>10.0e}{mark}"
         )
 
@@ -110,11 +111,11 @@ def _print_solves(K: "KernelOperator", columns: int) -> None:
     from mercer.operators.planning import format_seconds
 
     n, budget = K.shape[-1], memory_budget()
-    product = K.plan_for(columns=columns).seconds
+    products = K.plan_for(columns=columns, products=_CG_PRODUCTS).seconds
     direct, need = n**3 / 3.0 / rates().cholesky_flops, 8 * n * n
     fits = "" if need <= budget else f", above the budget of {format_bytes(budget)}"
     print("\nsolve (K + noise I) x = y")
-    print(f"  conjugate gradients  {format_seconds(_CG_PRODUCTS * product):>9}   for {_CG_PRODUCTS} products")
+    print(f"  conjugate gradients  {format_seconds(products):>9}   for {_CG_PRODUCTS} products")
     print(f"  Cholesky             {format_seconds(direct):>9}   and {format_bytes(need)} of memory{fits}")
 
 

@@ -14,7 +14,7 @@ from mercer.arrays import as_tensor
 from mercer.errors import ShapeError
 from mercer.kernels.base import Kernel
 from mercer.kernels.binder import Binder
-from mercer.kernels.hierarchy import Hierarchy, UnitPatches
+from mercer.kernels.hierarchy import Hierarchy, Patches, UnitPatches
 from mercer.kernels.neural.activations import as_unit
 from mercer.kernels.neural.layers import Conv, Dense, Flatten
 from mercer.kernels.neural.network import InfiniteNetwork
@@ -37,7 +37,9 @@ class HierarchicalConv(Kernel):
         T \leftarrow \text{mean over children of } k_0(S)\, T + \text{the new } S
 
     so that k(x, x) = 1 (NNGP) or the number of layers + 1 (NTK). Eigenfunctions come in families, one a layer: those
-    of family l look at one meta-patch of layer l only.
+    of family l look at one meta-patch of layer l only. With ``normalize=False`` patches keep their norms: the same
+    network on the points as they are. ReLU's k0 and k1 are then of the cosine of two nodes, and k1 is multiplied by the
+    roots of their variances.
 
     Args:
         filters: neighbours along each axis that a node of each layer sees; the number of layers is theirs.
@@ -46,8 +48,10 @@ class HierarchicalConv(Kernel):
         channels: numbers a position; points are rows of channels times positions, channels first.
         shape: positions along each axis; None takes all there are on one axis, and a square on two.
         activation: a name or a layer of :mod:`mercer.kernels.neural.layers`, normalised to variance 1.
-        zero_patches: "raise", or "unit", which takes the constant vector of norm 1 for a patch of zeros.
+        zero_patches: "raise", or "unit", which takes the constant vector of norm 1 for a patch of zeros; without
+            ``normalize`` such a patch is as good as another.
         power: of the values, a whole number >= 1.
+        normalize: whether patches are scaled to norm 1, which the theory and the spectra are about.
 
     Raises:
         ValueError: unknown kinds, no filters; at binding, a patch of zeros (unless ``zero_patches="unit"``).
@@ -71,9 +75,11 @@ class HierarchicalConv(Kernel):
         activation: Any = "relu",
         zero_patches: str = "raise",
         power: int = 1,
+        normalize: bool = True,
     ) -> None:
         self.filters, self.kind, self.ndim, self.channels, self.shape = filters, kind, ndim, channels, shape
         self.activation, self.zero_patches, self.power = activation, zero_patches, power
+        self.normalize = normalize
         self.check()
 
     def check(self) -> None:
@@ -92,6 +98,8 @@ class HierarchicalConv(Kernel):
             raise ValueError(f"{name}(zero_patches={self.zero_patches!r}): it is 'raise' or 'unit'.")
         if self.shape is not None and (len(self.shape) != self.ndim or not all(map(is_count, self.shape))):
             raise ValueError(f"{name}(shape={self.shape!r}): give {self.ndim} numbers of positions, as ndim says.")
+        if not isinstance(self.normalize, bool):
+            raise ValueError(f"{name}(normalize={self.normalize!r}): it is True or False.")
         for argument in ("channels", "power"):
             if not is_count(getattr(self, argument)):
                 raise ValueError(f"{name}({argument}={getattr(self, argument)!r}): it is a whole number >= 1.")
@@ -104,7 +112,7 @@ class HierarchicalConv(Kernel):
 
     @property
     def effective_dimensions(self) -> tuple[int, ...]:
-        """Of the meta-patches of each layer: (patch size - 1) times the patches in it."""
+        """Of the meta-patches of each layer, for patches of norm 1: (patch size - 1) times the patches in it."""
         sizes = [s**self.ndim for s in self.filters]
         return tuple((sizes[0] * self.channels - 1) * math.prod(sizes[1 : i + 1]) for i in range(len(sizes)))
 
@@ -165,7 +173,7 @@ class HierarchicalConv(Kernel):
         top = math.prod(n // block for n in positions)
         children = (*sizes[1:], top)
         dual = as_unit(self.activation).dual
-        tree = Hierarchy(children, sizes[0] * self.channels, dual, self.kind == "ntk", self.power)
+        tree = Hierarchy(children, sizes[0] * self.channels, dual, self.kind == "ntk", self.power, self.normalize)
         return tree, tuple(columns.tolist())
 
     def _positions(self, d: int) -> tuple[int, ...]:
@@ -200,7 +208,8 @@ class HierarchicalConv(Kernel):
 
         Args:
             width: of every layer but the last.
-            d: columns of the points; the module takes them as ``(n, channels, *positions)``, with patches of norm 1.
+            d: columns of the points; the module takes them as ``(n, channels, *positions)``, with patches of norm 1 if
+                the kernel is to ``normalize``.
             random_state: int, generator or None.
 
         Raises:
@@ -209,7 +218,9 @@ class HierarchicalConv(Kernel):
         return self.network(d).finite(width, random_state=random_state)
 
     def network(self, d: int) -> InfiniteNetwork:
-        """The network of which this is the kernel on points whose patches have norm 1; ``.finite(width)`` draws one.
+        """The network of which this is the kernel (with ``normalize``, on points whose patches have norm 1).
+
+        Its ``.finite(width)`` draws one.
 
         Raises:
             ShapeError: the filters do not divide the positions of ``d`` columns.
@@ -232,6 +243,8 @@ class HierarchicalConv(Kernel):
         """The tile function's values."""
         tree, order = self.hierarchy(binder.width)
         columns = tuple(binder.all_columns[c] for c in order)
+        if not self.normalize:
+            return [binder.statistic(TileStatistic(Patches(columns), function=tree))]
         for name, Z in (("X", binder.X), ("Y", binder.Y)):
             if self.zero_patches == "raise":
                 self._require_patches(name, Z, columns, tree.width)

@@ -39,7 +39,7 @@ def torus_spectrum(
         no meta-patch holds all of its patches.
 
     Raises:
-        ValueError: another kernel, a grid without points.
+        ValueError: another kernel or one without ``normalize``, a grid without points.
         ShapeError: a number of patches that the filters do not divide.
 
     Cost: the kernel and a cosine transform on a sixteenth of the grid (four patches), block by block, and a copy of the
@@ -55,6 +55,7 @@ def torus_spectrum(
             f"torus_spectrum: the patches have to be pairs (filters[0] = 2, ndim=1), not as in {kernel!r}. "
             f"Patches of any size on spheres: multisphere_spectrum."
         )
+    _require_unit_patches("torus_spectrum", kernel)
     sizes = _counts("torus_spectrum", "n_frequencies", n_frequencies)
     tree, _ = kernel.hierarchy(2 * len(sizes))
     # The kernel is even in each angle, so half of each axis has all of its values, and the transform is of cosines.
@@ -90,7 +91,7 @@ def multisphere_spectrum(
         where no meta-patch holds all of its patches.
 
     Raises:
-        ValueError: patches of one number, too few nodes, no degrees.
+        ValueError: patches of one number or without ``normalize``, too few nodes, no degrees.
         ShapeError: a number of patches that the filters do not divide.
 
     Cost: the kernel at ``n_nodes ** p`` points, block by block: 0.2 s of a core for four patches. For patches of three
@@ -100,6 +101,7 @@ def multisphere_spectrum(
     >>> sectors[:2, :2].tolist(), float(round(values[0, 0], 4))
     ([[0, 1], [1, 2]], 0.8816)
     """
+    _require_unit_patches("multisphere_spectrum", kernel)
     sizes = _counts("multisphere_spectrum", "n_degrees", n_degrees)
     width = kernel.filters[0] ** kernel.ndim * kernel.channels
     if width < 2:
@@ -116,6 +118,14 @@ def multisphere_spectrum(
     polynomials = _gegenbauer(np.cos(angles), width, max(sizes)) * (weights / weights.sum())
     spectrum = _transformed(tree, [angles] * len(sizes), [polynomials[:n] for n in sizes], device)
     return spectrum, _sectors(kernel, sizes)
+
+
+def _require_unit_patches(name: str, kernel: HierarchicalConv) -> None:
+    if not kernel.normalize:
+        raise ValueError(
+            f"{name}: the spectrum is that of patches of norm 1, but {kernel!r} keeps their norms. Give the kernel "
+            f"with normalize=True; eigenvalues on data of any norms: gram_spectrum."
+        )
 
 
 def _counts(name: str, argument: str, given: Sequence[int]) -> tuple[int, ...]:

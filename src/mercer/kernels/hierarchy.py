@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mercer.kernels.duals import Dual
+from mercer.kernels.neural.covariances import Covariances, through_dual
 from mercer.operators.maps import reciprocal_or_zero, safe_sqrt
 
-__all__ = ["Hierarchy", "UnitPatches"]
+__all__ = ["Hierarchy", "Patches", "UnitPatches"]
+
+_WITH_NORMS = 2.0  # times the passes of an activation where patches keep their norms, as measured
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Points as their patches one after the other, as they are."""
+
+    columns: tuple[int, ...]
+
+    def __call__(self, X: Tensor, theta: tuple[Tensor, ...], center: Tensor | None) -> Tensor:
+        return X[..., list(self.columns)]
 
 
 @dataclass(frozen=True)
@@ -41,6 +54,8 @@ class Hierarchy:
         dual: of the activation.
         tangent: whether the NTK is wanted.
         power: of the values.
+        unit: whether patches have norm 1. Otherwise each node has variances of both points too, and the state of a pair
+            is that of :mod:`mercer.kernels.neural.covariances`.
     """
 
     children: tuple[int, ...]
@@ -48,6 +63,7 @@ class Hierarchy:
     dual: Dual
     tangent: bool
     power: int = 1
+    unit: bool = True
 
     @property
     def n_patches(self) -> int:
@@ -57,7 +73,8 @@ class Hierarchy:
     @property
     def flops_per_pair(self) -> float:
         """Elementwise passes, as measured: three a column, and those of each patch's activation and the ones above."""
-        return 180.0 * self.n_patches * (3.0 * self.width + (80.0 if self.tangent else 60.0))
+        activation = (80.0 if self.tangent else 60.0) * (1.0 if self.unit else _WITH_NORMS)
+        return 180.0 * self.n_patches * (3.0 * self.width + activation)
 
     @property
     def bytes_per_pair(self) -> float:
@@ -67,7 +84,9 @@ class Hierarchy:
     def of_versines(self, versine: Callable[[int], Tensor]) -> Tensor:
         """The kernel from the versines of the patches, which may be of any shapes that broadcast."""
         w, tangent = self._node(len(self.children), 0, versine)
-        value = 1.0 - w if tangent is None else tangent
+        return self._raised(1.0 - w if tangent is None else tangent)
+
+    def _raised(self, value: Tensor) -> Tensor:
         return value if self.power == 1 else value**self.power
 
     def _node(self, level: int, first: int, versine: Callable[[int], Tensor]) -> tuple[Tensor, Tensor | None]:
@@ -91,6 +110,8 @@ class Hierarchy:
 
     def __call__(self, X: Tensor, Y: Tensor, *theta: Tensor) -> Tensor:
         """``(p, d), (q, d) -> (p, q)``."""
+        if not self.unit:
+            return self._of_norms(X[:, None], Y)
 
         def versine(patch: int) -> Tensor:
             total: Any = 0.0
@@ -102,5 +123,41 @@ class Hierarchy:
         return self.of_versines(versine)
 
     def diagonal(self, X: Tensor, *theta: Tensor) -> Tensor:
-        """``(p, d) -> (p,)``: the same number for all points, as patches have norm 1."""
+        """``(p, d) -> (p,)``: the same number for all points where patches have norm 1."""
+        if not self.unit:
+            return self._of_norms(X, X)
         return self.of_versines(lambda patch: X[:, 0] * 0.0)
+
+    def _of_norms(self, X: Tensor, Y: Tensor) -> Tensor:
+        """The kernel of patches of any norms; rows ``(..., d)`` that broadcast."""
+        top = self._normed_node(len(self.children), 0, X, Y)
+        return self._raised(top.covariance if top.tangent is None else top.tangent)
+
+    def _normed_node(self, level: int, first: int, X: Tensor, Y: Tensor) -> Covariances:
+        if level == 0:
+            columns = range(first * self.width, (first + 1) * self.width)
+            halves: Any = 0.0
+            p: Any = 0.0
+            q: Any = 0.0
+            for k in columns:
+                halves = (X[..., k] - Y[..., k]).square() * 0.5 + halves
+                p, q = X[..., k].square() + p, Y[..., k].square() + q
+            return _seen(Covariances(halves, None, p, q, 0, False), self.tangent)
+        count, step = self.children[level - 1], math.prod(self.children[: level - 1])
+        share = 1.0 / (count * float(self.dual.variance(torch.ones((), dtype=torch.float64))))
+        total: Any = [0.0] * 4
+        for child in range(count):
+            below = self._normed_node(level - 1, first + child * step, X, Y)
+            found = through_dual(below, self.dual)
+            parts = (found.half, 0.0 if found.tangent is None else found.tangent, found.p, found.q)
+            total = [part * share + so_far for part, so_far in zip(parts, total, strict=True)]
+        half, tangent, p, q = total
+        return _seen(Covariances(half, tangent if self.tangent else None, p, q, 0, False), self.tangent)
+
+
+def _seen(state: Covariances, tangent: bool) -> Covariances:
+    """With the weights above: the NTK is what came through those below and the new covariance."""
+    if not tangent:
+        return state
+    below = 0.0 if state.tangent is None else state.tangent
+    return replace(state, tangent=state.covariance + below)

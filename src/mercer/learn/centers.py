@@ -152,8 +152,8 @@ def solve_with_centers(
     n, m = features.n, features.width
     direct = _pass_seconds(n, m)
     iterative = _pass_seconds(min(n, _SAMPLE * m), m) + features.similarity.product_seconds(
-        features.points, features.centers, columns=Y.shape[1]
-    ) * (2.0 * _TYPICAL_ITERATIONS)
+        features.points, features.centers, columns=Y.shape[1], products=2 * _TYPICAL_ITERATIONS
+    )
     if direct <= iterative:
         normal = normal_equations(features, Y, weights, description=f"kernel ridge: {m} centres")
         solution, is_singular = normal.solve(alpha)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mercer.config import fits_memory
 from mercer.kernels.features.exact import FeatureMap
 from mercer.learn.descent import path_over_features
 from mercer.learn.dual import DualPath
@@ -80,7 +81,8 @@ class FirstStage:
     def _rows(self) -> FeatureRows:
         assert self.features is not None
         rows = feature_rows(self.features, self.points)
-        if 8 * rows.n * rows.width > _STORED_BYTES:
+        size = 8 * rows.n * rows.width
+        if size > _STORED_BYTES or not fits_memory(2 * size):  # joining the blocks takes as much again
             return rows
         stored = torch.cat([rows.block(block) for block in row_blocks(rows.n, rows.width)])
         return StoredRows(rows.n, rows.width, lambda rows: stored[rows])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from mercer.arrays import as_tensor, generator
+from mercer.config import require_memory
 from mercer.kernels import HermitePolynomial
 from mercer.kernels.features.exact import LIMIT
 from mercer.kernels.hermite import hermite_exponents, hermite_products
@@ -116,15 +118,13 @@ class HierarchicalModel(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     def _new_stage(self, points: Tensor, degree: int | None) -> FirstStage:
         n, d = points.shape
         similarity = self._similarity(d, degree)
-        limit = LIMIT if isinstance(self.features, str) and self.features == "monomials" else None
+        is_explicit = isinstance(self.features, str) and self.features == "monomials"
+        if is_explicit:
+            self._require_monomials(d, degree or 1)
         n_steps = int(self.n_steps) if self.solver == "gd" else None
         self._hidden = self._draw_units(points, degree) if similarity is None else None
+        limit = sys.maxsize if is_explicit else None
         stage = first_stage(similarity, points, units=self._units(degree), limit=limit, n_steps=n_steps)
-        if limit is not None and stage.features is None:
-            raise ValueError(
-                f"features='monomials': there are more than {LIMIT} of degree {degree} in {d} columns. Use "
-                f"features='kernel', which works over the rows then."
-            )
         count = 0 if stage.features is None else stage.features.count
         if stage.similarity is not None and isinstance(stage.similarity.kernel, HermitePolynomial):
             count = math.comb(d + stage.similarity.kernel.degree, d)
@@ -134,6 +134,16 @@ class HierarchicalModel(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin
                 f"fits exactly. Give alpha > 0 or None, or a lower degree."
             )
         return stage
+
+    @staticmethod
+    def _require_monomials(d: int, degree: int) -> None:
+        """Their normal matrix with its eigenvectors; the monomials of all rows are never held together."""
+        count = math.comb(d + degree, degree)
+        require_memory(
+            32 * count * count,
+            asked=f"features='monomials': a ridge with {count} monomials of degree {degree} in {d} columns",
+            instead="Use features='kernel', which works over the rows where they are fewer, or a lower degree.",
+        )
 
     def _draw_units(self, points: Tensor, degree: int | None) -> dict[str, Tensor]:
         """The same for the same points: drawn from the seed of this fit."""
@@ -176,7 +186,9 @@ class HierarchicalModel(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         kernel = None if stage.similarity is None else stage.similarity.kernel
         for name in ("feature_polynomial_", "feature_exponents_"):
             self.__dict__.pop(name, None)  # of a fit before
-        if isinstance(kernel, HermitePolynomial) and math.comb(self._width + kernel.degree, kernel.degree) <= LIMIT:
+        if isinstance(kernel, HermitePolynomial) and (
+            self._points is None or math.comb(self._width + kernel.degree, kernel.degree) <= LIMIT
+        ):
             polynomial = self._coefficients
             if self._points is not None:
                 polynomial = hermite_products(points, kernel.degree).mT @ polynomial

@@ -74,7 +74,10 @@ class HierarchicalRegressor(RegressorMixin, HierarchicalModel):
         ValueError: in ``fit``, for a constant y, a degree below 1, or ``alpha=0`` with fewer rows than features.
         MemoryBudgetError: in ``fit``, before anything is allocated.
 
-    Cost: with r features ``2 n r^2 + 9 r^3`` multiply-adds a stage and step of refinement; without, ``9 n^3``.
+    Cost: with r features (``C(d + k, k)`` monomials) ``1.5 n r^2 + 9 r^3`` multiply-adds a stage and step of
+    refinement, and ``32 r^2`` bytes beside the rows: features are computed for blocks of rows when they are needed, so
+    those of all n rows are never held where they take more than 256 MB. Without features ``9 n^3`` and the kernel
+    matrix.
     Source: Wang, Nichani & Lee, Learning hierarchical polynomials with three-layer neural networks (ICLR 2024, arXiv
     2311.13774). Leave-one-out in place of halves, refinement, several features and transfer are ours.
 

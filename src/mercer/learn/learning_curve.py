@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
 from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
 
 from mercer.learn.arguments import check_whole
 from mercer.learn.random_states import as_random_state
@@ -114,6 +115,32 @@ class LearningCurve(MetaEstimatorMixin, Saved, BaseEstimator):
         found: Array = self.prefactor_ * np.asarray(sizes, dtype=np.float64) ** -self.exponent_
         return found
 
+    def size_at(self, error: float) -> float:
+        """The number of training rows at which the mean error comes down to ``error``; NaN where no size got there.
+
+        Between two measured sizes the error's logarithm is a straight line in that of the size; nothing is guessed
+        beyond them. Where the first size is there already, it is the answer: fewer rows may do.
+
+        >>> from sklearn.linear_model import LinearRegression
+        >>> X = np.random.default_rng(0).normal(size=(400, 8))
+        >>> y = X.sum(1) + X[:, 0] * X[:, 1]
+        >>> curve = LearningCurve(LinearRegression(), sizes=[20, 60, 200], random_state=0).fit(X, y)
+        >>> 20 < curve.size_at(0.15) < 60, curve.size_at(0.01)
+        (True, nan)
+        """
+        check_is_fitted(self)
+        mean = self.errors_.mean(1)
+        reached = np.flatnonzero(mean <= error)
+        if not len(reached):
+            return float("nan")
+        i = int(reached[0])
+        if i == 0:
+            return float(self.sizes_[0])
+        before, after = np.log(np.maximum(mean[i - 1 : i + 1], np.finfo(np.float64).tiny))
+        share = (before - np.log(max(error, np.finfo(np.float64).tiny))) / (before - after)
+        few, many = np.log(self.sizes_[i - 1 : i + 1])
+        return float(np.exp(few + share * (many - few)))
+
     def plot(self, axes: Any = None, *, label: str | None = None, color: str = BLUE) -> Any:
         """Draw the mean errors with the spread of the repeats, and the power law, on logarithmic axes.
 
@@ -148,7 +175,7 @@ class LearningCurve(MetaEstimatorMixin, Saved, BaseEstimator):
         return found
 
     def _error(self, predicted: Any, truth: Any) -> float:
-        predicted, truth = np.asarray(predicted), np.asarray(truth)
+        predicted, truth = (np.asarray(v.cpu() if isinstance(v, Tensor) else v) for v in (predicted, truth))
         if is_classifier(self.estimator):
             return float((predicted != truth).mean())
         truth = truth.astype(np.float64)

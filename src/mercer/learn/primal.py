@@ -16,6 +16,7 @@ from mercer.progress import Progress, track
 __all__ = ["FeatureRows", "Normal", "PrimalPath", "StoredRows", "normal_equations", "row_blocks"]
 
 _BLOCK_BYTES = 64 * 2**20  # of the float64 features held at a time
+_LEAST_PANEL, _PANELS = 256, 8  # columns of the normal matrix computed at a time: at least, and in how many parts
 
 
 class FeatureRows(Protocol):
@@ -79,16 +80,26 @@ class Normal:
         return vectors @ (inverse[:, None] * (vectors.mT @ self.B)), True
 
 
-def normal_equations(rows: FeatureRows, Y: Tensor, weights: Tensor | None, *, description: str) -> Normal:
+def normal_equations(
+    rows: FeatureRows, Y: Tensor, weights: Tensor | None, *, description: str, n_matrices: int = 3
+) -> Normal:
     """H and B in one pass over the rows.
+
+    Args:
+        rows: the features.
+        Y: ``(n, t)`` targets, float64.
+        weights: of the rows, ``(n,)``, or None.
+        description: in front of the progress bar.
+        n_matrices: how many of the size of H there will be at a time, with what is done to it afterwards.
 
     Raises:
         MemoryBudgetError: H does not fit; before anything is allocated.
 
-    Cost: ``n r^2`` multiply-adds in float64; ``24 r^2`` bytes.
+    Cost: ``n r^2 / 2`` multiply-adds in float64 (the half below the diagonal, in panels; all of it up to 256 features).
     """
     r = rows.width
-    require_memory(24 * r * r, asked=f"A ridge with {r} features", instead="Use fewer features or fewer centres.")
+    instead = "Use fewer features or fewer centres."
+    require_memory(8 * n_matrices * r * r, asked=f"A ridge with {r} features", instead=instead)
     H = Y.new_zeros(r, r)
     B = Y.new_zeros(r, Y.shape[1])
     progress: Progress[int] = track(None, description=description, total=rows.n)
@@ -96,10 +107,19 @@ def normal_equations(rows: FeatureRows, Y: Tensor, weights: Tensor | None, *, de
         for block in row_blocks(rows.n, r):
             F = rows.block(block)
             weighted = F if weights is None else F * weights[block, None]
-            H.addmm_(weighted.mT, F)
+            for panel in _panels(r):
+                H[panel, : panel.stop].addmm_(weighted[:, panel].mT, F[:, : panel.stop])
             B.addmm_(weighted.mT, Y[block])
             progress.advance(len(F))
+    for panel in _panels(r):
+        H[panel, panel.stop :] = H[panel.stop :, panel].mT
     return Normal(H, B)
+
+
+def _panels(r: int) -> Iterator[slice]:
+    """Ranges of the rows of a symmetric matrix; each is computed up to its diagonal block and mirrored."""
+    step = max(_LEAST_PANEL, -(-r // _PANELS))
+    return (slice(i, min(i + step, r)) for i in range(0, r, step))
 
 
 class PrimalPath:
@@ -115,8 +135,11 @@ class PrimalPath:
 
     def __init__(self, rows: FeatureRows, Y: Tensor, weights: Tensor | None) -> None:
         self.rows, self.Y, self.weights = rows, Y, weights
-        normal = normal_equations(rows, Y, weights, description="ridge: normal equations")
-        self.values, self.vectors = torch.linalg.eigh(normal.H)
+        # Measured: H, which becomes the eigenvectors, and three times as much that LAPACK works in.
+        normal = normal_equations(rows, Y, weights, description="ridge: normal equations", n_matrices=4)
+        # H is symmetric: as its own transpose it lies in the order of LAPACK, which then works in it without a copy.
+        self.values, self.vectors = Y.new_empty(rows.width), normal.H.mT
+        torch.linalg.eigh(normal.H.mT, out=(self.values, self.vectors))
         self.values.clamp_(min=0.0)
         self.rotated = self.vectors.mT @ normal.B  # (r, t)
 
@@ -130,15 +153,18 @@ class PrimalPath:
         inverses = torch.stack([self._inverse(a) for a in alphas], 1)  # (r, a)
         columns = (inverses[:, :, None] * self.rotated[:, None]).flatten(1)  # (r, a t)
         errors = self.Y.new_empty(len(alphas), *self.Y.shape)
-        for block in row_blocks(self.rows.n, self.rows.width + columns.shape[1]):
-            Z = self.rows.block(block) @ self.vectors
-            leverage = Z.square() @ inverses  # (rows, a)
-            if self.weights is not None:
-                leverage *= self.weights[block, None]
-            fitted = (Z @ columns).unflatten(1, (len(alphas), -1))  # (rows, a, t)
-            # A leverage of 1 is a row with a feature of its own: without it nothing is known there.
-            left_out = (self.Y[block, None] - fitted) / (1.0 - leverage[:, :, None]).clamp(min=1e-15)
-            errors[:, block] = left_out.transpose(0, 1)
+        progress: Progress[int] = track(None, description="ridge: rows left out", total=self.rows.n)
+        with progress:
+            for block in row_blocks(self.rows.n, self.rows.width + columns.shape[1]):
+                Z = self.rows.block(block) @ self.vectors
+                fitted = (Z @ columns).unflatten(1, (len(alphas), -1))  # (rows, a, t)
+                leverage = Z.square_() @ inverses  # (rows, a)
+                if self.weights is not None:
+                    leverage *= self.weights[block, None]
+                # A leverage of 1 is a row with a feature of its own: without it nothing is known there.
+                left_out = (self.Y[block, None] - fitted) / (1.0 - leverage[:, :, None]).clamp(min=1e-15)
+                errors[:, block] = left_out.transpose(0, 1)
+                progress.advance(len(Z))
         return errors
 
     def _inverse(self, alpha: float) -> Tensor:

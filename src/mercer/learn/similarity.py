@@ -61,11 +61,11 @@ class Similarity:
         """
         return torch.as_tensor(self.cross(_double(points), _double(others)) @ coefficients)
 
-    def product_seconds(self, points: Any, others: Any, *, columns: int) -> float:
-        """Predicted time of one product with k(X, Y); infinite where that would have to be stored."""
+    def product_seconds(self, points: Any, others: Any, *, columns: int, products: int) -> float:
+        """Predicted time of so many products with k(X, Y); infinite where that would have to be stored."""
         if is_sparse(points):
             return math.inf
-        return float(self.cross(points, others).plan_for(columns=columns).seconds)
+        return float(self.cross(points, others).plan_for(columns=columns, products=products).seconds)
 
     def _works_on_sparse(self, points: Any) -> bool:
         return is_sparse(points) and isinstance(self.kernel, Linear | Polynomial)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +73,38 @@ class LowerFactor(nn.Module):
         return 0.5 * (square - 2.0 * self.log_diagonal.sum() - size)
 
 
+class FreeFactor(nn.Module):
+    r"""A square matrix V of which :math:`V V^\top / P` is a Gram matrix; the official parametrisation.
+
+    Its parameter is there from the beginning, so that an optimiser made before the first pass has it; its values are
+    :math:`\sqrt P` times the Cholesky factor of the first kernel matrix that it is given.
+
+    Args:
+        size: P.
+        dtype: None is torch's default.
+    """
+
+    is_started: Tensor
+
+    def __init__(self, size: int, *, dtype: torch.dtype | None = None) -> None:
+        super().__init__()
+        self.V = nn.Parameter(torch.eye(size, dtype=dtype) * math.sqrt(size))
+        self.register_buffer("is_started", torch.zeros((), dtype=torch.bool))
+
+    def forward(self, C: Tensor) -> Tensor:
+        """A root of the Gram matrix, ``(P, P)``; C is the Cholesky factor of the kernel matrix below."""
+        if not bool(self.is_started):
+            self.set(C)
+        root: Tensor = self.V * len(self.V) ** -0.5
+        return root
+
+    @torch.no_grad()
+    def set(self, root: Tensor) -> None:
+        """Take the Gram matrix ``root root'``."""
+        self.V.copy_(root * math.sqrt(len(self.V)))
+        self.is_started.fill_(True)
+
+
 class GramLayer(nn.Module):
     r"""A layer of a deep kernel machine: it replaces the kernel matrix K below by a Gram matrix G of its own.
 
@@ -82,18 +115,23 @@ class GramLayer(nn.Module):
     nor an inverse. Rows that are no inducing points follow by conditioning: with ``B = K_ti K_ii^-1``,
     ``G_ti = B G_ii`` and ``g_t = k_t - B K_it + B G_ii B'``.
 
+    With ``parametrization="free"`` it is :math:`G = V V^\top / P` for a square V, which starts where G = K, as in the
+    official code. The objective is the same at the same G, but G stays where it is when K moves, and the divergence is
+    that of the last forward pass.
+
     Args:
         n_inducing: P.
         nu: how strongly G is held at K, > 0; ``math.inf`` fixes it there. It counts features: a network of width N
             has ``nu N`` of them in this layer.
+        parametrization: "whitened" or "free".
         dtype: of the parameters; None is torch's default.
 
     Raises:
-        ValueError: ``nu`` that is not positive.
+        ValueError: ``nu`` that is not positive, or another parametrisation.
 
     Cost: ``3 n P^2 + P^3`` multiply-adds.
     Source: Yang et al., A theory of representation learning gives a deep generalisation of kernel methods (ICML 2023),
-    in a whitened form.
+    in a whitened form; the free one is that of github.com/edwardmilsom/convdkmpaper.
 
     >>> layer = GramLayer(2, dtype=torch.float64)
     >>> K = torch.tensor([[1.0, 0.5], [0.5, 1.0]], dtype=torch.float64)
@@ -102,12 +140,27 @@ class GramLayer(nn.Module):
             [0.5000, 1.0000]], dtype=torch.float64, grad_fn=<MmBackward0>)
     """
 
-    def __init__(self, n_inducing: int, nu: float = 10.0, *, dtype: torch.dtype | None = None) -> None:
+    def __init__(
+        self,
+        n_inducing: int,
+        nu: float = 10.0,
+        *,
+        parametrization: str = "whitened",
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         if not nu > 0.0:
             raise ValueError(f"GramLayer: nu must be positive, or math.inf for the kernel below, not {nu!r}.")
-        self.nu, self.name = float(nu), "GramLayer"
-        self.factor = LowerFactor(n_inducing, learn=math.isfinite(nu), dtype=dtype)
+        if parametrization not in ("whitened", "free"):
+            raise ValueError(f"GramLayer: parametrization must be 'whitened' or 'free', not {parametrization!r}.")
+        self.n_inducing, self.nu, self.name = n_inducing, float(nu), "GramLayer"
+        is_free = parametrization == "free" and math.isfinite(nu)  # the kernel below has no parameters
+        self.factor: LowerFactor | FreeFactor = (
+            FreeFactor(n_inducing, dtype=dtype)
+            if is_free
+            else LowerFactor(n_inducing, learn=math.isfinite(nu), dtype=dtype)
+        )
+        self._last: Tensor | None = None
 
     def forward(self, below: GramState) -> GramState:
         """Gram matrices from the kernel matrices below.
@@ -116,25 +169,50 @@ class GramLayer(nn.Module):
             ShapeError: another number of inducing points.
             IndefiniteGram: the kernel matrix below is not positive definite.
         """
-        size = len(self.factor.log_diagonal)
-        if below.n_inducing != size:
-            raise ShapeError(f"{self.name} has {size} inducing points, but what it is given has {below.n_inducing}.")
+        if below.n_inducing != self.n_inducing:
+            raise ShapeError(
+                f"{self.name} has {self.n_inducing} inducing points, but what it is given has {below.n_inducing}."
+            )
         C, W, left = below.whitened(self.name)
-        V = self.factor()
-        R, moved = C @ V, W @ V
+        if isinstance(self.factor, FreeFactor):
+            R = self.factor(C)
+            V: Tensor = torch.linalg.solve_triangular(C, R, upper=False)
+            self._last = V
+        else:
+            V = self.factor()
+            R = C @ V
+        moved = W @ V
         return GramState(R @ R.mT, moved @ R.mT, left + moved.square().sum(-1))
 
     def kl(self) -> Tensor:
-        """Divergence of N(0, G) from N(0, K)."""
-        return self.factor.kl()
+        """Divergence of N(0, G) from N(0, K); of the free parametrisation with the K of the last forward pass.
+
+        Raises:
+            RuntimeError: a free layer that has not seen any kernel matrix.
+        """
+        if isinstance(self.factor, LowerFactor):
+            return self.factor.kl()
+        if self._last is None:
+            raise RuntimeError(
+                f"{self.name}(parametrization='free'): its divergence is from the kernel matrix below; run the model "
+                f"on some rows first."
+            )
+        logarithm = torch.linalg.slogdet(self._last).logabsdet
+        result: Tensor = 0.5 * (self._last.square().sum() - 2.0 * logarithm - self.n_inducing)
+        return result
 
     def penalty(self) -> Tensor:
         """What the layer takes from the objective, ``nu * kl``; 0 where nu is infinite."""
-        return self.nu * self.kl() if math.isfinite(self.nu) else torch.zeros_like(self.factor.log_diagonal.sum())
+        return self.nu * self.kl() if math.isfinite(self.nu) else next(self.parameters()).new_zeros(())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is left of the last pass, which belongs to its graph: layers can be copied after training."""
+        return {**self.__dict__, "_last": None}
 
     def extra_repr(self) -> str:
-        """Its size and nu."""
-        return f"n_inducing={len(self.factor.log_diagonal)}, nu={self.nu:g}"
+        """Its size, nu, and the parametrisation where it is not the whitened one."""
+        free = ", parametrization='free'" if isinstance(self.factor, FreeFactor) else ""
+        return f"n_inducing={self.n_inducing}, nu={self.nu:g}{free}"
 
 
 class GramResidual(nn.Module):

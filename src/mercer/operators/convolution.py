@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from mercer.arrays import broadcast_shapes
 from mercer.errors import ShapeError
 from mercer.operators.convolution_blocks import Array, convolve_blocks, kernel_spectrum
 from mercer.operators.convolution_plan import (
@@ -28,7 +30,8 @@ HALF = (torch.float16, torch.bfloat16)
 AT_ONCE = 1 << 22  # padded entries that torch transforms in one call; beyond, blocks are faster: they stay in cache
 
 
-class ShortRows(NamedTuple):
+@dataclass
+class ShortRows:
     """Kernels for few short rows: torch takes 5 us a row, which is what a line of Python out of cache takes."""
 
     values: Tensor  # the transformed kernels (*batch, period / 2 + 1)
@@ -36,13 +39,17 @@ class ShortRows(NamedTuple):
     dtype: torch.dtype
     most: int  # entries of all signals
     period: int
-    window: tuple[Any, ...]
+    start: int  # of the window
+    length: int
+    known: torch.Size | None = None  # the last whole shape of signals, so that the next of them needs one comparison
 
     def convolve(self, u: Tensor) -> Tensor | None:
         """Part of a new, longer tensor, which torch differentiates; None if these are not the kernels for all rows."""
-        if u.dtype != self.dtype or u.shape[-len(self.shape) :] != self.shape or u.numel() > self.most:
-            return None
-        return _at_once(u, self.values, self.period, self.window)
+        if u.shape != self.known or u.dtype is not self.dtype:
+            if u.dtype is not self.dtype or u.shape[-len(self.shape) :] != self.shape or u.numel() > self.most:
+                return None
+            self.known = u.shape
+        return _at_once(u, self.values, self.period, self.start, self.length)
 
 
 class KernelSpectrum:
@@ -88,13 +95,14 @@ class KernelSpectrum:
 
     @cached_property
     def short(self) -> ShortRows | None:
-        """The transformed kernels, where torch transforms few rows in one call."""
-        if self.values is None or self.kernel.dtype in HALF or not _is_short(self.plan, self.geometry):
+        """The transformed kernels, where torch transforms few rows in one call and nothing is left to do."""
+        plan, geometry = self.plan, self.geometry
+        if self.values is None or self.kernel.dtype in HALF or self.mode == "circular" or not _is_short(plan, geometry):
             return None
-        n, own, signal = self.plan.transform[0], self.kernel.shape[:-1], self.geometry.signal[0]
+        n, own, signal = plan.transform[0], self.kernel.shape[:-1], geometry.signal[0]
         values = torch.from_numpy(self.values).reshape(*own, self.values.shape[-1])
-        shape = torch.Size((*own, signal))
-        return ShortRows(values, shape, self.kernel.dtype, signal * (AT_ONCE // n), n, (..., *self.geometry.support))
+        shape, most = torch.Size((*own, signal)), signal * (AT_ONCE // n)
+        return ShortRows(values, shape, self.kernel.dtype, most, n, geometry.start[0], geometry.length[0])
 
     @cached_property
     def adjoint(self) -> KernelSpectrum:
@@ -146,7 +154,8 @@ def convolve(
     tensor([-2.,  1.,  1.])
     """
     if isinstance(kernel, KernelSpectrum):
-        return _with_spectrum(u, kernel)
+        y = None if kernel.short is None else kernel.short.convolve(u)
+        return _with_spectrum(u, kernel) if y is None else y
     if dims < 1 or u.dim() < dims or kernel.dim() < dims:
         raise ShapeError(
             f"convolve over the last {dims} axes: the signal is {tuple(u.shape)}, the kernel {tuple(kernel.shape)}. "
@@ -164,15 +173,13 @@ def convolve(
 
 def _with_spectrum(u: Tensor, spectrum: KernelSpectrum) -> Tensor:
     geometry = spectrum.geometry
-    y = None if spectrum.short is None else spectrum.short.convolve(u)
-    if y is None:
-        d = len(geometry.signal)
-        if tuple(u.shape[max(0, u.dim() - d) :]) != geometry.signal:
-            raise ShapeError(f"This KernelSpectrum is for signals of {geometry.signal}, but u is {tuple(u.shape)}.")
-        if u.dtype != spectrum.kernel.dtype:
-            raise TypeError(f"The signal is {u.dtype}, the kernel of the spectrum {spectrum.kernel.dtype}.")
-        _require_batches(u.shape[: u.dim() - d], spectrum.kernel.shape[: spectrum.kernel.dim() - d])
-        y = _apply(u, spectrum.kernel, geometry, spectrum.method, spectrum)
+    d = len(geometry.signal)
+    if tuple(u.shape[max(0, u.dim() - d) :]) != geometry.signal:
+        raise ShapeError(f"This KernelSpectrum is for signals of {geometry.signal}, but u is {tuple(u.shape)}.")
+    if u.dtype != spectrum.kernel.dtype:
+        raise TypeError(f"The signal is {u.dtype}, the kernel of the spectrum {spectrum.kernel.dtype}.")
+    _require_batches(u.shape[: u.dim() - d], spectrum.kernel.shape[: spectrum.kernel.dim() - d])
+    y = _apply(u, spectrum.kernel, geometry, spectrum.method, spectrum)
     return _fold(y, geometry.signal) if spectrum.mode == "circular" else y
 
 
@@ -254,7 +261,7 @@ def convolve_planned(
         rows = u.reshape(u_batch.numel() // max(1, Q), Q, *geometry.signal)
         y = _rows(rows, kernel.reshape(Q, *geometry.kernel), geometry, method, spectrum)
         return y.reshape(*u_batch, *geometry.length)
-    batch = torch.broadcast_shapes(u_batch, k_batch)
+    batch = broadcast_shapes(u_batch, k_batch)
     ones = (1,) * (len(batch) - len(k_batch)) + tuple(k_batch)
     own = [i for i, n in enumerate(ones) if n != 1]
     first, last = (own[0], own[-1] + 1) if own else (len(batch), len(batch))
@@ -285,7 +292,7 @@ def _rows(
         plan, values = spectrum.plan, spectrum.values
     if _is_short(plan, geometry) and P * Q * plan.transform[0] <= AT_ONCE:
         S = torch.fft.rfft(kernel, plan.transform[0]) if values is None else torch.from_numpy(values[0])
-        return _at_once(u, S, plan.transform[0], (..., *geometry.support))
+        return _at_once(u, S, plan.transform[0], geometry.start[0], geometry.length[0])
     return torch.from_numpy(convolve_blocks(_numpy(u), _numpy(kernel), geometry, plan, values))
 
 
@@ -293,11 +300,11 @@ def _is_short(plan: ConvolutionPlan, geometry: Geometry) -> bool:
     return plan.by_torch and plan.name == "whole" and geometry.covers_window
 
 
-def _at_once(u: Tensor, S: Tensor, n: int, window: tuple[Any, ...]) -> Tensor:
+def _at_once(u: Tensor, S: Tensor, n: int, start: int, length: int) -> Tensor:
     """Few short rows: blocks and workers would cost more than they save. The result is part of a new, longer tensor."""
     F = torch.fft.rfft(u, n)
     F *= S
-    y: Tensor = torch.fft.irfft(F, n)[window]
+    y: Tensor = torch.fft.irfft(F, n).narrow(-1, start, length)
     return y
 
 
@@ -348,7 +355,7 @@ def _require_batches(u: torch.Size, kernel: torch.Size) -> None:
     if u[len(u) - len(kernel) :] == kernel:
         return
     try:
-        torch.broadcast_shapes(u, kernel)
+        broadcast_shapes(u, kernel)
     except RuntimeError:
         raise ShapeError(
             f"The batch of the signals {tuple(u)} and that of the kernels {tuple(kernel)} do not broadcast. "

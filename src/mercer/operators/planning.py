@@ -46,6 +46,7 @@ class Plan:
         seconds: predicted time of all the products asked about, on this machine.
         memory: predicted bytes beyond the data, v and the result.
         error: expected normwise error of a product, relative to ``|K| |v|``.
+        setup: the part of ``seconds`` that the first product spends on what is kept for the next ones.
     """
 
     name: str
@@ -53,6 +54,11 @@ class Plan:
     seconds: float
     memory: int
     error: float
+    setup: float = 0.0
+
+    def rank(self, products: int) -> float:
+        """What plans are compared by: an operator is usually multiplied more than once, so setup is shared by ten."""
+        return self.seconds - self.setup * (1.0 - products / max(products, 10))
 
     def __str__(self) -> str:
         return (
@@ -133,7 +139,8 @@ class Request:
         """Predicted time to evaluate one kernel entry in a tile."""
         used = {int(s.number) for s in leaves([self.spec.total], "statistic")}
         flops = sum(self.spec.statistics[g].flops(self.widths[g]) for g in used)
-        seconds = flops / rates.gemm_flops + len(used) / rates.tile_stores
+        traffic = sum(self.spec.statistics[g].traffic_per_pair for g in used)
+        seconds = flops / rates.gemm_flops + traffic / rates.memory + len(used) / rates.tile_stores
         for op, times in count_calls(self.spec.total, polynomials=self.itemsize <= 4).items():
             if op == "matern":  # of a smoothness that is no half-integer
                 seconds += times / rates.special

@@ -77,6 +77,7 @@ MNIST = "the IDX files of MNIST, or mnist.npz"
     measures=(
         Quantity("slope", "slope of the log relative error in the Frobenius norm against the log width", -0.40),
         Quantity("widest", "relative error at width 1024", at_most=0.12),
+        Quantity("steep", "the slope over -0.40; in full over -0.45", at_least=1.0),
     ),
     quick=Effort(seeds=1, seconds=40),
     full=Effort(seeds=5, seconds=1800),
@@ -97,7 +98,8 @@ def limit(run: Run) -> None:
             kernels = [_kernel(_network(4).finite(width, in_features=2, random_state=s), X) for s in _seeds(seed)]
             errors.append(float(np.mean([float((K - expected).norm() / expected.norm()) for K in kernels])))
             rows[width] = [K[0].numpy() for K in kernels]
-        run.record(slope=_slope(widths, errors), widest=errors[2])
+        slope = _slope(widths, errors)
+        run.record(slope=slope, widest=errors[2], steep=slope / (-0.45 if run.is_full else -0.40))
     angles = np.linspace(-np.pi, np.pi, 64, endpoint=False)
     panels = {
         f"width {width}": [
@@ -150,6 +152,7 @@ def constant(run: Run) -> None:
     measures=(
         Quantity("mean", "mean of the networks minus the formula's, root mean square, in standard deviations", 0.25),
         Quantity("spread", "mean ratio of their standard deviation to the formula's", at_most=1.1, at_least=0.9),
+        Quantity("share", "the first over 0.25; in full over 0.15", at_most=1.0),
     ),
     controls=Quantity("prior", "the second where the formula is that of the prior, not trained", at_most=0.5),
     rivals=Quantity("floor", "what chance alone makes of the first: 1 / sqrt(networks)"),
@@ -182,8 +185,10 @@ def linear_ode(run: Run) -> None:
         untrained = NTKRegressor(NTK(depth=4), time=0).fit(X.double(), y.double())
         prior = untrained.predict(grid.double(), return_std=True)[1]
         found, spread = ensemble.mean(0), ensemble.std(0)
+        deviation = float(((found - mean) / std).square().mean().sqrt())
         run.record(
-            mean=float(((found - mean) / std).square().mean().sqrt()),
+            mean=deviation,
+            share=deviation / (0.15 if run.is_full else 0.25),
             spread=float((spread / std).mean()),
             floor=1.0 / math.sqrt(count),
             prior=float((spread / prior).mean()),

@@ -67,6 +67,7 @@ DELTA = 0.05
         Quantity("on", "mean of the bits that must be 1, distance from the formula's 0.5654", at_most=0.02),
         Quantity("off", "mean of the bits that must be 0, distance from the formula's -0.0099", at_most=0.005),
         Quantity("spread", "standard deviation of the networks over the formula's", 1.05, 0.95),
+        Quantity("share", "the largest of these deviations over its bound; in full over half of it", at_most=1.0),
     ),
     rivals=(
         Quantity("kurtosis", "excess kurtosis of the outputs; 0 of a Gaussian"),
@@ -92,10 +93,14 @@ def gaussian(run: Run) -> None:
         standard = (outputs - mean) / std
         pairs = np.einsum("mij,mik->ijk", standard, standard) / count
         apart = ~np.eye(10, dtype=bool)
+        gaps = abs(float(mean[on].mean() - level_on)), abs(float(mean[~on].mean() - level_off))
+        spread = float(std.mean() / law.std(2))
+        share = max(gaps[0] / 0.02, gaps[1] / 0.005, abs(spread - 1.0) / 0.05)
         run.record(
-            on=abs(float(mean[on].mean() - level_on)),
-            off=abs(float(mean[~on].mean() - level_off)),
-            spread=float(std.mean() / law.std(2)),
+            on=gaps[0],
+            off=gaps[1],
+            spread=spread,
+            share=share * (2.0 if run.is_full else 1.0),
             kurtosis=float((standard**4).mean() - 3.0),
             correlation=float(np.abs(pairs[:, apart]).mean()),
         )

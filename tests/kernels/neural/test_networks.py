@@ -293,3 +293,15 @@ def test_large_images_say_what_they_cost_before():
     kernel = NetworkKernel([Conv(), ReLU(), GlobalAvgPool(), Dense()], shape=(3, 32, 32))
     with pytest.warns(UserWarning, match=r"inputs of shape \(3, 32, 32\) will take about .*(h|days) here"):
         kernel(torch.zeros(5000, 3 * 32 * 32))
+
+
+@pytest.mark.parametrize(("end", "power"), [((GlobalAvgPool(), Dense()), 4), ((Flatten(), Dense()), 2)])
+def test_the_plan_knows_what_positions_cost(end, power):
+    """All pairs of positions with a pool, each by itself without; whatever the machine."""
+
+    def seconds(side):
+        network = InfiniteNetwork(Conv(3), ReLU(), *end, shape=(1, side, side))
+
+        return network.ntk(torch.zeros(500, side * side), plan="tiles").plan.seconds
+
+    assert seconds(32) / seconds(16) == pytest.approx(2**power, rel=0.05)

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mercer.kernels.duals import inverse, root
+from mercer.kernels.duals import Dual, inverse, root
 from mercer.kernels.neural.layers import Unit
 
-__all__ = ["Covariances", "activated", "flattened", "normed", "start"]
+__all__ = ["Covariances", "activated", "flattened", "normed", "start", "through_dual"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,12 @@ def start(X: Tensor, Y: Tensor, *, tangent: bool, full: bool, own: bool) -> Cova
 
 def activated(state: Covariances, unit: Unit) -> Covariances:
     """Through an activation."""
-    dual, w = unit.dual, _versine(state)
+    return through_dual(state, unit.dual)
+
+
+def through_dual(state: Covariances, dual: Dual) -> Covariances:
+    """Through the activation of which this is the dual."""
+    w = _versine(state)
     p, q = state.sides
     after = replace(state, p=dual.variance(state.p), q=dual.variance(state.q))
     if state.tangent is None:

@@ -17,10 +17,8 @@ from mercer.kernels.neural.windows import diagonal, mean_of_windows, weighted
 from mercer.operators.watchers import is_recorded
 
 BLOCK_BYTES = 1 << 26  # of the diagonal's temporaries
-# Of the planner's, for one elementwise pass of fresh memory: 180 on two cores with AVX-512, 1800 on AMD Zen 3, where
-# two pooled convolutions at 8 x 8 make 698 pairs a second of a core. Between them, so that no prediction is far off.
-FLOPS_OF_A_PASS = 600.0
-FLOPS_IN_PLACE = 270.0  # the same without pools, where memory is used again: 2.3e5 pairs a second of a core at 8 x 8
+BYTES_OF_A_PASS = 12.0  # two float32 read and one written
+BYTES_IN_PLACE = 6.0  # without pools, where memory is used again and half of it is still in cache
 PASSES = {"weights": 4.0, "window": 6.0}
 
 
@@ -116,9 +114,14 @@ class NetworkTile:
         return self._count(self.layers, self.shape[1:], self.full)
 
     @property
+    def traffic_per_pair(self) -> float:
+        """Elementwise passes wait for memory, not for arithmetic."""
+        return (BYTES_OF_A_PASS if self.full else BYTES_IN_PLACE) * self.passes_per_pair
+
+    @property
     def flops_per_pair(self) -> float:
-        """From the passes, as measured."""
-        return (FLOPS_OF_A_PASS if self.full else FLOPS_IN_PLACE) * self.passes_per_pair
+        """Of matrix products: none."""
+        return 0.0
 
     @property
     def bytes_per_pair(self) -> float:

@@ -35,9 +35,10 @@ def next_token_loss(model: nn.Module, batch: Any, *, n_rows: int | None = None) 
         return functional.cross_entropy(model(batch[:, :-1]).flatten(0, 1), targets)
     if n_rows < 1:
         raise ValueError(f"next_token_loss(n_rows={n_rows}): it must be >= 1, or None.")
-    hidden: Tensor = model.hidden(batch[:, :-1]).flatten(0, 1)
+    network: Any = model
+    hidden: Tensor = network.hidden(batch[:, :-1]).flatten(0, 1)
     parts = zip(hidden.split(n_rows), targets.split(n_rows), strict=True)
-    total: Tensor = sum(checkpoint(_loss_of, model, rows, their, use_reentrant=False) for rows, their in parts)
+    total: Tensor = sum(checkpoint(_loss_of, network, rows, their, use_reentrant=False) for rows, their in parts)
     return total / len(targets)
 
 

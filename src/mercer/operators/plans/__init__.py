@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mercer.operators.planning import LITTLE, Plan, Request
 from mercer.operators.plans.algorithm import Algorithm
 from mercer.operators.plans.dense import DensePlan
@@ -49,13 +51,13 @@ def choose(request: Request, forced: str | None = None) -> tuple[Algorithm, Plan
         if why_not is not None:
             raise ValueError(f"plan={forced!r} does not apply: {why_not}")
         plan = PLANS[forced].predict(request)
-        return PLANS[forced], Plan(plan.name, f"asked for; {plan.reason}", plan.seconds, plan.memory, plan.error)
+        return PLANS[forced], replace(plan, reason=f"asked for; {plan.reason}")
     stored = request.entries * request.itemsize
     large = [algorithm for algorithm in PLANS.values() if request.entries >= algorithm.least_entries]
     able = [algorithm for algorithm in large if algorithm.applies(request) is None]
     plans = {algorithm.name: (algorithm, algorithm.predict(request)) for algorithm in able}
     if "dense" in plans and stored > LITTLE:
-        tiles, dense = plans["tiles"][1].seconds, plans["dense"][1].seconds
+        tiles, dense = (plans[name][1].rank(request.products) for name in ("tiles", "dense"))
         if tiles < WORTH * dense or DENSE.store_seconds(request) > REGRET * tiles:
             del plans["dense"]
-    return min(plans.values(), key=lambda pair: pair[1].seconds)
+    return min(plans.values(), key=lambda pair: pair[1].rank(request.products))

@@ -49,11 +49,9 @@ class DensePlan(EntryAlgorithm):
         per_product = narrow * max(load, multiply) + 2.0 * machine.call
         if request.gradient:
             per_product += 4.0 * request.pairs * request.entry_seconds(machine)
-        # An operator is usually multiplied more than once: a store that pays at the tenth product is a good one.
-        products = max(request.products, 10)
-        seconds = (first + per_product * products) * request.products / products
         reason = f"K is stored once, {config.format_bytes(bytes_of_K)}"
-        return Plan(self.name, reason, seconds, bytes_of_K, request.round_off())
+        seconds = first + per_product * request.products
+        return Plan(self.name, reason, seconds, bytes_of_K, request.round_off(), first)
 
     def store_seconds(self, request: Request) -> float:
         """What keeping K adds to the first product."""

@@ -102,15 +102,14 @@ class FourierPlan(Algorithm):
         fourier = 2.0 * 5.0 * fine * math.log2(fine) / machine.fft_flops
         per_product = columns * (points * (POINT + SPREAD[itemsize] * width**grid.d) / cores + fourier)
         seconds = per_product * (1.0 + (2.0 + 2.0 * grid.d) * request.gradient) * request.products
-        # as for a store: a series that pays at the tenth product is a good one
-        seconds += 0.1 * (PLANNING + points * POINT * grid.d)
+        setup = PLANNING + points * POINT * grid.d
         modes = " x ".join(map(str, grid.shape))
         # Transforms are right relative to their result, which for such vectors is as much smaller than |K| |v|. Four
         # times that also holds for v = 1 up to some hundred columns; beyond, v = 1 is within the tolerance only.
         size = min(1.0, _MARGIN * found.spread / math.sqrt(request.shape[1]))
         error = found.rms / found.share + transform * size
         reason = f"a Fourier series of {modes} modes, entries right to {found.series.error:.0e} of k(0)"
-        return Plan(self.name, reason, seconds, self._memory(request, found), error)
+        return Plan(self.name, reason, seconds + setup, self._memory(request, found), error, setup)
 
     def multiply(self, K: KernelOperator, operands: Operands, v: Tensor, memory: dict[Any, Any]) -> Tensor:
         """The product as an autograd function; its gradient is made of the same transforms."""

@@ -65,12 +65,13 @@ class KroneckerPlan(Algorithm):
         flops = sum(2.0 * max(n, m) * min(pair) for pair in sizes) * request.columns
         moves = 6.0 * (n + m) * request.columns * request.itemsize * len(sizes) / machine.memory
         entries = sum(p * q for p, q in sizes) * request.entry_seconds(machine)
-        seconds = request.products * (flops / machine.gemm_flops * double + moves + 30 * machine.call) + entries
+        seconds = request.products * (flops / machine.gemm_flops * double + moves + 30 * machine.call)
         if request.gradient:
-            seconds *= 3.0
+            seconds, entries = 3.0 * seconds, 3.0 * entries
         memory = (3 * (n + m) * request.columns + sum(p * q for p, q in sizes)) * request.itemsize
         shape = " x ".join(str(len(axis)) for axis in grids.rows.axes)
-        return Plan(self.name, f"a product kernel on a grid of {shape}", seconds, memory, request.round_off())
+        reason = f"a product kernel on a grid of {shape}"
+        return Plan(self.name, reason, seconds + entries, memory, request.round_off(), entries)
 
     def multiply(self, K: KernelOperator, operands: Operands, v: Tensor, memory: dict[Any, Any]) -> Tensor:
         """Scatter to the grid, one product an axis, gather."""

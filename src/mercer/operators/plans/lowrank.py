@@ -64,16 +64,16 @@ class LowRankPlan(Algorithm):
         loads = 2.0 * size * request.itemsize / machine.memory * (1.0 if request.columns == 1 else SEVERAL)
         multiply = 2.0 * size * request.columns / machine.gemm_flops * double + CALLS * machine.call
         if _is_kept(size, request.itemsize, r, request.widths):
-            # An operator is usually multiplied more than once.
-            products, memory = max(request.products, 10), size * request.itemsize
-            fresh = 0.0 if plain else FRESH * memory / machine.new_memory
-            seconds = max(loads, multiply) + (make + fresh) / products
+            memory = size * request.itemsize
+            setup = make + (0.0 if plain else FRESH * memory / machine.new_memory)
+            seconds = max(loads, multiply)
         else:
-            seconds, memory = make + multiply, CHUNK * request.itemsize
+            setup, seconds, memory = 0.0, make + multiply, CHUNK * request.itemsize
         if request.gradient:
-            seconds *= 3.0
+            setup, seconds = 3.0 * setup, 3.0 * seconds
         reason = f"K = A B' with {r} features a side"
-        return Plan(self.name, reason, seconds * request.products, memory, request.round_off())
+        seconds = setup + seconds * request.products
+        return Plan(self.name, reason, seconds, memory, request.round_off(), setup)
 
     def multiply(self, K: KernelOperator, operands: Operands, v: Tensor, memory: dict[Any, Any]) -> Tensor:
         """A (c B' v), by plain differentiable torch."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -53,6 +54,7 @@ class MixedPlan(Algorithm):
             sum(plan.seconds for plan in plans),
             sum(plan.memory for plan in plans),
             sum(plan.error for plan in plans),
+            sum(plan.setup for plan in plans),
         )
 
     def multiply(self, K: KernelOperator, operands: Operands, v: Tensor, memory: dict[Any, Any]) -> Tensor:
@@ -109,16 +111,20 @@ class MixedPlan(Algorithm):
                 continue
             alone = allowed.of_terms((i,))
             able = [a for a in structured if a.applies(alone) is None]
-            best = min(able, key=lambda a: a.predict(alone).seconds, default=None)
-            slow = min(a.predict(alone).seconds for a in entries)
-            pays = best is not None and best.predict(alone).seconds < slow + WORTH_SECONDS
+            best = min(able, key=partial(_rank, alone), default=None)
+            slow = min(_rank(alone, a) for a in entries)
+            pays = best is not None and _rank(alone, best) < slow + WORTH_SECONDS
             chosen.setdefault(best.name if best is not None and pays else "", []).append(i)
         groups: Groups = []
         for name, terms in chosen.items():
             together = allowed.of_terms(tuple(terms))
-            plan = self._plans[name] if name else min(entries, key=lambda a: a.predict(together).seconds)
+            plan = self._plans[name] if name else min(entries, key=partial(_rank, together))
             groups.append((plan, tuple(terms)))
         return groups
+
+
+def _rank(request: Request, algorithm: Algorithm) -> float:
+    return algorithm.predict(request).rank(request.products)
 
 
 def _counted(terms: tuple[int, ...]) -> str:

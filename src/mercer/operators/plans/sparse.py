@@ -41,14 +41,14 @@ class SparsePlan(Algorithm):
         return None
 
     def predict(self, request: Request) -> Plan:
-        """A load of value and position for each pair, and a tenth of what finding them takes."""
+        """A load of value and position for each pair, after they are found."""
         machine, K = rates(), request.operator
         assert K is not None
         count = _count(K)
         per_product = count * (request.itemsize + 8) * (2.0 + request.columns) / machine.memory + 4.0 * machine.call
-        seconds = request.products * per_product * (8.0 if request.gradient else 1.0) + 0.1 * PAIR_SECONDS * count
+        seconds, setup = request.products * per_product * (8.0 if request.gradient else 1.0), PAIR_SECONDS * count
         reason = f"{count / max(1, request.entries):.2%} of the entries are not 0, {count:,} in all"
-        return Plan(self.name, reason, seconds, count * BYTES, request.round_off())
+        return Plan(self.name, reason, seconds + setup, count * BYTES, request.round_off(), setup)
 
     def multiply(self, K: KernelOperator, operands: Operands, v: Tensor, memory: dict[Any, Any]) -> Tensor:
         """A sparse product; where gradients are recorded, a sum over pairs by plain torch."""

@@ -57,8 +57,8 @@ class ToeplitzPlan(Algorithm):
         seconds = request.products * per_product * (3.0 if request.gradient else 1.0)
         memory = (4 + 2 * request.columns) * places * request.itemsize
         shape = " x ".join(map(str, lattice.shape))
-        error = request.round_off()
-        return Plan(self.name, f"a stationary kernel on a grid of {shape}", seconds + 0.1 * first, memory, error)
+        reason = f"a stationary kernel on a grid of {shape}"
+        return Plan(self.name, reason, seconds + first, memory, request.round_off(), first)
 
     def multiply(self, K: KernelOperator, operands: Operands, v: Tensor, memory: dict[Any, Any]) -> Tensor:
         """Scatter to the lattice, multiply there, gather."""

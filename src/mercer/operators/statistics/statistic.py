@@ -93,6 +93,11 @@ class Statistic:
         """Memory a pair of a tile takes beside its buffers."""
         return 0.0
 
+    @property
+    def traffic_per_pair(self) -> float:
+        """Bytes that a pair moves through memory in float32, beside the tile's buffers."""
+        return 0.0
+
 
 def _product(W: Tensor, F: Tensor) -> Tensor:
     """W @ F for F of few columns, as rows: a GEMM with 2 to 15 columns is 3 to 6 times slower than its transpose."""

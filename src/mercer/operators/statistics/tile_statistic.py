@@ -86,6 +86,10 @@ class TileStatistic(Statistic):
     def bytes_per_pair(self) -> float:
         return self.function.bytes_per_pair
 
+    @property
+    def traffic_per_pair(self) -> float:
+        return getattr(self.function, "traffic_per_pair", 0.0)  # most functions count flops alone
+
 
 class _FunctionPanels:
     def __init__(self, function: TileFunction, E: Tensor, F: Tensor, parameters: tuple[Tensor, ...]) -> None:
