@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -121,7 +122,7 @@ def adapted_score(encoder: Path, task: Task, way: str, *, device: torch.device, 
     fit, chosen = ([part[rows] for part in task.train] for rows in (rest, held))
     loss = _square_loss if task.n_outputs == 1 else _class_loss
     whole = _transformers().AutoModel.from_pretrained(encoder, local_files_only=True)
-    best: tuple[float, nn.Module] | None = None
+    best: tuple[float, Pretrained] | None = None
     for rate in RATES:
         torch.manual_seed(seed)
         model = Pretrained(copy.deepcopy(whole), task)
@@ -169,21 +170,20 @@ def _adapt(encoder: nn.Module, way: str, *, is_image: bool, seed: int) -> None:
 def _of_sentences(task: GlueTask, bert: Path) -> Task:
     tokenizer = _transformers().AutoTokenizer.from_pretrained(bert, local_files_only=True)
     options: dict[str, Any] = {"padding": True, "truncation": True, "max_length": LONGEST, "return_tensors": "pt"}
-    train, test, names = [], [], ()
-    for part, rows in ((task.train, train), (task.valid, test)):
+    rows_of: list[list[Tensor]] = []
+    for part in (task.train, task.valid):
         found = tokenizer(part.first, *([] if part.second is None else [part.second]), **options)
-        names = tuple(found)
         targets = torch.from_numpy(part.targets)
-        rows += [*found.values(), targets if task.classes else targets.float()]
-    return Task(task.name, train, test, names, len(task.classes) or 1, _SCORES[task.metric])
+        rows_of.append([*found.values(), targets if task.classes else targets.float()])
+    train_rows, test_rows = rows_of
+    return Task(task.name, train_rows, test_rows, tuple(found), len(task.classes) or 1, _SCORES[task.metric])
 
 
 def _transformers() -> Any:
     try:
-        import transformers
+        return importlib.import_module("transformers")
     except ImportError as error:
         raise MissingExtra("transformers reads pretrained encoders: pip install transformers") from error
-    return transformers
 
 
 def _adam(parameters: Any, rate: float) -> torch.optim.Optimizer:
