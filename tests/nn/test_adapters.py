@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mercer.errors import FileFormatError, ShapeError
-from mercer.nn import SNNKAdapter, add_adapters, load_adapters
+from mercer.nn import LowRankLinear, SNNKAdapter, add_adapters, add_low_rank, load_adapters
 from mercer.nn.models import SNNKTransformer
 
 
@@ -37,6 +37,15 @@ class VisionBlock(nn.Module):
     def __init__(self):
         super().__init__()
         self.norm1, self.attn, self.norm2, self.mlp = nn.LayerNorm(6), nn.Linear(6, 6), nn.LayerNorm(6), nn.Linear(6, 6)
+
+
+class VisionLayer(nn.Module):
+    """As in transformers 5."""
+
+    def __init__(self):
+        super().__init__()
+        self.layernorm_before, self.layernorm_after = nn.LayerNorm(6), nn.LayerNorm(6)
+        self.attention, self.mlp = Pair(), nn.Linear(6, 6)
 
 
 class Pair(nn.Module):
@@ -187,3 +196,25 @@ def _edited(path, width):
 def test_an_adapter_of_another_width_says_so():
     with pytest.raises(ShapeError, match=r"SNNKAdapter\(8\): x is \(\.\.\., 8\), not \(2, 9\)"):
         SNNKAdapter(8)(torch.randn(2, 9))
+
+
+def test_vision_layers_of_transformers_are_known():
+    assert add_adapters(nn.Sequential(VisionLayer())).names == ["0.attention", "0.mlp"]
+
+
+def test_low_rank_updates_begin_as_nothing_and_are_all_that_is_trained():
+    model = network()
+    x = torch.randn(5, 6)
+    before = model(x).detach()
+    names = add_low_rank(model, lambda name, layer: layer.in_features == layer.out_features, rank=2, alpha=4.0)
+    assert names == ["0.inner.0", "1.inner.0"]
+    torch.testing.assert_close(model(x).detach(), before)
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 2 * 2 * (6 + 6)
+    layer = model.get_submodule(names[0])
+    nn.init.normal_(layer.up)
+    whole = layer.linear.weight + 2.0 * layer.up @ layer.down
+    torch.testing.assert_close(layer(x), nn.functional.linear(x, whole, layer.linear.bias))
+    with pytest.raises(ValueError, match="chose no linear layer"):
+        add_low_rank(network(), lambda name, layer: False)
+    with pytest.raises(ValueError, match="rank=0"):
+        LowRankLinear(nn.Linear(2, 2), rank=0)

@@ -76,6 +76,9 @@ def _of_layer(name: str, module: nn.Module) -> list[Place]:
     norm = children.get("norm1")
     if {"attn", "mlp", "norm2"} <= children.keys() and isinstance(norm, nn.LayerNorm):  # vision transformers of timm
         return [Place(prefix + child, int(norm.normalized_shape[-1])) for child in ("attn", "mlp")]
+    norm = children.get("layernorm_before")
+    if {"attention", "mlp"} <= children.keys() and isinstance(norm, nn.LayerNorm):  # those of transformers 5
+        return [Place(prefix + child, int(norm.normalized_shape[-1])) for child in ("attention", "mlp")]
     return []
 
 
