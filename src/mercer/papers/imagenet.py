@@ -57,17 +57,17 @@ def accuracy(model: nn.Module, folder: Path, *, side: int = 224, batch: int = 64
     """
     names = sorted(path.name for path in folder.iterdir() if path.is_dir())
     rows = [(path, label) for label, name in enumerate(names) for path in images_in(folder / name)]
+    if not rows:
+        raise FileFormatError(
+            f"{folder} has no images in {len(names)} folders: it is to have a folder of them a class."
+        )
     device = next(model.parameters()).device
-    right, n_outputs = 0, 0
+    right = 0
     for some in track(list(_batches(rows, batch)), description="ImageNet"):
         logits = model(torch.stack([read_image(path, side) for path, _ in some]).to(device))
-        n_outputs = logits.shape[1]
+        if logits.shape[1] != len(names):
+            raise FileFormatError(f"{folder} has {len(names)} folders, the network knows {logits.shape[1]} classes.")
         right += int((logits.argmax(1).cpu() == torch.tensor([label for _, label in some])).sum())
-    if not rows or n_outputs != len(names):
-        raise FileFormatError(
-            f"{folder} has {len(rows)} images in {len(names)} folders, and the network knows {n_outputs} classes: it "
-            f"is to have a folder of images a class."
-        )
     return right / len(rows)
 
 
