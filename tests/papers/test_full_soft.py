@@ -28,6 +28,8 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow(reason="norms of operators on 576 tokens")
+@pytest.mark.filterwarnings("ignore:SoftmaxFreeAttention. Newton:mercer.errors.ApproximationWarning")  # 20 steps
 def test_norms_are_those_of_the_first_attention(folder, monkeypatch):
     with pytest.raises(NotMeasured, match=r"soft_norm_tiny\.pth of the official|soft_norm_tiny\.pth and a folder val"):
         measure(claims["trained-norm"], mode="full")
@@ -49,6 +51,7 @@ def test_norms_are_those_of_the_first_attention(folder, monkeypatch):
     assert rows[0][1] == pytest.approx(max(norms), rel=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:SoftmaxFreeAttention. Newton:mercer.errors.ApproximationWarning")  # 20 steps
 def test_published_weights_are_compared_with_published_numbers(folder):
     found = measure(claims["official"], mode="full", data=folder, seeds=[0])
     rows = {name: (here, paper) for name, here, paper in found.tables[0].rows}
