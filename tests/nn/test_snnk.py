@@ -47,6 +47,21 @@ def test_a_layer_acts_on_the_last_axis_in_the_dtype_of_the_input(layer):
     assert double.dtype == torch.float64
 
 
+def test_features_beyond_half_precision_have_their_products():
+    """Features of 1e5 and more, which float16 cannot hold, though it holds their products with the weights."""
+    torch.manual_seed(0)
+    layer = SNNKLinear(6, 4, 64, activation="gaussian", split="weight")
+    x = torch.randn(16, 6)
+    with torch.no_grad():
+        expected = layer(x)
+        assert float(layer.features(x).abs().max()) > 1e5
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            torch.testing.assert_close(layer(x), expected)  # float32 throughout
+        half = layer.half()(x.half())
+    # Inputs, weights and draws have 11 bits; exponents of 12 are off by a percent.
+    torch.testing.assert_close(half.float(), expected, rtol=0.0, atol=0.01 * float(expected.abs().max()))
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_types_agree_with_float32(layer, dtype):
     x = torch.randn(4, 3, 6)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 from mercer.errors import ShapeError
 from mercer.kernels import RBF
 from mercer.kernels.base import Kernel
+from mercer.nn.precision import without_autocast
 from mercer.operators.newton import newton_inverse
 from mercer.operators.tiles.definition import reference_rows
 
@@ -103,7 +103,7 @@ def nystrom_with_residual(
 ) -> tuple[Tensor, Tensor | None]:
     """:func:`nystrom_attention`, and the residual of each matrix's inverse, which only Newton has."""
     _check(q, landmarks, v, inverse)
-    with _exactly(q):
+    with without_autocast(q):  # neither distances nor the inverse survive half precision
         dtype, work = v.dtype, torch.promote_types(torch.promote_types(q.dtype, v.dtype), torch.float32)
         q, landmarks, v = q.to(work), landmarks.to(work), v.to(work)
         if mask is not None:
@@ -153,7 +153,7 @@ def gaussian_attention(
     tensor([[0.5000, 0.5000],
             [0.5000, 0.5000]])
     """
-    with _exactly(q):
+    with without_autocast(q):
         dtype, work = v.dtype, torch.promote_types(torch.promote_types(q.dtype, v.dtype), torch.float32)
         K = _entries_of(kernel)(q.to(work), q.to(work))
         if mask is not None:
@@ -183,13 +183,6 @@ def _has_graph(kernel: Kernel, *tensors: Tensor) -> bool:
     if torch.compiler.is_compiling():
         return True
     return torch.is_grad_enabled() and any(t.requires_grad for t in (*tensors, *kernel.tensors()))
-
-
-def _exactly(like: Tensor) -> AbstractContextManager[object]:
-    """Without autocast: neither distances nor the inverse survive half precision."""
-    device = like.device.type
-    is_on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-    return torch.autocast(device, enabled=False) if is_on else nullcontext()
 
 
 def _entries_of(kernel: Kernel) -> Callable[[Tensor, Tensor], Tensor]:

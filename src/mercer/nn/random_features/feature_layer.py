@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mercer.errors import ShapeError
 from mercer.kernels import ArcCosine
 from mercer.kernels.features import ArcCosineFeatures, LayerFeatures, UniversalRandomFeatures
+from mercer.nn.precision import without_autocast
 
 __all__ = ["RandomFeatureLayer", "make_features"]
 
@@ -50,11 +51,16 @@ class RandomFeatureLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., d) -> (..., n_features)``, in the dtype of x."""
-        if x.is_complex():
-            raise TypeError(f"Random features are of real numbers, but x is {x.dtype}. Give real and imaginary parts.")
-        if x.shape[-1] != self.in_features:
-            raise ShapeError(f"Features of {self.in_features} columns: x must be (..., d), not {tuple(x.shape)}.")
-        return self.features.input_map(self._drawn(), self._prepared(x)).to(x.dtype)
+        return self._wide(x).to(x.dtype)
+
+    def project(self, x: Tensor, weight: Tensor) -> Tensor:
+        """``features(x) weight'`` of weights ``(o, n_features)``: ``(..., d) -> (..., o)``, in the dtype of x.
+
+        Features can be far larger than their product with weights, and than half types can hold: it is of float32.
+        """
+        with without_autocast(x):
+            wide = self._wide(x)
+            return nn.functional.linear(wide, weight.to(wide.dtype)).to(x.dtype)
 
     @torch.no_grad()
     def weight_features(self, W: Tensor, b: Tensor | None = None) -> Tensor:
@@ -66,6 +72,14 @@ class RandomFeatureLayer(nn.Module):
         """The map and its sizes."""
         scaled = "" if self.length is None else f", length={self.length:g}"
         return f"{self.in_features}, {self.n_features}, {type(self.features).__name__}{scaled}"
+
+    def _wide(self, x: Tensor) -> Tensor:
+        if x.is_complex():
+            raise TypeError(f"Random features are of real numbers, but x is {x.dtype}. Give real and imaginary parts.")
+        if x.shape[-1] != self.in_features:
+            raise ShapeError(f"Features of {self.in_features} columns: x must be (..., d), not {tuple(x.shape)}.")
+        with without_autocast(x):
+            return self.features.input_map(self._drawn(), self._prepared(x))
 
     def _drawn(self) -> dict[str, Tensor]:
         return {name: value for name, value in self._buffers.items() if value is not None}

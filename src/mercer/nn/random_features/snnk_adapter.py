@@ -86,7 +86,7 @@ class SNNKAdapter(nn.Module):
         if x.shape[-1] != self.width:
             raise ShapeError(f"SNNKAdapter({self.width}): x is (..., {self.width}), not {tuple(x.shape)}.")
         seen = nn.functional.layer_norm(x, (self.width,)) if self.normalize else x
-        update = nn.functional.linear(self.features(seen), self.weight)
+        update = self.features.project(seen, self.weight)
         if self.up is not None:
             update = nn.functional.linear(update, self.up)
         return x + (update if self.scale is None else self.scale * update)

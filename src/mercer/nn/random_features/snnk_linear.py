@@ -113,7 +113,7 @@ class SNNKLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., d) -> (..., o)``."""
-        return nn.functional.linear(self.features(x), self.weight)
+        return self.features.project(x, self.weight)
 
     def extra_repr(self) -> str:
         """The sizes and the activation."""
