@@ -35,6 +35,13 @@ def test_shares_of_a_sum_are_those_of_its_parts():
     assert (found.standard_errors < 0.1).all()
 
 
+def test_few_rows_of_noise_have_no_scale():
+    draws = [np.random.default_rng(seed).normal(size=20) for seed in range(10)]
+    shares = [scale_of_target(X[:20], y, (2, 2, 2), n_bootstrap=2).shares for y in draws]
+    assert (np.array(shares) >= 0.0).all()
+    assert np.mean(np.sum(shares, 1)) < 0.05  # the mean of the others instead of all, as it was: 0.12
+
+
 def test_noise_is_unexplained_and_labels_become_indicators():
     draw = np.random.default_rng(0)
     noise = scale_of_target(X, draw.normal(size=300), (2, 2), n_bootstrap=5)

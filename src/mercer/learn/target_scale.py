@@ -113,7 +113,7 @@ def scale_of_target(
     config.require_memory(
         40 * n * n, asked=f"scale_of_target of {n} rows", instead="Take some of the rows: a thousand tell most."
     )
-    squares = [((n / (n - 1.0)) * centred).square().sum(1)]  # of rows left out, whose mean is that of the others
+    squares = [centred.square().sum(1)]  # as a kernel has them that says nothing: all have the mean of all rows
     best: Tensor | None = None
     for layer in range(1, len(filters) + 1):
         options = {"ndim": ndim, "channels": channels, "shape": shape, "zero_patches": "unit"}
@@ -121,9 +121,8 @@ def scale_of_target(
         K = kernel(points).to_dense()
         K /= K.diagonal().mean()
         tried = [K] if best is None else [K, best + K]
-        found = [(_squares_left_out(candidate, centred), candidate) for candidate in tried]
-        if best is not None:
-            found.append((squares[-1], best))
+        found: list[tuple[Tensor, Tensor | None]] = [(_squares_left_out(K, centred), K) for K in tried]
+        found.append((squares[-1], best))
         errors, best = min(found, key=lambda pair: float(pair[0].sum()))
         squares.append(errors)
     table = torch.stack(squares, 1)  # (n, layers + 1)
