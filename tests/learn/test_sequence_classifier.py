@@ -65,6 +65,14 @@ def test_several_features_lengths_and_tensors():
         model.fit(both[..., None], Y)
 
 
+def test_what_stands_in_the_padding_is_not_learnt_from():
+    lengths = RNG.integers(30, 61, size=len(X))
+    padded = [np.where(np.arange(60) < lengths[:, None], X, value) for value in (0.0, 50.0)]
+    a, b = (SequenceClassifier(max_epochs=2, **QUICK).fit(P, Y, lengths=lengths) for P in padded)
+    expected = a.predict_proba(padded[0], lengths=lengths)
+    np.testing.assert_allclose(b.predict_proba(padded[1], lengths=lengths), expected, atol=1e-5)
+
+
 def test_the_same_seed_learns_the_same_and_any_mixer_will_do():
     a, b = (SequenceClassifier(max_epochs=2, **QUICK).fit(X, Y).predict_proba(X) for _ in range(2))
     np.testing.assert_array_equal(a, b)

@@ -71,6 +71,23 @@ def test_padding_changes_nothing(pool):
         assert not torch.allclose(model(x), y, atol=1e-2)
 
 
+def test_padding_stays_out_of_batch_norms_in_training():
+    options = {**SMALL, "layer": "sgconv", "length": 16, "norm": "batch"}
+    for prenorm in (True, False):
+        model, other = (SequenceModel(1, 3, prenorm=prenorm, **options).train() for _ in range(2))
+        x, lengths = torch.randn(2, 10, 1), torch.tensor([4, 10])
+        changed = x.clone()
+        changed[0, 4:] = 9.0
+        torch.testing.assert_close(other(changed, lengths=lengths), model(x, lengths=lengths))
+        for a, b in zip(model.buffers(), other.buffers(), strict=True):  # the running means too
+            torch.testing.assert_close(a, b)
+
+
+def test_a_class_of_layers_is_given_the_length():
+    model = SequenceModel(1, 3, layer=LongConv, length=64, **SMALL)
+    assert [block.mixer.length for block in model.blocks] == [64, 64]
+
+
 def test_pools_are_what_they_say():
     every = SequenceModel(2, 3, layer=TWO_SIDED, pool=None, norm="batch", **SMALL).eval()
     x = torch.randn(2, 40, 2)

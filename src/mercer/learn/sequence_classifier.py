@@ -142,7 +142,7 @@ class SequenceClassifier(ClassifierMixin, Saved, BaseEstimator):
         steps, y = as_sequences(self, X, y)
         self.classes_, codes = find_classes(y)
         sizes = as_sequence_lengths(lengths, steps)
-        self._center, self._spread = _scales(steps, wanted=self.standardize)
+        self._center, self._spread = _scales(steps, sizes, wanted=self.standardize)
         data = [(steps - self._center) / self._spread, torch.from_numpy(codes), *([] if sizes is None else [sizes])]
         data[0] = data[0].float()
         self._n_columns = steps.shape[-1]
@@ -239,12 +239,13 @@ def _loss(network: nn.Module, batch: Any) -> Tensor:
     return nn.functional.cross_entropy(network(x, lengths=lengths[0] if lengths else None), y)
 
 
-def _scales(steps: Tensor, *, wanted: bool) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of each feature, or 0 and 1; a feature that never changes keeps its size."""
+def _scales(steps: Tensor, sizes: Tensor | None, *, wanted: bool) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each feature without padding, or 0 and 1; a feature that never changes keeps its size."""
     if not wanted:
         return torch.zeros_like(steps[0, 0]), torch.ones_like(steps[0, 0])
-    deviation = steps.std((0, 1), correction=0)
-    return steps.mean((0, 1)), torch.where(deviation > 0.0, deviation, torch.ones_like(deviation))
+    rows = steps.flatten(0, 1) if sizes is None else steps[torch.arange(steps.shape[1]) < sizes[:, None]]
+    deviation = rows.std(0, correction=0)
+    return rows.mean(0), torch.where(deviation > 0.0, deviation, torch.ones_like(deviation))
 
 
 def _split(data: list[Tensor], share: float, seed: int) -> tuple[list[Tensor], list[Tensor]]:

@@ -121,6 +121,24 @@ def test_half_types_autocast_and_training(name):
     assert layer.bfloat16()(u.bfloat16()).dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize(
+    "kind", [partial(S4DKernel, state_dim=8), partial(SGConvKernel, kernel_dim=8, layout="hankel")]
+)
+def test_autocast_leaves_kernels_and_steps_alone(kind):
+    layer = LongConv(4, 64, kernel=kind, activation=None, output=None, state="ring", random_state=0).eval()
+    u = torch.randn(2, 64, 4)
+    with torch.no_grad():
+        expected = [layer(u), layer.kernel(), long_conv(u, layer.kernel()[0], plan="toeplitz")]
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            state, rows = layer.initial_state(2), []
+            for t in range(64):
+                y, state = layer.step(u[:, t], state)
+                rows.append(y)
+            found = [torch.stack(rows, 1), layer.kernel(), long_conv(u, layer.kernel()[0], plan="toeplitz")]
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.slow(reason="torch.compile takes seconds to start")
 def test_layers_compile_without_a_break():
     for name in ("dense", "sgconv", "s4d"):
@@ -133,7 +151,7 @@ def test_layers_compile_without_a_break():
         assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in zip(*gradients, strict=True))
 
 
-def gconv_by_its_formula(u, weights, *, length, is_cat=True):
+def gconv_by_its_formula(u, weights, *, is_cat=True):
     """The official forward pass in plain torch: (B, H, L), geometric decay or a power, GELU, linear (and GLU)."""
     parts = [weights[f"kernel_list.{i}"] for i in range(sum(n.startswith("kernel_list") for n in weights))]
     m, pieces = weights["multiplier"], []
@@ -148,7 +166,7 @@ def gconv_by_its_formula(u, weights, *, length, is_cat=True):
     if not weights["kernel_norm_initialized"]:
         weights["kernel_norm"] = k.norm(dim=-1, keepdim=True)
     L = u.shape[-1]
-    k = torch.nn.functional.pad(k[..., : min(L, length)], (0, max(0, L - length))) / weights["kernel_norm"]
+    k = torch.nn.functional.pad(k[..., :L], (0, max(0, L - k.shape[-1]))) / weights["kernel_norm"]
     D = weights["D"]
     if k.shape[0] == 2 * D.shape[0]:
         k0, k1 = k.chunk(2)
@@ -166,7 +184,7 @@ def gconv_by_its_formula(u, weights, *, length, is_cat=True):
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("kind", ["cat", "sum", "power", "fresh"])
 def test_official_weights_of_gconv_give_its_outputs(bidirectional, kind):
-    H, C, d, length = 3, 2, 4, 32
+    H, C, d, length = 3, 2, 4, 20  # 32 taps, cut to a sequence and not to the length
     n_kernels = C * (2 if bidirectional else 1)
     weights = {f"kernel_list.{i}": torch.randn(n_kernels, H, d, dtype=torch.float64) for i in range(4)}
     weights |= {"D": torch.randn(C, H).double(), "multiplier": torch.linspace(1.0, 3.0, H).view(1, -1, 1).double()}
@@ -182,12 +200,12 @@ def test_official_weights_of_gconv_give_its_outputs(bidirectional, kind):
         weights |= {"multiplier": torch.tensor(1.0).double(), "decay": torch.rand(H).double()}
     if kind == "fresh":
         weights |= {"kernel_norm": torch.ones(H, 1).double(), "kernel_norm_initialized": torch.tensor(False)}
-    layer = SGConv.from_official(weights, length=length, **options).double()
-    layer.load_state_dict(SGConv.from_official(weights, length=length, **options).state_dict())
-    for L in (1, 17, 32):
+    layer = SGConv.from_official(weights, length=length, **options)
+    for L in (1, 17, 20, 29, 32):
         u = torch.randn(2, H, L).double()
-        expected = gconv_by_its_formula(u, dict(weights), length=length, is_cat=kind != "sum")
-        assert torch.allclose(layer(u.mT), expected, rtol=1e-5, atol=1e-5)  # the weights went through float32
+        expected = gconv_by_its_formula(u, dict(weights), is_cat=kind != "sum")
+        # The powers of the official code are float32 in a double model too.
+        assert torch.allclose(layer(u.mT), expected, rtol=1e-12, atol=1e-6 if kind == "power" else 1e-12)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
@@ -242,6 +260,12 @@ def test_official_weights_of_s4d_give_its_outputs():
     assert torch.allclose(layer(u.mT).mT.double(), torch.nn.functional.glu(y, 1), atol=1e-4)
     with pytest.raises(ValueError, match=r"there is no 'kernel.A_imag'"):
         LongConv.from_official({n: x for n, x in weights.items() if n != "kernel.A_imag"}, length=L)
+
+
+def test_steps_of_h3_with_endless_kernels_are_the_whole_beyond_its_length():
+    layer = H3Conv(4, 8, kernel=S4DKernel, random_state=0).double().eval()
+    u = torch.randn(2, 20, 4).double()
+    assert torch.allclose(layer.prefill(u)[0], layer(u), atol=1e-12)
 
 
 def test_h3_is_its_formula():

@@ -15,6 +15,7 @@ from torch.nn.functional import pad
 from mercer.errors import ShapeError
 from mercer.nn.convolution.dense_kernel import LongConvKernel
 from mercer.nn.convolution.folded import FoldedConv
+from mercer.nn.convolution.layer_parts import n_taps
 from mercer.nn.convolution.long_convolution import PlanName, long_conv
 from mercer.nn.convolution.state import ConvState, Method
 from mercer.nn.parameter_groups import parameter_groups
@@ -146,7 +147,8 @@ class H3Conv(nn.Module):
             self.output_linear = nn.Linear(channels, channels)
 
     def forward(self, u: Tensor, *, state: H3State | None = None) -> Any:
-        """``(B, L, H)`` to ``(B, L, H)``; with a state ``(y, state)``. Beyond ``length`` kernels are zero.
+        """``(B, L, H)`` to ``(B, L, H)``; with a state ``(y, state)``. Beyond ``length`` kernels are zero, except
+        those without an end, such as S4D's.
 
         Raises:
             ShapeError: another number of channels.
@@ -169,9 +171,8 @@ class H3Conv(nn.Module):
         pairs = self._pairs(shift(k), v)  # (B, d1, d2, heads, L)
         y = mix(pairs.flatten(0, 2)).reshape(pairs.shape)
         y = (y * self._split(q).unsqueeze(2)).sum(1)  # (B, d2, heads, L)
-        out: Tensor = self.output_linear(
-            y.flatten(1, 2).mT
-        )  # entry i of all heads side by side, as in the official code
+        # Entry i of all heads side by side, as in the official code.
+        out: Tensor = self.output_linear(y.flatten(1, 2).mT)
         return out
 
     def fold(self, length: int | None = None) -> FoldedH3Conv:
@@ -232,7 +233,7 @@ class H3Conv(nn.Module):
     def _convolve(self, x: Tensor, *, kernel: nn.Module, skip: Tensor) -> Tensor:
         """``(..., H, L)`` to the same."""
         L = x.shape[-1]
-        taps: Tensor = kernel(min(L, self.length) if self.causal else self.length)[0]
+        taps: Tensor = kernel(n_taps(kernel, L, self.length) if self.causal else self.length)[0]
         if not self.causal:  # as many as a transform of 2 L takes; those from L on stand for lags below 0
             taps = pad(taps, (0, 2 * L - self.length))
         y: Tensor = long_conv(x, taps, skip=skip, causal=self.causal, layout="bhl", plan=self.plan)

@@ -19,6 +19,7 @@ from mercer.nn.convolution.layer_parts import (
     OUTPUTS,
     ConvolutionLayer,
     make_kernel,
+    n_taps,
     require_options,
 )
 from mercer.nn.convolution.long_convolution import PLANS, PlanName, long_conv
@@ -245,7 +246,7 @@ class LongConv(ConvolutionLayer):
 
     def _taps(self, L: int) -> Tensor:
         """What :func:`long_conv` takes: of the right type, two-sided ones in cyclic order."""
-        n = L if getattr(self.kernel, "length", self.length) is None else min(L, self.length)
+        n = n_taps(self.kernel, L, self.length)
         if n < L:
             self._warn_once(
                 f"LongConv: the sequence has {L} steps, the kernel {self.length} taps: inputs that are longer ago do "

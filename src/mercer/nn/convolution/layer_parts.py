@@ -14,10 +14,15 @@ from mercer.errors import ApproximationWarning
 from mercer.nn.parameter_groups import group_parameters
 from mercer.nn.seeding import seeded
 
-__all__ = ["ACTIVATIONS", "OUTPUTS", "ConvolutionLayer", "layer_groups", "make_kernel", "require_options"]
+__all__ = ["ACTIVATIONS", "OUTPUTS", "ConvolutionLayer", "layer_groups", "make_kernel", "n_taps", "require_options"]
 
 ACTIVATIONS: dict[str | None, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU, None: nn.Identity}
 OUTPUTS = ("glu", "linear", None)
+
+
+def n_taps(kernel: nn.Module, L: int, length: int) -> int:
+    """How many taps of a kernel meet a sequence of L steps: all, where it has no end, else ``length`` at most."""
+    return L if getattr(kernel, "length", length) is None else min(L, length)
 
 
 class ConvolutionLayer(nn.Module):

@@ -15,6 +15,7 @@ from mercer.errors import ShapeError
 from mercer.nn.convolution.gpu import device_plan, fused_long_conv, tile_plan, why_not_fused
 from mercer.nn.convolution.gpu.plans import DTYPES
 from mercer.nn.convolution.monarch import monarch_convolve
+from mercer.nn.precision import without_autocast
 from mercer.operators import ConvolutionPlan, convolution_plan, convolve
 from mercer.operators.convolution_op import convolution
 from mercer.operators.convolution_plan import smooth_length
@@ -214,9 +215,10 @@ def _by_matrix(x: Tensor, k: Tensor, start: int) -> Tensor:
     # Row t of a Toeplitz matrix is the padded kernel from place t on, and the input runs the other way.
     padded = pad(k, (L - 1 - start, max(0, L + start - K)))[..., : 2 * L - 1]
     T = padded.unfold(-1, L, 1)  # (..., H, t, L - 1 - s)
-    if k.dim() == 2:
-        return torch.einsum("...hs,hts->...ht", x.flip(-1), T)
-    return torch.einsum("...hs,chts->...cht", x.squeeze(-3).flip(-1), T)
+    with without_autocast(x):
+        if k.dim() == 2:
+            return torch.einsum("...hs,hts->...ht", x.flip(-1), T)
+        return torch.einsum("...hs,chts->...cht", x.squeeze(-3).flip(-1), T)
 
 
 def _is_trained_short(x: Tensor, k: Tensor) -> bool:

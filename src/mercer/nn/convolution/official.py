@@ -84,6 +84,8 @@ def from_gconv(cls: type[Layer], state_dict: Mapping[str, Tensor], *, length: in
     layer = _load(layer, {"D": D, **found, **weights})
     if norm is None or not is_set:
         kernel.set_norm()
+    if kernel.layout != "hankel" and not kernel.resample:  # the official layer cuts its pieces where a sequence ends
+        layer.length = kernel.length = kernel.uncut_length
     return layer
 
 
@@ -100,6 +102,8 @@ def _output_kind(weights: Mapping[str, Tensor], channels: int) -> str | None:
 
 
 def _load(layer: Layer, weights: Mapping[str, Tensor]) -> Layer:
+    """The weights as they are, in their precision."""
+    layer = layer.to(weights["D"].dtype)
     kernel_norm = weights.get("kernel.kernel_norm")
     if kernel_norm is not None:
         current: Any = layer.state_dict()["kernel.kernel_norm"]

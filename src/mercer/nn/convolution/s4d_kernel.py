@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mercer.nn.convolution.kernel import ConvolutionKernel, stretched
+from mercer.nn.precision import without_autocast
 from mercer.nn.seeding import seeded
 
 __all__ = ["S4DKernel"]
@@ -93,7 +94,8 @@ class S4DKernel(ConvolutionKernel):
         left = (dtC.to(narrow).unsqueeze(-1) * outer).mT  # (C, H, a, N/2)
         # The real part of a complex product is one real product of twice the width.
         left, right = torch.cat([left.real, -left.imag], -1), torch.cat([inner.real, inner.imag], -2)
-        return (2.0 * left @ right).flatten(-2)[..., :L].to(self.C.dtype)
+        with without_autocast(self.C):
+            return (2.0 * left @ right).flatten(-2)[..., :L].to(self.C.dtype)
 
     def at_rate(self, factor: float) -> Self:
         """The same waves for signals that are sampled ``factor`` times as often: steps that are as much shorter.

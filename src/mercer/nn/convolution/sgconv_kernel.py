@@ -12,6 +12,7 @@ from torch.nn.functional import interpolate, pad
 
 from mercer.nn.convolution.hankel import hankel_basis
 from mercer.nn.convolution.kernel import ConvolutionKernel, stretched
+from mercer.nn.precision import without_autocast
 from mercer.nn.seeding import seeded
 
 __all__ = ["SGConvKernel"]
@@ -219,7 +220,8 @@ class SGConvKernel(ConvolutionKernel):
 
     def _uncut(self, length: int) -> Tensor:
         if self.layout == "hankel":
-            k = self.kernel_list[0] @ self.basis[:length].mT.to(self.kernel_list[0])
+            with without_autocast(self.basis):
+                k = self.kernel_list[0] @ self.basis[:length].mT.to(self.kernel_list[0])
         elif self.layout == "sum":
             k = torch.stack(
                 [pad(self._stretched(p, length), (0, max(0, length - self._end(p)))) for p in self._pieces()]

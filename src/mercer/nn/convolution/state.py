@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mercer.errors import ShapeError
+from mercer.nn.precision import without_autocast
 from mercer.operators import convolve
 
 __all__ = ["ConvState", "Method"]
@@ -124,7 +125,8 @@ class ConvState(ABC):
                 f"{tuple(u.shape)}."
             )
         self._require_room(1)
-        y = self._step(u.detach())
+        with without_autocast(u):
+            y = self._step(u.detach())
         self.position += 1
         return y.to(u.dtype)
 
@@ -139,7 +141,8 @@ class ConvState(ABC):
         self._require_room(u.shape[-1])
         if u.shape[-1] == 0:
             return u.new_zeros(self.batch, self.heads, self.channels, 0)
-        y = self._advance(u.detach())
+        with without_autocast(u):
+            y = self._advance(u.detach())
         self.position += u.shape[-1]
         return y.to(u.dtype)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mercer.nn.attention.layer import kept_rows
-from mercer.nn.models.norms import Norm, build_norm
+from mercer.nn.models.norms import Norm, build_norm, normed
 
 __all__ = ["CausalMixer", "MixerBlock", "is_causal"]
 
@@ -84,7 +84,7 @@ class MixerBlock(nn.Module):
         Raises:
             ValueError: lengths, and a mixer that would let rows see the padding.
         """
-        z = self._before(x)
+        z = self._before(x, lengths)
         if lengths is None or "lengths" in self._takes:
             mixed = self.mixer(z, **({} if lengths is None else {"lengths": lengths}))
         elif "mask" in self._takes:
@@ -96,35 +96,32 @@ class MixerBlock(nn.Module):
                 f"{type(self.mixer).__name__} takes neither lengths nor a mask, so padding would be mixed in. Give "
                 f"sequences of one length, or another mixer."
             )
-        return self._after(x, mixed)
+        return self._after(x, mixed, lengths)
 
     def prefill(self, x: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
         """Many rows after a state, and the state after them."""
-        mixed, state = _prefill(self.mixer, self._before(x), state, lengths)
-        return self._after(x, mixed), state
+        mixed, state = _prefill(self.mixer, self._before(x, lengths), state, lengths)
+        return self._after(x, mixed, lengths), state
 
     def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """One row of each sequence, ``(B, width)``."""
-        mixed, state = self.mixer.step(self._before(x), state)
-        return self._after(x, mixed), state
+        mixed, state = self.mixer.step(self._before(x, None), state)
+        return self._after(x, mixed, None), state
 
-    def _before(self, x: Tensor) -> Tensor:
-        normed: Tensor = self.mixer_norm(x) if self.prenorm else x
-        return normed
+    def _before(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        return normed(self.mixer_norm, x, lengths) if self.prenorm else x
 
-    def _after(self, x: Tensor, mixed: Tensor) -> Tensor:
+    def _after(self, x: Tensor, mixed: Tensor, lengths: Tensor | None) -> Tensor:
         """The rest of the block, once the rows are mixed."""
         x = x + self.dropout(mixed)
         if not self.prenorm:
-            x = self.mixer_norm(x)
+            x = normed(self.mixer_norm, x, lengths)
         if self.mlp is None or self.mlp_norm is None:
             return x
-        out: Tensor
         if self.prenorm:
-            out = x + self.dropout(self.mlp(self.mlp_norm(x)))
-        else:
-            out = self.mlp_norm(x + self.dropout(self.mlp(x)))
-        return out
+            out: Tensor = x + self.dropout(self.mlp(normed(self.mlp_norm, x, lengths)))
+            return out
+        return normed(self.mlp_norm, x + self.dropout(self.mlp(x)), lengths)
 
 
 def _prefill(mixer: Any, x: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -81,7 +82,7 @@ def build_mixers(
     ================ ===================================================== ====================
 
     Args:
-        mixer: a name, or a function of the width, which is given ``options`` only.
+        mixer: a name, or a function of the width, which is given ``options`` only (a class its ``length`` too).
         layers, width: of the network.
         causal: which form; functions decide that for themselves.
         heads, block: of attentions.
@@ -92,6 +93,8 @@ def build_mixers(
         ValueError: an unknown name, a form that there is not, no length for convolutions, or what the class refuses.
     """
     if callable(mixer):
+        if isinstance(mixer, type) and length is not None and "length" in inspect.signature(mixer).parameters:
+            options = {"length": length, **options}
         return [mixer(width, **options) for _ in range(layers)]
     if mixer == "transnormer":
         order = ["diag"] * (layers // 2) + ["norm"] * (layers - layers // 2)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
+from mercer.nn.attention.layer import kept_rows
 from mercer.nn.attention.srms_norm import SRMSNorm
 
-__all__ = ["NORMS", "Norm", "build_norm", "refuse_batch_norm"]
+__all__ = ["NORMS", "Norm", "build_norm", "normed", "refuse_batch_norm"]
 
 Norm = str | Callable[[int], nn.Module]
 NORMS = ("rms", "srms", "layer", "batch")
@@ -54,6 +56,20 @@ def refuse_batch_norm(module: nn.Module) -> None:
     """
     if any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules()):
         raise ValueError(_LEAK)
+
+
+def normed(norm: nn.Module, x: Tensor, lengths: Tensor | None) -> Tensor:
+    """``norm(x)`` of rows ``(B, n, width)``; in training a batch norm takes its mean without the padding.
+
+    Raises:
+        ShapeError: lengths that do not fit.
+    """
+    if lengths is None or not isinstance(norm, _BatchNorm) or not norm.training:
+        found: Tensor = norm(x)
+        return found
+    kept = kept_rows(x, lengths)
+    assert kept is not None
+    return torch.zeros_like(x).masked_scatter(kept.unsqueeze(-1), norm(x[kept]))
 
 
 class _BatchNorm(nn.BatchNorm1d):

@@ -12,7 +12,7 @@ from mercer.errors import ShapeError
 from mercer.nn.models.mixer_block import MixerBlock, is_causal
 from mercer.nn.models.mixer_stack import MixerStack
 from mercer.nn.models.mixers import Mixer, build_mixers
-from mercer.nn.models.norms import Norm, build_norm
+from mercer.nn.models.norms import Norm, build_norm, normed
 from mercer.nn.models.registry import register_model
 from mercer.nn.models.states import SequenceState
 from mercer.nn.parameter_groups import parameter_groups
@@ -131,7 +131,8 @@ class SequenceModel(nn.Module):
     def features(self, x: Tensor, *, lengths: Tensor | None = None) -> Tensor:
         """What the answers are made of, ``(B, width)`` or ``(B, L, width)``; arguments as of :meth:`forward`."""
         self._check(x, lengths)
-        return self._pooled(self.norm(self.blocks(self.encoder(x), lengths=lengths)), lengths)
+        rows = self.blocks(self.encoder(x), lengths=lengths)
+        return self._pooled(normed(self.norm, rows, lengths), lengths)
 
     def initial_state(self, batch: int = 1) -> SequenceState:
         """The states of all mixers, for :meth:`step`.

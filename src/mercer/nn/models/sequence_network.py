@@ -14,7 +14,7 @@ from mercer.nn.attention.layer import kept_rows
 from mercer.nn.models.generation import generate
 from mercer.nn.models.mixer_block import MixerBlock, is_causal
 from mercer.nn.models.mixer_stack import MixerStack
-from mercer.nn.models.norms import Norm, build_norm, refuse_batch_norm
+from mercer.nn.models.norms import Norm, build_norm, normed, refuse_batch_norm
 from mercer.nn.models.states import SequenceState
 from mercer.nn.parameter_groups import parameter_groups
 
@@ -89,8 +89,7 @@ class SequenceNetwork(nn.Module):
 
     def hidden(self, x: Tensor, *, lengths: Tensor | None = None) -> Tensor:
         """The rows ``(B, n, width)`` from which :meth:`logits` come; arguments as of :meth:`forward`."""
-        rows: Tensor = self.last_norm(self.blocks(self._embed(x, lengths), lengths=lengths))
-        return rows
+        return normed(self.last_norm, self.blocks(self._embed(x, lengths), lengths=lengths), lengths)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """``(..., width)`` to ``(..., vocabulary)``; without a vocabulary as they are."""
@@ -203,7 +202,7 @@ class SequenceNetwork(nn.Module):
         kept = kept_rows(x, lengths)
         if kept is not None:
             x = x.masked_fill(~kept.view(*kept.shape, *([1] * (x.dim() - 2))), 0)
-        rows: Tensor = self.dropout(self.first_norm(self.embedding(x)))
+        rows: Tensor = self.dropout(normed(self.first_norm, self.embedding(x), lengths))
         return rows
 
     def _ask_for_causal(self, what: str) -> None:
