@@ -139,6 +139,16 @@ def test_autocast_leaves_kernels_and_steps_alone(kind):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
+def test_nothing_gives_nothing_and_whole_numbers_are_refused():
+    assert LongConv(4, 8)(torch.randn(0, 5, 4)).shape == (0, 5, 4)
+    assert long_conv(torch.randn(0, 500, 4), torch.randn(2, 4, 500)).shape == (0, 500, 2, 4)
+    assert LongConv(3, 8, output=None, heads=2).eval().prefill(torch.randn(2, 0, 3))[0].shape == (2, 0, 6)
+    with pytest.raises(TypeError, match=r"Use u.float\(\)"):
+        long_conv(torch.ones(1, 5, 4, dtype=torch.long), torch.randn(4, 3))
+    k = SGConvKernel(4, 64, kernel_dim=4, decay=[1.0, 3.0], random_state=0)()  # as read from JSON
+    assert torch.equal(k, SGConvKernel(4, 64, kernel_dim=4, decay=(1.0, 3.0), random_state=0)())
+
+
 @pytest.mark.slow(reason="torch.compile takes seconds to start")
 def test_layers_compile_without_a_break():
     for name in ("dense", "sgconv", "s4d"):

@@ -157,7 +157,7 @@ class LongConv(ConvolutionLayer):
         """
         state = self.initial_state(u.shape[0], method=method) if state is None else state
         if u.shape[1] == 0:
-            return u, state
+            return self._output(u.repeat(1, 1, self.heads)), state
         y, state = self(u, state=state)
         return y, state
 

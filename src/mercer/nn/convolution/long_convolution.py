@@ -70,6 +70,7 @@ def long_conv(
 
     Raises:
         ShapeError: channels, gates or a state that do not fit, or a two-sided kernel with an odd number of taps.
+        TypeError: whole numbers.
         ValueError: an unknown layout or plan, a state with ``causal=False``, or "monarch" in float16 where the
             spectrum may overflow.
 
@@ -192,6 +193,8 @@ def _convolve(x: Tensor, k: Tensor, start: int, plan: str) -> Tensor:
     """``(..., H, L)`` with ``(..., H, K)``; outputs ``start`` to ``start + L - 1`` of the full convolution."""
     dtype = torch.promote_types(x.dtype, k.dtype)
     x, k = x.to(dtype), k.to(dtype)
+    if x.numel() == 0:  # which transforms refuse
+        return x * k[..., :1]
     if plan == "toeplitz":
         return _by_matrix(x, k, start)
     if plan == "monarch":
@@ -251,6 +254,8 @@ def _check(
         raise ValueError(f"long_conv: layout={layout!r} is not 'blh' (time, then channels) or 'bhl'.")
     if plan not in PLANS:
         raise ValueError(f"long_conv: plan={plan!r} is not one of {', '.join(map(repr, PLANS))}.")
+    if not all(t.is_floating_point() or t.is_complex() for t in (u, k)):
+        raise TypeError(f"long_conv needs real or complex numbers, not {u.dtype} and {k.dtype}. Use u.float().")
     if u.dim() < 2 or k.dim() not in (2, 3):
         raise ShapeError(
             f"long_conv: u is (B, L, H) and k (H, K) or (C, H, K), but they are {tuple(u.shape)}, {tuple(k.shape)}."

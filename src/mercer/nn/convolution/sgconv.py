@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, Self
 
@@ -37,8 +37,8 @@ class SGConv(LongConv):
         length: int,
         *,
         kernel_dim: int = 64,
-        decay: float | tuple[float, float] = 2.0,
-        power: float | tuple[float, float] | None = None,
+        decay: float | Sequence[float] = 2.0,
+        power: float | Sequence[float] | None = None,
         learn_power: bool = True,
         layout: Literal["concat", "sum", "hankel"] = "concat",
         init: Literal["normal", "cosine"] = "normal",

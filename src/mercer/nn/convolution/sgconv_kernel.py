@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple, Self
 
 import torch
@@ -81,8 +81,8 @@ class SGConvKernel(ConvolutionKernel):
         length: int,
         *,
         kernel_dim: int = 64,
-        decay: float | tuple[float, float] = 2.0,
-        power: float | tuple[float, float] | None = None,
+        decay: float | Sequence[float] = 2.0,
+        power: float | Sequence[float] | None = None,
         learn_power: bool = True,
         layout: Literal["concat", "sum", "hankel"] = "concat",
         init: Literal["normal", "cosine"] = "normal",
@@ -105,7 +105,7 @@ class SGConvKernel(ConvolutionKernel):
                 raise ValueError(f"SGConvKernel: {name}={value!r} is not one of {', '.join(map(repr, allowed))}.")
         if not 1 <= kernel_dim <= length:
             raise ValueError(f"SGConvKernel: kernel_dim={kernel_dim} is from 1 to length={length}.")
-        low, high = decay if isinstance(decay, tuple) else (decay, decay)
+        low, high = decay if isinstance(decay, Sequence) else (decay, decay)
         if power is None and not (low >= 1.0 and high >= 1.0):
             raise ValueError(f"SGConvKernel: decay={decay} is below 1, so that later pieces grow. Use 1 for no decay.")
         n_scales = 1 + math.ceil(math.log2(length / kernel_dim)) - init_scale
@@ -124,10 +124,10 @@ class SGConvKernel(ConvolutionKernel):
         with seeded(random_state):
             self.kernel_list = nn.ParameterList(nn.Parameter(self._start(init)) for _ in range(n_lists))
             if power is not None:
-                a, b = power if isinstance(power, tuple) else (power, power)
+                a, b = power if isinstance(power, Sequence) else (power, power)
                 self.decay = nn.Parameter(torch.rand(channels) * (b - a) + a, requires_grad=learn_power)
             if taper:
-                a, b = (low, high) if power is None else power if isinstance(power, tuple) else (power, power)
+                a, b = (low, high) if power is None else power if isinstance(power, Sequence) else (power, power)
                 for w in self.kernel_list:
                     w.data *= torch.linspace(1.0, 2.0 / (a + b), kernel_dim)
         self.has_power = power is not None
