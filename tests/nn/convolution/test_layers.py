@@ -224,7 +224,7 @@ def test_official_weights_of_safari_give_its_outputs(bidirectional):
     k = torch.randn(C * (2 if bidirectional else 1), H, L)
     weights = {"kernel.kernel": k, "D": torch.randn(C, H)}
     weights |= {"output_linear.0.weight": torch.randn(2 * H, C * H), "output_linear.0.bias": torch.randn(2 * H)}
-    layer = LongConv.from_official(weights, kernel_options={"squash": 0.4, "init_std": 1.0})
+    layer = LongConv.from_official(weights, kernel_options={"squash": 0.4})
     squashed = torch.relu(k.abs() - 0.4) * k.sign()
     taps = squashed if not bidirectional else torch.cat([squashed[:C], squashed[C:].flip(-1)], -1)
     u = torch.randn(2, L, H)

@@ -31,7 +31,9 @@ def from_safari(cls: type[Layer], state_dict: Mapping[str, Tensor], **options: A
     elif n_heads not in (C, 2 * C):
         raise ValueError(f"from_official: {n_heads} kernels a channel do not go with D {tuple(D.shape)}.")
     causal = k.shape[0] == C
-    kernel = partial(LongConvKernel, **{"squash": None, "dropout": 0.0, **options.pop("kernel_options", {})})
+    size = float(k.square().mean().sqrt()) or 1.0  # what a squash must not exceed by much, whatever they started from
+    settings = {"squash": None, "dropout": 0.0, "init_std": size, **options.pop("kernel_options", {})}
+    kernel = partial(LongConvKernel, **settings)
     layer = cls(H, k.shape[-1], kernel=kernel, causal=causal, heads=C, output=_output_kind(weights, H), **options)
     return _load(layer, {"D": D, "kernel.kernel": k, **weights})
 
