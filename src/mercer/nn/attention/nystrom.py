@@ -264,7 +264,7 @@ def _inverse_roots(A: Tensor, kernel: Kernel) -> Tensor:
     if not unseen and bool((sums <= 0.0).any()):
         raise ValueError(
             f"normalize=True divides by the root of each row's sum of {kernel!r} between landmarks, but the smallest "
-            f"sum is {float(sums.detach().min()):.3g}: the kernel has negative values. Give normalize=False, or a kernel that "
-            f"is nowhere negative, such as mercer.kernels.RBF()."
+            f"sum is {float(sums.detach().min()):.3g}: the kernel has negative values. Give normalize=False, or a "
+            f"kernel that is nowhere negative, such as mercer.kernels.RBF()."
         )
     return sums.rsqrt()
