@@ -36,7 +36,7 @@ def test_a_seed_may_be_a_number_of_numpy():
 
 @pytest.mark.parametrize("layers", [64, (), "64", None])
 def test_layers_are_told_to_be_a_tuple(layers):
-    with pytest.raises(ValueError, match=r"give the number of features of each hidden layer.*such as \(64,\)"):
+    with pytest.raises(ValueError, match=r"features of at least one hidden layer, as a tuple, such as \(64,\)"):
         BundledNetwork(6, 1, layers=layers)
 
 

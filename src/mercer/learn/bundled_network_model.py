@@ -59,8 +59,9 @@ class BundledNetworkModel(Saved, BaseEstimator):
 
     def _begin(self, given: Given, n_targets: int) -> None:
         """Draw the network, and start from no rows."""
-        if not (isinstance(self.alpha, Real) and not isinstance(self.alpha, bool) and self.alpha > 0.0):
-            raise ValueError(f"alpha must be > 0, not {self.alpha!r}: without it features may depend on each other.")
+        alpha: Any = self.alpha
+        if not (isinstance(alpha, Real) and not isinstance(alpha, bool) and float(alpha) > 0.0):
+            raise ValueError(f"alpha must be > 0, not {alpha!r}: without it features may depend on each other.")
         if not isinstance(self.layers, list | tuple) or not self.layers:
             raise ValueError(f"layers={self.layers!r}: give the number of features of each hidden layer, as a tuple.")
         require_memory(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from numbers import Integral, Real
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -276,10 +276,10 @@ def _check(
         raise ValueError(f"SoftmaxFreeAttention: solver is 'newton', 'cholesky' or 'pinv', not {solver!r}.")
 
 
-def _check_inverse(n_iter: int | None, ridge: float, kernel: Kernel | None) -> None:
+def _check_inverse(n_iter: Any, ridge: Any, kernel: Any) -> None:
     if n_iter is not None and (isinstance(n_iter, bool) or not isinstance(n_iter, Integral) or n_iter < 1):
         raise ValueError(f"SoftmaxFreeAttention: n_iter is a whole number >= 1 or None, not {n_iter!r}.")
-    if not isinstance(ridge, Real) or not ridge >= 0.0:
+    if not isinstance(ridge, Real) or not float(ridge) >= 0.0:
         raise ValueError(f"SoftmaxFreeAttention: ridge is a number >= 0, not {ridge!r}.")
     if kernel is not None and not isinstance(kernel, Kernel):
         raise TypeError(f"SoftmaxFreeAttention: kernel is one of mercer.kernels, such as RBF(), not {kernel!r}.")

@@ -63,8 +63,8 @@ class BundledNetwork(nn.Module):
         super().__init__()
         if not isinstance(layers, Sequence) or isinstance(layers, str) or not layers:
             raise ValueError(
-                f"BundledNetwork(layers={layers!r}): give the number of features of each hidden layer, at least one, "
-                f"as a tuple, such as (64,)."
+                f"BundledNetwork(layers={layers!r}): give the number of features of at least one hidden layer, as a "
+                f"tuple, such as (64,)."
             )
         maps, width = [], in_features
         for number, n_features in enumerate(layers):
