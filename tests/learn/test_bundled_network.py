@@ -53,6 +53,19 @@ def test_batches_of_any_size_give_what_all_rows_give():
         again.partial_fit(X, Y)
 
 
+def test_arguments_may_be_numbers_of_numpy():
+    model = BundledNetworkRegressor((30,), alpha=np.float32(0.5), random_state=np.int64(3)).fit(X, Y)
+    np.testing.assert_array_equal(
+        model.predict(X), BundledNetworkRegressor((30,), alpha=0.5, random_state=3).fit(X, Y).predict(X)
+    )
+
+
+@pytest.mark.parametrize("layers", [64, (), None])
+def test_layers_are_told_to_be_a_tuple(layers):
+    with pytest.raises(ValueError, match="give the number of features of each hidden layer, as a tuple"):
+        BundledNetworkRegressor(layers).fit(X, Y)
+
+
 def test_weights_count_as_repeated_rows():
     weights = RNG.integers(0, 3, size=120)
     found = BundledNetworkRegressor((30,)).fit(X, Y, weights)

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -96,6 +97,8 @@ def test_adapters_train_while_the_rest_is_frozen_and_come_out_again(tmp_path):
     assert torch.equal(fresh(x), trained)
     assert again.n_trainable == report.n_trainable
     report.merge()
+    assert report.n_adapter_parameters == 2 * 6 * 5
+    assert report.n_trainable == report.n_adapter_parameters + 21
     torch.testing.assert_close(model(x), trained)
     report.save_adapter(tmp_path / "merged.safetensors")
     merged = network()
@@ -108,6 +111,57 @@ def test_adapters_train_while_the_rest_is_frozen_and_come_out_again(tmp_path):
     assert all(torch.equal(found[k], state[k]) for k in state if not k.startswith("2."))
     with pytest.raises(ValueError, match="it was removed"):
         report.merge()
+
+
+@pytest.mark.parametrize("wrong", [{"n_features": 0}, {"activation": "unknown"}, {"init": "none"}, {"bottleneck": -1}])
+def test_a_call_that_fails_leaves_the_model_as_it_was(wrong):
+    model = network()
+    names = [name for name, _ in model.named_modules()]
+    with pytest.raises(ValueError, match=r"n_features|activation|init|bottleneck"):
+        add_adapters(model, is_block, **wrong)
+    assert all(p.requires_grad for p in model.parameters())
+    assert [name for name, _ in model.named_modules()] == names
+
+
+def test_adapters_that_do_not_fit_their_file_are_not_left_in_the_model(tmp_path):
+    add_adapters(network(), is_block).save_adapter(tmp_path / "adapter.safetensors")
+    other = nn.Sequential(nn.Linear(6, 9), nn.Linear(9, 6))
+    with pytest.raises(FileFormatError, match=r"written for another model"):
+        load_adapters(other, _edited(tmp_path / "adapter.safetensors", 9))
+    assert isinstance(other[0], nn.Linear)
+    assert all(p.requires_grad for p in other.parameters())
+
+
+def test_a_second_set_of_adapters_waits_until_the_first_is_removed(tmp_path):
+    model = network()
+    first = add_adapters(model, is_block)
+    first.save_adapter(tmp_path / "adapter.safetensors")
+    with pytest.raises(ValueError, match=r"adapters already, such as that of 0,.*remove\(\) of the first"):
+        add_adapters(model, lambda name, _: name == "2")
+    with pytest.raises(ValueError, match="adapters already"):
+        load_adapters(model, tmp_path / "adapter.safetensors")
+    first.remove()
+    second = add_adapters(model, is_block, n_features=3)
+    with pytest.raises(ValueError, match="no adapter of this report any more"):
+        first.merge()
+    assert second.n_adapter_parameters == 2 * (6 * 3 + 6)
+
+
+def test_what_was_frozen_before_is_frozen_again():
+    model = network()
+    model[2].requires_grad_(False)
+    add_adapters(model, is_block, also_train=["2.*"]).remove()
+    assert not any(p.requires_grad for p in model[2].parameters())
+    assert all(p.requires_grad for p in model[0].parameters())
+
+
+def test_a_seed_may_be_a_number_of_numpy(tmp_path):
+    reports = [add_adapters(network(), is_block, random_state=seed) for seed in (np.int64(3), 3)]
+    draws = [[adapter.features.G for adapter in report.adapters.values()] for report in reports]
+    assert not torch.equal(*draws[0])
+    assert all(torch.equal(a, b) for a, b in zip(*draws, strict=True))
+    reports[0].save_adapter(tmp_path / "adapter.safetensors")
+    load_adapters(network(), tmp_path / "adapter.safetensors")
 
 
 def test_parameters_inside_an_adapted_module_can_be_trained_and_saved(tmp_path):

@@ -1,5 +1,6 @@
 """Bundled and compressed networks against ridge regression by scikit-learn and the networks that they stand for."""
 
+import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import Ridge
@@ -24,6 +25,19 @@ def test_the_optimum_is_the_ridge_of_scikit_learn_on_the_same_features():
     # The network keeps its matrix in float32.
     torch.testing.assert_close(network.output.weight.double(), torch.from_numpy(twin.coef_), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(network(X).double(), torch.from_numpy(twin.predict(Z)), rtol=1e-4, atol=1e-5)
+
+
+def test_a_seed_may_be_a_number_of_numpy():
+    found, expected = (BundledNetwork(6, 1, layers=(6, 6), random_state=seed) for seed in (np.int64(3), 3))
+    draws = [[layer.G for layer in network.maps] for network in (found, expected)]
+    assert not torch.equal(*draws[0])
+    assert all(torch.equal(a, b) for a, b in zip(*draws, strict=True))
+
+
+@pytest.mark.parametrize("layers", [64, (), "64", None])
+def test_layers_are_told_to_be_a_tuple(layers):
+    with pytest.raises(ValueError, match=r"features of at least one hidden layer, as a tuple, such as \(64,\)"):
+        BundledNetwork(6, 1, layers=layers)
 
 
 def test_sums_over_batches_are_those_of_all_rows():

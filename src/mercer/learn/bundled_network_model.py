@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import torch
@@ -58,11 +59,14 @@ class BundledNetworkModel(Saved, BaseEstimator):
 
     def _begin(self, given: Given, n_targets: int) -> None:
         """Draw the network, and start from no rows."""
-        if not (isinstance(self.alpha, int | float) and not isinstance(self.alpha, bool) and self.alpha > 0.0):
-            raise ValueError(f"alpha must be > 0, not {self.alpha!r}: without it features may depend on each other.")
+        alpha: Any = self.alpha
+        if not (isinstance(alpha, Real) and not isinstance(alpha, bool) and float(alpha) > 0.0):
+            raise ValueError(f"alpha must be > 0, not {alpha!r}: without it features may depend on each other.")
+        if not isinstance(self.layers, list | tuple) or not self.layers:
+            raise ValueError(f"layers={self.layers!r}: give the number of features of each hidden layer, as a tuple.")
         require_memory(
-            24 * (self.layers[-1] + 1) ** 2 if len(self.layers) else 0,
-            asked=f"A ridge with {self.layers[-1] if len(self.layers) else 0} features",
+            24 * (self.layers[-1] + 1) ** 2,
+            asked=f"A ridge with {self.layers[-1]} features",
             instead="Use fewer features in the last of layers.",
         )
         seed = int(torch.randint(2**31 - 1, (), generator=generator(self.random_state)))
@@ -76,8 +80,6 @@ class BundledNetworkModel(Saved, BaseEstimator):
 
     def _built(self, width: int, seed: int) -> BundledNetwork:
         self._seed = seed
-        if not isinstance(self.layers, list | tuple) or not self.layers:
-            raise ValueError(f"layers={self.layers!r}: give the number of features of each hidden layer, as a tuple.")
         network = BundledNetwork(
             width,
             1,

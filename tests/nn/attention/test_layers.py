@@ -227,6 +227,40 @@ def test_inputs_of_another_form_are_refused(build):
             layer(torch.zeros(3, 37, 16), lengths=torch.tensor(lengths))
 
 
+@causal
+def test_states_that_are_not_its_own_are_refused(build):
+    layer, x = build(WIDTH, HEADS), rows(dtype=torch.float32)
+    is_linear = isinstance(layer, NormAttention | LinearAttention)
+    other = CAUSAL["diag" if is_linear else "norm"](WIDTH, HEADS).initial_state(3)
+    kinds = ("LinearState", "BlockState") if is_linear else ("BlockState", "LinearState")
+    wrong = [(state, TypeError, rf"its state is a .*\.{kinds[0]}, .*not a") for state in (other, x)]
+    wrong += [(layer.initial_state(2), ShapeError, "for 3 sequences its state has")]
+    wrong += [(build(2 * WIDTH, HEADS).initial_state(3), ShapeError, "a layer with other arguments")]
+    for state, error, match in wrong:
+        for call in (lambda s: layer.step(x[:, 0], s), lambda s: layer.prefill(x, s), lambda s: layer(x, state=s)):
+            with pytest.raises(error, match=match):
+                call(state)
+
+
+def test_a_state_of_other_blocks_or_without_sums_is_refused():
+    x = rows(dtype=torch.float32)
+    for window in (False, True):
+        layer, state = DiagAttention(WIDTH, HEADS, block=8), DiagAttention(WIDTH, HEADS, block=5, window=window)
+        for call in (layer.step, layer.prefill):
+            with pytest.raises(ShapeError, match=r"\(3, 2, 8, 8\)"):
+                call(x[:, 0] if call == layer.step else x, state.initial_state(3))
+    with pytest.raises(ShapeError, match="total"):
+        LinearAttention(WIDTH, HEADS).prefill(x, NormAttention(WIDTH, HEADS).initial_state(3))
+
+
+@causal
+def test_lengths_may_be_a_list(build):
+    layer, x = build(WIDTH, HEADS), rows(dtype=torch.float32)
+    assert torch.equal(layer(x, lengths=[5, 21, 37]), layer(x, lengths=torch.tensor([5, 21, 37])))
+    if layer.__dict__.get("decay") is None:
+        assert layer.prefill(x, lengths=[5, 21, 37])[1].position.tolist() == [5, 21, 37]
+
+
 def test_scores_know_distances_only():
     positions = RotaryPositions(8)
     x, y = torch.randn(2, 1, 8, dtype=torch.float64)

@@ -135,6 +135,25 @@ def test_tokens_and_landmarks_that_are_not_there_count_nowhere(inverse):
     assert not nothing.any()
 
 
+def test_nan_in_tokens_that_are_not_there_stays_there():
+    q, landmarks, v = tokens()
+    mask = torch.arange(50) < 40
+    found = []
+    for fill in (0.0, torch.nan):
+        one, two = (t.masked_fill(~mask[:, None], fill) for t in (q, v))
+        given = {"mask": mask.expand(2, 1, -1)}
+        found.append((nystrom_attention(one, landmarks, two, **given), gaussian_attention(one, two, **given)))
+    for zeros, nan in zip(*found, strict=True):
+        assert torch.equal(nan, zeros)
+
+
+@pytest.mark.parametrize("inverse", ["newton", "cholesky", "pinv"])
+def test_a_kernel_whose_rows_have_no_positive_sum_is_not_normalised(inverse):
+    q, landmarks, v = tokens()
+    with pytest.raises(ValueError, match=r"of Linear.*smallest sum is -.*Give normalize=False, or a kernel that is"):
+        nystrom_attention(q, landmarks, v, kernel=Linear(), inverse=inverse)
+
+
 def test_points_far_from_the_origin_keep_their_digits():
     q, landmarks, v = (t.float() for t in tokens())
     shift = torch.full((6,), 512.0)  # a power of two: only the digits that its size costs are lost

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from mercer.errors import ApproximationWarning, ShapeError
-from mercer.kernels import RBF, Matern
+from mercer.kernels import RBF, Linear, Matern
 from mercer.nn import SoftBlock, SoftmaxFreeAttention
 from mercer.nn.functional import gaussian_attention
 
@@ -60,6 +60,16 @@ def test_tokens_that_are_not_there_change_nothing(landmarks):
     expected = module(x.flatten(1, 2), grid=(5, 4)).unflatten(1, (5, 4))
     torch.testing.assert_close(found[:, :5, :4], expected)
     torch.testing.assert_close(found[0, 6, 5], module.ff.bias)
+
+
+@pytest.mark.parametrize("landmarks", POOLINGS)
+def test_not_even_nan_in_padded_tokens_reaches_another(landmarks):
+    module = layer(landmarks=landmarks)
+    x, mask = torch.randn(2, 42, 16, dtype=torch.float64), torch.arange(42).expand(2, -1) < 37
+    zeros, nan = (x.masked_fill(~mask[..., None], fill) for fill in (0.0, torch.nan))
+    assert torch.equal(module(nan, grid=(6, 7), mask=mask), module(zeros, grid=(6, 7), mask=mask))
+    found, expected = (module.find_landmarks(t, grid=(6, 7), mask=mask) for t in (nan, zeros))
+    assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize("landmarks", [7, "average", "strided"])
@@ -162,8 +172,11 @@ def test_the_residual_is_kept_and_a_large_one_is_told():
     assert 0.0 <= float(module.last_residual) <= 1e-3
     assert "last_residual" not in module.state_dict()
     module.n_iter = 1
-    with pytest.warns(ApproximationWarning, match=r"left \|I - A Y\| at .* \(n_iter=1\)"):
+    with pytest.warns(ApproximationWarning, match=r"left \|I - A Y\| at .* \(n_iter=1\).*n_iter=None stops"):
         module(x, grid=(6, 6))
+    module.n_iter = None
+    with pytest.warns(ApproximationWarning, match=r"\(n_iter=None\)\. What helps: solver='cholesky'"):
+        module._note(torch.tensor(0.5))
 
 
 @pytest.mark.slow(reason="torch.compile traces the layer forward and backward")
@@ -202,11 +215,28 @@ def test_it_has_no_causal_form():
         ({"ratio": 0}, "ratio must be >= 1"),
         ({"value_conv": 4}, "odd size or None, not 4"),
         ({"solver": "svd"}, "not 'svd'"),
+        ({"n_iter": 0}, "n_iter is a whole number >= 1 or None, not 0"),
+        ({"n_iter": 2.5}, "n_iter is a whole number >= 1 or None, not 2.5"),
+        ({"ridge": -0.1}, "ridge is a number >= 0, not -0.1"),
+        ({"ridge": float("nan")}, "ridge is a number >= 0, not nan"),
     ],
 )
 def test_arguments_that_cannot_be_are_told(options, message):
     with pytest.raises(ValueError, match=message):
         layer(**options)
+
+
+def test_a_kernel_must_be_one_of_mercers():
+    with pytest.raises(TypeError, match=r"kernel is one of mercer\.kernels, such as RBF\(\), not 'rbf'"):
+        layer(kernel="rbf")
+
+
+def test_a_kernel_with_negative_values_is_not_normalised():
+    x = torch.randn(1, 36, 16, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"Linear.*the kernel has negative values\. Give normalize=False"):
+        layer(landmarks=36, kernel=Linear())(x, grid=(6, 6))
+    plain = layer(landmarks=36, kernel=Linear(), normalize=False, solver="cholesky")
+    assert bool(plain(x, grid=(6, 6)).isfinite().all())
 
 
 @pytest.mark.parametrize(

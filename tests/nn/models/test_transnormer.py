@@ -98,6 +98,9 @@ def test_prompts_of_unequal_length():
     drawn = model.generate(prompt, 12, temperature=0.0, lengths=torch.tensor([4, 9]))
     assert torch.equal(drawn[0], model.generate(prompt[0, :4], 12, temperature=0.0))
     assert torch.equal(drawn[1], model.generate(prompt[1], 12, temperature=0.0))
+    assert torch.equal(drawn, model.generate(prompt, 12, temperature=0.0, lengths=[4, 9]))
+    with pytest.raises(ShapeError, match=r"at least one token, but lengths are \[0, 4\]"):
+        model.generate(prompt, 2, lengths=torch.tensor([0, 4]), stream=True)
     with pytest.raises(ValueError, match="Shift takes prompts of one length only"):
         MODELS["shift"]().generate(prompt, 2, lengths=torch.tensor([4, 9]))
 

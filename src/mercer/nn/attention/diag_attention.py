@@ -23,6 +23,8 @@ Score = Literal["softmax", "relu"]
 class _BlockAttention(AttentionLayer):
     """Scores between rows of the same block (of one block: all rows), scaled by ``e^-1/2``."""
 
+    _state_kind = BlockState
+
     def __init__(
         self, width: int, heads: int, block: int | None, score: Score, window: bool, positions: Positions, causal: bool
     ) -> None:
@@ -79,6 +81,7 @@ class _BlockAttention(AttentionLayer):
         state = self.initial_state(len(x)) if state is None else state
         if not isinstance(state, BlockState) or x.dim() != 2 or x.shape[-1] != self.width:
             return super().step(x, state)  # which says what is wrong
+        self._check_state(state, len(x))
         x = x[:, None]
         q, k, v = self._turned(x, state)
         slot, keys, values = self._first(x, state), state.keys, state.values
@@ -100,6 +103,12 @@ class _BlockAttention(AttentionLayer):
                 for t in (keys, values)
             )
         return self._out(o, x)[:, 0], BlockState(position, keys, values)
+
+    def _sizes(self, state: AttentionState, batch: int) -> dict[str, tuple[int, ...]]:
+        assert isinstance(state, BlockState)
+        m = state.keys.shape[2] if self.block is None else self.block * (2 if self.window else 1)
+        held = (batch, self.heads, m, self.width // self.heads)
+        return {"position": (batch,), "keys": held, "values": held}
 
     def _nothing(self, batch: int) -> BlockState:
         weight = self.query.weight

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -9,11 +12,16 @@ from mercer.errors import ShapeError
 from mercer.nn.attention.positions import Positions, rotary
 from mercer.nn.attention.states import AttentionState
 
-__all__ = ["AttentionLayer", "after", "kept_rows", "merge", "places"]
+__all__ = ["AttentionLayer", "Lengths", "after", "kept_rows", "merge", "places"]
+
+
+Lengths = Tensor | Sequence[int]
 
 
 class AttentionLayer(nn.Module):
     """A layer from ``(B, n, width)`` to the same, with heads; subclasses say how rows see each other."""
+
+    _state_kind: ClassVar[type[AttentionState]]
 
     def __init__(self, width: int, heads: int, *, positions: Positions, causal: bool, gain: float) -> None:
         super().__init__()
@@ -28,7 +36,7 @@ class AttentionLayer(nn.Module):
             nn.init.xavier_uniform_(layer.weight, gain=size)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, x: Tensor, *, state: AttentionState | None = None, lengths: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, *, state: AttentionState | None = None, lengths: Lengths | None = None) -> Tensor:
         """All rows at once.
 
         Args:
@@ -38,13 +46,14 @@ class AttentionLayer(nn.Module):
                 whose outputs mean nothing.
 
         Raises:
-            ShapeError: another width, or lengths that do not fit.
+            ShapeError: another width, lengths that do not fit, or a state of another batch, of other heads or blocks.
             ValueError: a state for a layer that is not causal.
+            TypeError: a state of another kind of layer.
         """
         return self._run(x, state, lengths)[0]
 
     def prefill(
-        self, x: Tensor, state: AttentionState | None = None, *, lengths: Tensor | None = None
+        self, x: Tensor, state: AttentionState | None = None, *, lengths: Lengths | None = None
     ) -> tuple[Tensor, AttentionState]:
         """:meth:`forward` that also gives the state after the last row of each sequence."""
         self._ask_for_causal("prefill")
@@ -68,15 +77,21 @@ class AttentionLayer(nn.Module):
     def _nothing(self, batch: int) -> AttentionState:
         raise NotImplementedError
 
+    def _sizes(self, state: AttentionState, batch: int) -> dict[str, tuple[int, ...]]:
+        """The shapes of the tensors of a state of so many sequences."""
+        raise NotImplementedError
+
     def _mix(self, x: Tensor, state: AttentionState | None, lengths: Tensor | None) -> tuple[Tensor, AttentionState]:
         raise NotImplementedError
 
-    def _run(self, x: Tensor, state: AttentionState | None, lengths: Tensor | None) -> tuple[Tensor, AttentionState]:
+    def _run(self, x: Tensor, state: AttentionState | None, lengths: Lengths | None) -> tuple[Tensor, AttentionState]:
         if x.dim() != 3 or x.shape[-1] != self.width:
             name = type(self).__name__
             raise ShapeError(f"{name}: x must be (B, n, {self.width}), but is {tuple(x.shape)}.")
         if state is not None:
             self._ask_for_causal("a state")
+            self._check_state(state, len(x))
+        lengths = None if lengths is None else torch.as_tensor(lengths)
         kept = kept_rows(x, lengths)
         # Zeros, so that not even NaN in the padding reaches a row that counts.
         return self._mix(x if kept is None else x.masked_fill(~kept[..., None], 0.0), state, lengths)
@@ -86,6 +101,20 @@ class AttentionLayer(nn.Module):
         sizes = (self.heads, self.width // self.heads)
         q, k, v = (layer(x).unflatten(-1, sizes).transpose(1, 2) for layer in (self.query, self.key, self.value))
         return q, k, v
+
+    def _check_state(self, state: AttentionState, batch: int) -> None:
+        name, kind = type(self).__name__, self._state_kind
+        if not isinstance(state, kind):
+            wanted, given = (f"{cls.__module__}.{cls.__qualname__}" for cls in (kind, type(state)))
+            raise TypeError(f"{name}: its state is a {wanted}, as prefill and initial_state give it, not a {given}.")
+        if torch.compiler.is_compiling():
+            return
+        sizes, found = self._sizes(state, batch), {key: tuple(t.shape) for key, t in state.tensors().items()}
+        if found != sizes:
+            raise ShapeError(
+                f"{name}: for {batch} sequences its state has tensors of shapes {sizes}, but those given are {found}. "
+                f"Was it made for another batch, or by a layer with other arguments?"
+            )
 
     def _ask_for_causal(self, what: str) -> None:
         if not self.causal:
@@ -110,7 +139,7 @@ def after(x: Tensor, state: AttentionState | None, lengths: Tensor | None) -> Te
     return n if state is None else state.position + n
 
 
-def kept_rows(x: Tensor, lengths: Tensor | None) -> Tensor | None:
+def kept_rows(x: Tensor, lengths: Lengths | None) -> Tensor | None:
     """Which rows are no padding, ``(B, n)``; None is all.
 
     Raises:
@@ -118,6 +147,7 @@ def kept_rows(x: Tensor, lengths: Tensor | None) -> Tensor | None:
     """
     if lengths is None:
         return None
+    lengths = torch.as_tensor(lengths)
     B, n = x.shape[:2]
     fits = lengths.shape == (B,)
     if fits and not torch.compiler.is_compiling():

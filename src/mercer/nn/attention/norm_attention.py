@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mercer.nn.attention.chunked import accumulator
-from mercer.nn.attention.layer import AttentionLayer, after, kept_rows, merge, places
+from mercer.nn.attention.layer import AttentionLayer, Lengths, after, kept_rows, merge, places
 from mercer.nn.attention.linear_attention import attend, two_sided
 from mercer.nn.attention.positions import Positions
 from mercer.nn.attention.srms_norm import SRMSNorm
@@ -29,6 +29,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 class _SummedAttention(AttentionLayer):
     """Scores ``act(q_i) . act(k_j)``, so that keys and values can be summed before a query comes."""
+
+    _state_kind = LinearState
 
     def __init__(
         self,
@@ -72,6 +74,10 @@ class _SummedAttention(AttentionLayer):
             decay = q.new_tensor(self.decay)
             scores = scores * decay[:, None, None] ** (row[:, None] - row).abs()
         return scores.tril() if self.causal else scores
+
+    def _sizes(self, state: AttentionState, batch: int) -> dict[str, tuple[int, ...]]:
+        e = self.width // self.heads
+        return {"position": (batch,), "memory": (batch, self.heads, e, e)}
 
     def _nothing(self, batch: int) -> LinearState:
         weight, e = self.query.weight, self.width // self.heads
@@ -156,12 +162,13 @@ class NormAttention(_SummedAttention):
         return out, LinearState(after(x, state, lengths), memory)
 
     def prefill(
-        self, x: Tensor, state: AttentionState | None = None, *, lengths: Tensor | None = None
+        self, x: Tensor, state: AttentionState | None = None, *, lengths: Lengths | None = None
     ) -> tuple[Tensor, AttentionState]:
         """:meth:`forward` that also gives the state after the last row of each sequence.
 
         Raises:
             ValueError: lengths with a decay, which padding would go on with.
+            ShapeError, TypeError: as of :meth:`forward`.
         """
         if lengths is not None and self.decay is not None:
             raise ValueError(
@@ -217,6 +224,9 @@ class LinearAttention(_SummedAttention):
         z, total = self._sum(plain_q, plain_k, ones, total)
         out = self.out(merge(o / _nonzero(z)).to(x.dtype))
         return out, LinearState(after(x, state, lengths), memory, total)
+
+    def _sizes(self, state: AttentionState, batch: int) -> dict[str, tuple[int, ...]]:
+        return super()._sizes(state, batch) | {"total": (batch, self.heads, self.width // self.heads, 1)}
 
     def _nothing(self, batch: int) -> LinearState:
         state = super()._nothing(batch)

@@ -63,7 +63,8 @@ def nystrom_attention(
 
     Raises:
         ShapeError: shapes that do not fit.
-        ValueError: an unknown ``inverse``.
+        ValueError: an unknown ``inverse``; ``normalize`` with a kernel whose negative values leave a row of A a sum
+            that is not positive (not seen while compiling).
 
     Cost: ``6 n m e`` flops a head and pass, ``4 m^3`` a step of Newton; memory ``n m`` with gradients, else about 64 MB
     at most.
@@ -106,8 +107,8 @@ def nystrom_with_residual(
     with without_autocast(q):  # neither distances nor the inverse survive half precision
         dtype, work = v.dtype, torch.promote_types(torch.promote_types(q.dtype, v.dtype), torch.float32)
         q, landmarks, v = q.to(work), landmarks.to(work), v.to(work)
-        if mask is not None:
-            v = v * mask[..., None]  # P enters only as P' V and as rows of the output
+        if mask is not None:  # P enters only as P' V and as rows of the output; zeros in q keep NaN out of it
+            q, v = (t.masked_fill(~mask[..., None], 0.0) for t in (q, v))
         entries = _entries_of(kernel)
         n, size = q.shape[-2], landmarks.shape[-2] * q.shape[:-2].numel()
         # Without a graph tile by tile: a tile of P is still in cache when it is used.
@@ -120,7 +121,7 @@ def nystrom_with_residual(
             S = S + P.mT @ values
             if len(parts) == 1 or n * size <= _KEPT:
                 kept.append(P)
-        W, residual = _middle(entries, landmarks.double(), S.double(), normalize, inverse, n_iter, ridge, landmark_mask)
+        W, residual = _middle(kernel, landmarks.double(), S.double(), normalize, inverse, n_iter, ridge, landmark_mask)
         W = W.to(work)
         out = torch.cat([(kept[k] if kept else entries(part, landmarks)) @ W for k, part in enumerate(parts)], -2)
         if mask is not None:
@@ -155,6 +156,8 @@ def gaussian_attention(
     """
     with without_autocast(q):
         dtype, work = v.dtype, torch.promote_types(torch.promote_types(q.dtype, v.dtype), torch.float32)
+        if mask is not None:
+            q, v = (t.masked_fill(~mask[..., None], 0.0) for t in (q, v))
         K = _entries_of(kernel)(q.to(work), q.to(work))
         if mask is not None:
             K = K * mask[..., None, :]
@@ -215,7 +218,7 @@ def gaussian(X: Tensor, Y: Tensor) -> Tensor:
 
 
 def _middle(
-    entries: Callable[[Tensor, Tensor], Tensor],
+    kernel: Kernel,
     landmarks: Tensor,
     S: Tensor,
     normalize: bool,
@@ -225,7 +228,7 @@ def _middle(
     valid: Tensor | None,
 ) -> tuple[Tensor, Tensor | None]:
     """The (normalised) inverse of ``k(L, L)`` times S ``(*batch, m, w)``, in float64."""
-    A = entries(landmarks, landmarks)
+    A = _entries_of(kernel)(landmarks, landmarks)
     A = 0.5 * (A + A.mT)
     eye = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
     if valid is not None:  # a landmark that is not there meets nobody but itself
@@ -236,7 +239,7 @@ def _middle(
         A = A * there[..., :, None] * there[..., None, :] + eye * own[..., None]
         S = S * there[..., None]
     if normalize:
-        root = A.sum(-1, keepdim=True).rsqrt()
+        root = _inverse_roots(A, kernel)
         S = root * S
     residual = None
     if inverse == "newton":
@@ -251,3 +254,17 @@ def _middle(
     if valid is not None:
         W = W * there[..., None]
     return (root * W if normalize else W), residual
+
+
+def _inverse_roots(A: Tensor, kernel: Kernel) -> Tensor:
+    """The diagonal of D^-1/2, ``(*batch, m, 1)``."""
+    sums = A.sum(-1, keepdim=True)
+    # A Gaussian's sums are at least 1, and inside a graph there is nobody to tell.
+    unseen = isinstance(kernel, RBF) or sums.is_meta or torch.compiler.is_compiling() or torch.compiler.is_exporting()
+    if not unseen and bool((sums <= 0.0).any()):
+        raise ValueError(
+            f"normalize=True divides by the root of each row's sum of {kernel!r} between landmarks, but the smallest "
+            f"sum is {float(sums.detach().min()):.3g}: the kernel has negative values. Give normalize=False, or a "
+            f"kernel that is nowhere negative, such as mercer.kernels.RBF()."
+        )
+    return sums.rsqrt()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Literal
+from numbers import Integral, Real
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +62,7 @@ class SoftmaxFreeAttention(nn.Module):
 
     Raises:
         ValueError: an argument that cannot be; ``causal=True``.
+        TypeError: a kernel that is none of mercer's.
 
     Parameter names are those of the official checkpoints.
     Source: Lu et al., Softmax-free Linear Transformers, arXiv 2207.03341.
@@ -90,6 +92,7 @@ class SoftmaxFreeAttention(nn.Module):
     ) -> None:
         super().__init__()
         _check(width, heads, landmarks, ratio, value_conv, solver, causal)
+        _check_inverse(n_iter, ridge, kernel)
         self.width, self.heads, self.ratio, self.pooling = width, heads, ratio, landmarks
         self.normalize, self.solver, self.n_iter, self.ridge = normalize, solver, n_iter, ridge
         self.kernel = RBF(1.0) if kernel is None else kernel
@@ -118,8 +121,10 @@ class SoftmaxFreeAttention(nn.Module):
         Raises:
             ShapeError: shapes that do not fit, or no grid where one is needed.
             TypeError: a mask that is not bool.
+            ValueError: ``normalize`` and a kernel whose negative values make a row sum that is not positive.
         """
         self._check_input(x, grid, mask)
+        x = _without_padding(x, mask)
         q = self._queries(x)
         valid = None
         if landmarks is None:
@@ -149,7 +154,7 @@ class SoftmaxFreeAttention(nn.Module):
     def find_landmarks(self, x: Tensor, *, grid: tuple[int, int] | None = None, mask: Tensor | None = None) -> Tensor:
         """The landmarks of x, ``(B, heads, m, width / heads)``, to be reused for tokens that are alike."""
         self._check_input(x, grid, mask)
-        return self._pool(self._queries(x), grid, mask)[0]
+        return self._pool(self._queries(_without_padding(x, mask)), grid, mask)[0]
 
     def extra_repr(self) -> str:
         """The arguments."""
@@ -203,9 +208,10 @@ class SoftmaxFreeAttention(nn.Module):
             return
         self.last_residual = residual.detach().amax()
         if not torch.compiler.is_compiling() and bool(self.last_residual > _LARGE_RESIDUAL):
+            advice = "" if self.n_iter is None else "n_iter=None stops by the residual; "
             warnings.warn(
                 f"SoftmaxFreeAttention: Newton has left |I - A Y| at {float(self.last_residual):.2g} (n_iter="
-                f"{self.n_iter}). n_iter=None stops by the residual; solver='cholesky' or a larger ridge help too.",
+                f"{self.n_iter}). What helps: {advice}solver='cholesky'; a larger ridge.",
                 ApproximationWarning,
                 stacklevel=3,
             )
@@ -244,6 +250,11 @@ class _Filters(nn.Module):
             self.conv = nn.Conv2d(heads, heads, value_conv, padding=value_conv // 2, groups=heads, bias=False)
 
 
+def _without_padding(x: Tensor, mask: Tensor | None) -> Tensor:
+    """x with zeros for tokens that are not there, so that not even NaN in them reaches one that is."""
+    return x if mask is None else x.masked_fill(~mask[..., None], 0.0)
+
+
 def _check(
     width: int, heads: int, landmarks: int | str, ratio: int, value_conv: int | None, solver: str, causal: bool
 ) -> None:
@@ -263,3 +274,12 @@ def _check(
         raise ValueError(f"SoftmaxFreeAttention: value_conv is an odd size or None, not {value_conv!r}.")
     if solver not in ("newton", "cholesky", "pinv"):
         raise ValueError(f"SoftmaxFreeAttention: solver is 'newton', 'cholesky' or 'pinv', not {solver!r}.")
+
+
+def _check_inverse(n_iter: Any, ridge: Any, kernel: Any) -> None:
+    if n_iter is not None and (isinstance(n_iter, bool) or not isinstance(n_iter, Integral) or n_iter < 1):
+        raise ValueError(f"SoftmaxFreeAttention: n_iter is a whole number >= 1 or None, not {n_iter!r}.")
+    if not isinstance(ridge, Real) or not float(ridge) >= 0.0:
+        raise ValueError(f"SoftmaxFreeAttention: ridge is a number >= 0, not {ridge!r}.")
+    if kernel is not None and not isinstance(kernel, Kernel):
+        raise TypeError(f"SoftmaxFreeAttention: kernel is one of mercer.kernels, such as RBF(), not {kernel!r}.")

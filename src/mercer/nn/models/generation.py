@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mercer.errors import ShapeError
+from mercer.nn.attention.layer import Lengths
 
 if TYPE_CHECKING:
     from mercer.nn.models.sequence_network import SequenceNetwork
@@ -24,7 +25,7 @@ def generate(
     *,
     temperature: float,
     top_k: int | None,
-    lengths: Tensor | None,
+    lengths: Lengths | None,
     state: SequenceState | None,
     random_state: int,
 ) -> Iterator[Tensor]:
@@ -39,6 +40,9 @@ def generate(
             f"generate(max_new_tokens={max_new_tokens}, temperature={temperature}, top_k={top_k}): temperature and "
             f"max_new_tokens are >= 0, top_k is >= 1 or None."
         )
+    lengths = None if lengths is None else torch.as_tensor(lengths)
+    if lengths is not None and bool((lengths < 1).any()):
+        raise ShapeError(f"generate: every prompt needs at least one token, but lengths are {lengths.tolist()}.")
     return _draw(model, prompt, max_new_tokens, temperature, top_k, lengths, state, random_state)
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
+from numbers import Integral
 from typing import Any
 
 from torch import Tensor, nn
@@ -39,31 +40,43 @@ class AdapterReport:
 
     Attributes:
         names: of the modules that got an adapter.
-        n_adapter_parameters: trainable numbers in the adapters.
+        n_adapter_parameters: numbers in the adapters now.
         n_trainable: trainable numbers of the model now.
-        n_parameters: all numbers of the model, adapters included.
+        n_parameters: all numbers of the model now, adapters included.
     """
 
     names: list[str]
-    n_adapter_parameters: int
-    n_trainable: int
-    n_parameters: int
     _model: nn.Module = field(repr=False)
     _arguments: dict[str, Any] = field(repr=False)
     _places: list[Place] = field(repr=False)
     _was_trainable: list[nn.Parameter] = field(repr=False)
     _also_trained: list[str] = field(repr=False)
     _fused: list[tuple[nn.TransformerEncoderLayer, int]] = field(repr=False)
+    _adapted: dict[str, Adapted] = field(repr=False)
+
+    @property
+    def n_adapter_parameters(self) -> int:
+        """Numbers in the adapters now; fewer after :meth:`merge`."""
+        return sum(p.numel() for own in self._adapted.values() for p in own.adapter.parameters())
+
+    @property
+    def n_trainable(self) -> int:
+        """Trainable numbers of the model now."""
+        return sum(p.numel() for p in self.parameters())
+
+    @property
+    def n_parameters(self) -> int:
+        """All numbers of the model now, adapters included."""
+        return sum(p.numel() for p in self._model.parameters())
 
     @property
     def adapters(self) -> dict[str, SNNKAdapter]:
         """The adapters by the name of the module that they follow."""
         found: dict[str, SNNKAdapter] = {}
-        for name in self.names:
-            module = self._model.get_submodule(name)
-            if not isinstance(module, Adapted):
-                raise ValueError(f"{name} has no adapter any more: it was removed.")
-            found[name] = module.adapter
+        for name, own in self._adapted.items():
+            if self._model.get_submodule(name) is not own:
+                raise ValueError(f"{name} has no adapter of this report any more: it was removed.")
+            found[name] = own.adapter
         return found
 
     def parameters(self) -> list[nn.Parameter]:
@@ -81,6 +94,8 @@ class AdapterReport:
             put_module(self._model, name, self._model.get_submodule(f"{name}.module"))
         for layer, kind in self._fused:
             layer.activation_relu_or_gelu = kind
+        for name in self._also_trained:
+            self._model.get_parameter(name).requires_grad_(False)
         for parameter in self._was_trainable:
             parameter.requires_grad_(True)
 
@@ -131,13 +146,15 @@ def add_adapters(
         What was added, with ``merge``, ``remove`` and ``save_adapter``.
 
     Raises:
-        ValueError: no place was found, or a pattern that fits no parameter.
+        ValueError: no place was found, a pattern that fits no parameter, adapters from an earlier call, or an argument
+            that :class:`SNNKAdapter` refuses. The model is then as it was.
 
     >>> layer = torch.nn.TransformerEncoderLayer(16, 2, 64, batch_first=True)
     >>> report = add_adapters(layer, n_features=4)
     >>> report.names, report.n_trainable
     (['dropout1', 'dropout2'], 160)
     """
+    _refuse_adapted(model)
     return _adapt(model, find_places(model, where, width), also_train, arguments)
 
 
@@ -146,20 +163,25 @@ def load_adapters(model: nn.Module, path: str | os.PathLike[str]) -> AdapterRepo
 
     Raises:
         FileFormatError: the file is damaged, or of another model.
-        ValueError: the model lacks a module that the file names.
+        ValueError: the model lacks a module that the file names, or has adapters already.
     """
     tensors, meta = store.load_state(path, kind=KIND, version=VERSION)
+    _refuse_adapted(model)
     modules = dict(model.named_modules())
     missing = [name for name in meta["places"] if name not in modules]
     if missing:
         raise ValueError(f"{path} has adapters for {', '.join(missing)}, which the model does not have.")
     places = [Place(name, width) for name, width in meta["places"].items()]
     report = _adapt(model, places, meta["trained"], meta["arguments"])
-    for name, adapter in report.adapters.items():
-        if meta["merged"][name]:
-            adapter.merge()
-        own = {k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")}
-        load_weights(adapter, own, path)
+    try:
+        for name, adapter in report.adapters.items():
+            if meta["merged"][name]:
+                adapter.merge()
+            own = {k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")}
+            load_weights(adapter, own, path)
+    except Exception:
+        report.remove()
+        raise
     parameters = dict(model.named_parameters())
     for name in meta["trained"]:
         parameters[_adapted_name(name, report.names)].data.copy_(tensors[f"/{name}"])
@@ -169,35 +191,45 @@ def load_adapters(model: nn.Module, path: str | os.PathLike[str]) -> AdapterRepo
 def _adapt(
     model: nn.Module, places: list[Place], also_train: Sequence[str], arguments: dict[str, Any]
 ) -> AdapterReport:
+    if "random_state" in arguments and isinstance(arguments["random_state"], Integral):
+        arguments = {**arguments, "random_state": int(arguments["random_state"])}  # numpy's cannot be saved
     named = dict(model.named_parameters())
     kept = [name for name in named if any(fnmatch(name, pattern) for pattern in also_train)]
     for pattern in also_train:
         if not any(fnmatch(name, pattern) for name in named):
             raise ValueError(f"also_train={pattern!r} fits no parameter of the model, such as {next(iter(named))!r}.")
+    adapted = _adapted(model, places, arguments)  # before anything changes: arguments may be refused
     was_trainable = [p for p in named.values() if p.requires_grad]
     for name, parameter in named.items():
         parameter.requires_grad_(name in kept)
     # torch's fused inference of a TransformerEncoderLayer would leave out what stands in place of its dropouts.
     fused = [(m, m.activation_relu_or_gelu) for m in model.modules() if isinstance(m, nn.TransformerEncoderLayer)]
-    for module, _ in fused:
-        module.activation_relu_or_gelu = 0
-    _insert(model, places, arguments)
-    names = [place.name for place in places]
-    report = AdapterReport(names, 0, 0, 0, model, dict(arguments), places, was_trainable, kept, fused)
-    report.n_adapter_parameters = sum(p.numel() for a in report.adapters.values() for p in a.parameters())
-    report.n_trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    report.n_parameters = sum(p.numel() for p in model.parameters())
-    return report
+    for layer, _ in fused:
+        layer.activation_relu_or_gelu = 0
+    for name, module in adapted.items():
+        put_module(model, name, module)
+    return AdapterReport(list(adapted), model, dict(arguments), places, was_trainable, kept, fused, adapted)
 
 
-def _insert(model: nn.Module, places: Sequence[Place], arguments: dict[str, Any]) -> None:
-    first = arguments.get("random_state", 0)
+def _adapted(model: nn.Module, places: Sequence[Place], arguments: dict[str, Any]) -> dict[str, Adapted]:
+    """What takes the place of each module, by its name."""
+    first, found = arguments.get("random_state", 0), {}
+    example = next(iter(model.parameters()))
     for number, place in enumerate(places):
         module = model.get_submodule(place.name)
-        example = next(iter(model.parameters()))
         own = {**arguments, "random_state": first + number if isinstance(first, int) else first}
         adapter = SNNKAdapter(place.width, **own).to(device=example.device, dtype=example.dtype)
-        put_module(model, place.name, Adapted(module, adapter).train(module.training))
+        found[place.name] = Adapted(module, adapter).train(module.training)
+    return found
+
+
+def _refuse_adapted(model: nn.Module) -> None:
+    name = next((name for name, module in model.named_modules() if isinstance(module, Adapted)), None)
+    if name is not None:
+        raise ValueError(
+            f"The model has adapters already, such as that of {name}, and a second set would be mixed up with the "
+            f"first in what their reports remove and save. Call remove() of the first report before."
+        )
 
 
 def _adapted_name(name: str, adapted: Sequence[str]) -> str:

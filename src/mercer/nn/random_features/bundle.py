@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -38,7 +39,7 @@ class BundledNetwork(nn.Module):
         **arguments: ``bias``, ``offset``, ``method``, ``gaussian_scale``, ``split``, ``balance`` of the features.
 
     Raises:
-        ValueError: no layer, or as :class:`mercer.nn.SNNKLinear`.
+        ValueError: no layer, layers that are no sequence, or as :class:`mercer.nn.SNNKLinear`.
 
     Source: Sehanobish et al., Scalable neural network kernels (ICLR 2024), section 3.3 (bundling), from memory of it.
 
@@ -60,11 +61,14 @@ class BundledNetwork(nn.Module):
         **arguments: Any,
     ) -> None:
         super().__init__()
-        if not layers:
-            raise ValueError("BundledNetwork(layers=()): give the number of features of at least one hidden layer.")
+        if not isinstance(layers, Sequence) or isinstance(layers, str) or not layers:
+            raise ValueError(
+                f"BundledNetwork(layers={layers!r}): give the number of features of at least one hidden layer, as a "
+                f"tuple, such as (64,)."
+            )
         maps, width = [], in_features
         for number, n_features in enumerate(layers):
-            seed = random_state + number if isinstance(random_state, int) else random_state
+            seed = int(random_state) + number if isinstance(random_state, Integral) else random_state
             features = make_features(activation, n_features, width, random_state=seed, **arguments)
             maps.append(RandomFeatureLayer(features, length=length))
             width = n_features
