@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mercer.nn.diagnostics import GradientHistory, attention_locality, attention_weights, gradient_spread
-from mercer.nn.models import TransNormer
+from mercer.nn.models import SoftTransformer, TransNormer
 
 
 def test_a_uniform_attention_looks_near_by_chance():
@@ -41,6 +41,33 @@ def test_blocks_look_into_themselves_and_layers_come_in_order():
     assert attention_locality(model, x, radius=64).tolist() == pytest.approx([1.0] * 4)
     weights = attention_weights(model, x)
     assert [w.shape for w in weights] == [(2, 2, 64, 64)] * 4
+
+
+def test_attention_through_landmarks_is_looked_at_too():
+    model = SoftTransformer("tiny", num_classes=3).eval()
+    weights = attention_weights(model, torch.randn(1, 3, 64, 64))
+    heads, tokens = [2, *[4] * 2, *[10] * 3, *[16] * 2], [256, *[64] * 2, *[16] * 3, *[5] * 2]  # a class token at last
+    assert [w.shape for w in weights] == [(1, h, n, n) for h, n in zip(heads, tokens, strict=True)]
+    torch.testing.assert_close(weights[-1].sum(-1), torch.ones(1, 16, 5))
+
+
+def test_modules_of_ones_own_say_their_weights():
+    class Own(nn.Module):
+        def forward(self, x, *, mask):
+            return self.weights(x, mask=mask)[:, 0] @ x
+
+        def weights(self, x, *, mask):
+            return (mask / mask.sum(-1, keepdim=True)).expand(len(x), 1, -1, -1)
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.own = Own()
+
+        def forward(self, x):
+            return self.own(x, mask=torch.ones(20, 20).tril().triu(-4))
+
+    assert attention_locality(Network(), torch.randn(2, 20, 3), radius=4).tolist() == [1.0]
 
 
 def test_what_has_no_attention_is_refused():

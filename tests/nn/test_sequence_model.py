@@ -239,7 +239,7 @@ def test_what_makes_no_model_is_refused():
     model = SequenceModel(2, 3, layer=CAUSAL, **SMALL)
     with pytest.raises(ShapeError, match=r"x is \(B, L, 2\), not"):
         model(torch.randn(2, 10, 3))
-    with pytest.raises(ShapeError, match=r"lengths is \(2,\)"):
+    with pytest.raises(ShapeError, match=r"lengths must be \(2,\)"):
         model(torch.randn(2, 10, 2), lengths=torch.tensor([1]))
     with pytest.raises(ValueError, match="steps are for evaluation"):
         model.train().step(torch.randn(2, 2), [])

@@ -111,6 +111,28 @@ def test_the_hankel_basis_is_made_of_eigenvectors(L):
         hankel_basis(L, L)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_official_hankel_rows_and_float32_powers_are_there_by_reference(dtype):
+    L, d = 40, 5
+    s = np.arange(2, 2 * L + 1, dtype=float)
+    vectors = np.linalg.eigh(hankel(2.0 / (s**3 - s)[:L], 2.0 / (s**3 - s)[L - 1 :]))[1]
+    kernel = SGConvKernel(2, L, kernel_dim=d, layout="hankel", reference=True).to(dtype)
+    combined = kernel.kernel_list[0].detach() @ torch.from_numpy(vectors[:d]).to(dtype)
+    found = kernel().detach()
+    torch.testing.assert_close(found, combined / kernel.kernel_norm)
+    assert "basis" in kernel.state_dict()  # another machine may have other signs
+    assert "basis" not in SGConvKernel(2, L, kernel_dim=d, layout="hankel").state_dict()
+    options = {"kernel_dim": d, "power": 1.5, "learn_power": False, "random_state": 0}
+    ours, theirs = (SGConvKernel(2, L, reference=reference, **options).to(dtype)() for reference in (False, True))
+    assert float((ours - theirs).detach().abs().max()) < 1e-6
+    assert torch.equal(ours, theirs) == (dtype == torch.float32)
+
+
+def test_a_short_kernel_by_default_has_as_many_numbers_as_taps():
+    assert SGConvKernel(2, 32).kernel_dim == 32
+    assert SGConvKernel(2, 100).kernel_dim == 64
+
+
 def test_parameters_grow_like_the_logarithm_of_the_length():
     for L in (1024, 65_536):
         kernel = SGConvKernel(1, L, kernel_dim=64)
@@ -195,9 +217,10 @@ def test_starts_follow_a_seed_or_the_global_generator():
 
 def test_what_makes_no_kernel_is_refused():
     for options, message in (
-        ({"kernel_dim": 0}, "kernel_dim=0 is from 1"),
-        ({"kernel_dim": 65}, "kernel_dim=65 is from 1 to length=64"),
-        ({"decay": 0.5}, "decay=0.5 is below 1"),
+        ({"kernel_dim": 0}, "kernel_dim=0 is a whole number from 1"),
+        ({"kernel_dim": 65}, "kernel_dim=65 is a whole number from 1 to length=64"),
+        ({"decay": 0.5}, "decay=0.5 must be finite and 1 or more"),
+        ({"decay": np.inf}, "decay=inf must be finite and 1 or more"),
         ({"layout": "stack"}, "layout='stack' is not one of"),
         ({"init": "zero"}, "init='zero' is not one of"),
         ({"interpolation": "cubic"}, "interpolation='cubic' is not one of"),
@@ -215,6 +238,8 @@ def test_what_makes_no_kernel_is_refused():
     ):
         with pytest.raises(ValueError, match=message):
             LongConvKernel(3, 64, **options)
+    with pytest.raises(ValueError, match=r"length=64\.5 and heads=1 must be 1 or more, and whole"):
+        SGConvKernel(3, 64.5)
     with pytest.raises(ValueError, match="state_dim=3 is even"):
         S4DKernel(3, 64, state_dim=3)
     with pytest.raises(ValueError, match="length=0"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 from typing import Any, Literal
 
 import torch
@@ -10,10 +11,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from mercer.nn.attention import blocks
-from mercer.nn.attention.layer import AttentionLayer, after, kept_rows, merge, places
+from mercer.nn.attention.layer import AttentionLayer, after, merge, places
 from mercer.nn.attention.positions import Positions
 from mercer.nn.attention.srms_norm import SRMSNorm
 from mercer.nn.attention.states import AttentionState, BlockState
+from mercer.nn.lengths import kept_rows
 
 __all__ = ["DiagAttention", "SoftmaxAttention"]
 
@@ -30,8 +32,8 @@ class _BlockAttention(AttentionLayer):
     ) -> None:
         super().__init__(width, heads, positions=positions, causal=causal, gain=1.0)
         name = type(self).__name__
-        if block is not None and block < 1:
-            raise ValueError(f"{name}(block={block}): it is a number of rows >= 1.")
+        if block is not None and not (isinstance(block, Integral) and block >= 1):
+            raise ValueError(f"{name}(block={block}): it is a whole number of rows >= 1.")
         if score not in ("softmax", "relu"):
             raise ValueError(f'{name}(score={score!r}): choose "softmax" or "relu".')
         self.block, self.score, self.window = block, score, window

@@ -58,6 +58,18 @@ def window_mask(mask: Tensor, window: tuple[int, int]) -> Tensor:
     return F.max_pool2d(mask.float(), window, ceil_mode=True).flatten(1) > 0.0
 
 
-def window_starts(x: Tensor, window: tuple[int, int]) -> Tensor:
-    """The first token of each window: every r-th row and column of ``(b, e, h, w)``."""
-    return x[..., :: window[0], :: window[1]]
+def window_starts(x: Tensor, window: tuple[int, int], mask: Tensor | None) -> Tensor:
+    """The first token of each window of ``(b, e, h, w)``; under a mask ``(b, 1, h, w)`` the first that is there."""
+    first = x[..., :: window[0], :: window[1]]
+    if mask is None:
+        return first
+    tokens, there = _windows(x, window), _windows(mask.to(x.dtype), window)
+    place = there.argmax(-1, keepdim=True)  # of equal ones the first; 0 in a window without any
+    return tokens.gather(-1, place.expand(*tokens.shape[:-1], 1))[..., 0].view_as(first)
+
+
+def _windows(x: Tensor, window: tuple[int, int]) -> Tensor:
+    """``(b, e, h, w)`` as ``(b, e, m, tokens of a window)``; what is beyond the border is 0."""
+    below, beside = (-side % size for side, size in zip(x.shape[-2:], window, strict=True))
+    x = F.pad(x, (0, beside, 0, below))
+    return x.unflatten(-1, (-1, window[1])).unflatten(-3, (-1, window[0])).transpose(-3, -2).flatten(-4, -3).flatten(-2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -11,11 +10,9 @@ from torch import Tensor, nn
 from mercer.errors import ShapeError
 from mercer.nn.attention.positions import Positions, rotary
 from mercer.nn.attention.states import AttentionState
+from mercer.nn.lengths import Lengths, kept_rows
 
-__all__ = ["AttentionLayer", "Lengths", "after", "kept_rows", "merge", "places"]
-
-
-Lengths = Tensor | Sequence[int]
+__all__ = ["AttentionLayer", "after", "merge", "places"]
 
 
 class AttentionLayer(nn.Module):
@@ -137,21 +134,3 @@ def after(x: Tensor, state: AttentionState | None, lengths: Tensor | None) -> Te
     """The positions ``(B,)`` after the rows of x."""
     n = torch.full((len(x),), x.shape[1], device=x.device) if lengths is None else lengths.to(x.device)
     return n if state is None else state.position + n
-
-
-def kept_rows(x: Tensor, lengths: Lengths | None) -> Tensor | None:
-    """Which rows are no padding, ``(B, n)``; None is all.
-
-    Raises:
-        ShapeError: not one length a sequence, or one outside 0 to n.
-    """
-    if lengths is None:
-        return None
-    lengths = torch.as_tensor(lengths)
-    B, n = x.shape[:2]
-    fits = lengths.shape == (B,)
-    if fits and not torch.compiler.is_compiling():
-        fits = bool(((lengths >= 0) & (lengths <= n)).all())
-    if not fits:
-        raise ShapeError(f"lengths must be ({B},), one from 0 to {n} for each sequence, but are {lengths}.")
-    return torch.arange(n, device=x.device) < lengths.to(x.device)[:, None]

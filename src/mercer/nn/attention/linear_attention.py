@@ -12,6 +12,7 @@ from torch import Tensor
 from mercer.errors import ShapeError
 from mercer.nn.attention.chunked import Span, accumulator, batched, loop
 from mercer.nn.attention.gpu import fused_walk, why_not_fused
+from mercer.nn.precision import without_autocast
 
 __all__ = ["Plan", "attend", "linear_attention", "two_sided"]
 
@@ -129,7 +130,7 @@ def linear_attention(
 def two_sided(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """``q (k' v)`` and ``k' v``, in the accumulator's type."""
     wide = accumulator(q.dtype)
-    with torch.autocast(q.device.type, enabled=False):
+    with without_autocast(q):
         memory = k.to(wide).mT @ v.to(wide)
         return q.to(wide) @ memory, memory
 
@@ -161,7 +162,7 @@ def attend(
     q, k, v = q.reshape(B * H, n, e), k.reshape(B * H, n, e), v.reshape(B * H, n, t)
     state = None if state is None else state.reshape(B * H, e, t)
     decay = None if decay is None else decay.to(q.device).expand(B, H).reshape(B * H)
-    with torch.autocast(q.device.type, enabled=False):
+    with without_autocast(q):
         if plan in ("loop", "fused"):
             walk = partial(fused_walk, kind=q.dtype) if plan == "fused" else None
             out, state = loop(Span(q, k, v, state, decay, chunk), walk)

@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mercer.nn.attention.chunked import accumulator
-from mercer.nn.attention.layer import AttentionLayer, Lengths, after, kept_rows, merge, places
+from mercer.nn.attention.layer import AttentionLayer, after, merge, places
 from mercer.nn.attention.linear_attention import attend, two_sided
 from mercer.nn.attention.positions import Positions
 from mercer.nn.attention.srms_norm import SRMSNorm
 from mercer.nn.attention.states import AttentionState, LinearState
+from mercer.nn.lengths import kept_rows
+from mercer.nn.precision import without_autocast
 
 __all__ = ["Activation", "LinearAttention", "NormAttention"]
 
@@ -155,26 +157,23 @@ class NormAttention(_SummedAttention):
         if kept is not None:
             # Values and not keys alone: the bias of a padded row is no zero.
             v = v.masked_fill(~kept[:, None, :, None], 0.0)
-        memory = state.memory if isinstance(state, LinearState) else None
-        o, memory = self._sum(q, k, v, memory)
+        before = state.memory if isinstance(state, LinearState) else None
+        o, memory = self._sum(q, k, v, before)
+        if kept is not None and self.decay is not None:  # the sum's memory has decayed through the padding as well
+            memory = self._memory_after(k, v, before, lengths)
         normed = self.norm(merge(o)).to(x.dtype)
         out = self.out(normed if self.gate is None else normed * self.gate(x))
         return out, LinearState(after(x, state, lengths), memory)
 
-    def prefill(
-        self, x: Tensor, state: AttentionState | None = None, *, lengths: Lengths | None = None
-    ) -> tuple[Tensor, AttentionState]:
-        """:meth:`forward` that also gives the state after the last row of each sequence.
-
-        Raises:
-            ValueError: lengths with a decay, which padding would go on with.
-            ShapeError, TypeError: as of :meth:`forward`.
-        """
-        if lengths is not None and self.decay is not None:
-            raise ValueError(
-                "NormAttention.prefill: with a decay, sequences of unequal length are not padded. Take each alone."
-            )
-        return super().prefill(x, state, lengths=lengths)
+    def _memory_after(self, k: Tensor, v: Tensor, before: Tensor | None, lengths: Tensor | None) -> Tensor:
+        """The memory after the last row of each sequence that is no padding; values of padding are 0."""
+        wide = accumulator(k.dtype)
+        decay = k.new_tensor(self.decay, dtype=wide)[:, None]
+        n = torch.as_tensor(lengths, device=k.device)[:, None, None]
+        steps = (n - 1 - torch.arange(k.shape[2], device=k.device)).clamp(min=0)  # (B, 1, n), to the last row
+        with without_autocast(k):
+            memory = (k.to(wide) * (decay**steps)[..., None]).mT @ v.to(wide)
+            return memory if before is None else memory + (decay**n)[..., None] * before
 
 
 class LinearAttention(_SummedAttention):

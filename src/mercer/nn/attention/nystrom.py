@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -12,7 +13,7 @@ from mercer.errors import ShapeError
 from mercer.kernels import RBF
 from mercer.kernels.base import Kernel
 from mercer.nn.precision import without_autocast
-from mercer.operators.newton import newton_inverse
+from mercer.operators.newton import NewtonInverse, newton_inverse
 from mercer.operators.tiles.definition import reference_rows
 
 __all__ = ["Solver", "gaussian_attention", "nystrom_attention", "nystrom_with_residual"]
@@ -21,6 +22,7 @@ Solver = Literal["newton", "cholesky", "pinv"]
 
 _GAUSSIAN = RBF(1.0)
 _TILE = 1 << 18  # entries of P made at once where no gradient is asked for: 1 MB in float32, a core's L2 cache
+_RTOL = {torch.float32: 1e-3, torch.float64: 1e-10}  # of Newton, by the type that kernel values are computed in
 _KEPT = 1 << 24  # entries of P that are kept between its two uses; beyond, they are made twice
 
 
@@ -53,7 +55,8 @@ def nystrom_attention(
             grows with m.
         inverse: "newton" (:func:`mercer.operators.newton_inverse`), "cholesky" (quickest on a CPU for m <= 64), or
             "pinv" (by eigenvalues, for a singular A without a ridge).
-        n_iter: of Newton; None stops at a residual of 1e-3. Exports need a number.
+        n_iter: of Newton; None stops at a residual of 1e-3, or 1e-10 where q and v are in float64. Exports need a
+            number.
         ridge: added to the diagonal of A, in units of its mean. Landmarks that nearly coincide make A singular.
         mask: ``(*batch, n)``, bool, True for tokens that are there. The others count nowhere, and their output is 0.
         landmark_mask: ``(*batch, m)``, likewise.
@@ -109,6 +112,8 @@ def nystrom_with_residual(
         q, landmarks, v = q.to(work), landmarks.to(work), v.to(work)
         if mask is not None:  # P enters only as P' V and as rows of the output; zeros in q keep NaN out of it
             q, v = (t.masked_fill(~mask[..., None], 0.0) for t in (q, v))
+        if landmark_mask is not None:
+            landmarks = landmarks.masked_fill(~landmark_mask[..., None], 0.0)
         entries = _entries_of(kernel)
         n, size = q.shape[-2], landmarks.shape[-2] * q.shape[:-2].numel()
         # Without a graph tile by tile: a tile of P is still in cache when it is used.
@@ -121,7 +126,8 @@ def nystrom_with_residual(
             S = S + P.mT @ values
             if len(parts) == 1 or n * size <= _KEPT:
                 kept.append(P)
-        W, residual = _middle(kernel, landmarks.double(), S.double(), normalize, inverse, n_iter, ridge, landmark_mask)
+        newton = partial(newton_inverse, n_iter=n_iter, rtol=_RTOL[work])
+        W, residual = _middle(kernel, landmarks.double(), S.double(), normalize, inverse, newton, ridge, landmark_mask)
         W = W.to(work)
         out = torch.cat([(kept[k] if kept else entries(part, landmarks)) @ W for k, part in enumerate(parts)], -2)
         if mask is not None:
@@ -223,7 +229,7 @@ def _middle(
     S: Tensor,
     normalize: bool,
     inverse: Solver,
-    n_iter: int | None,
+    newton: Callable[..., NewtonInverse],
     ridge: float,
     valid: Tensor | None,
 ) -> tuple[Tensor, Tensor | None]:
@@ -243,7 +249,7 @@ def _middle(
         S = root * S
     residual = None
     if inverse == "newton":
-        Y, residual, _ = newton_inverse(A, n_iter=n_iter, ridge=ridge)
+        Y, residual, _ = newton(A, ridge=ridge)
         W = Y @ S
     else:
         A = A + ridge * A.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None] * eye

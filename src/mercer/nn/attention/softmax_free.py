@@ -45,7 +45,7 @@ class SoftmaxFreeAttention(nn.Module):
         heads: how many; they divide the width.
         landmarks: a number (means of so many segments of any sequence); "conv" (a convolution with windows of ``ratio``
             x ``ratio``, layer norm and GELU: the paper's, for grids); "average" or "strided" (means or first tokens of
-            such windows, of ``ratio`` tokens in a sequence).
+            such windows, of ``ratio`` tokens in a sequence; under a mask of those that are there).
         ratio: side of a window; what does not divide the grid is padded.
         normalize: SOFT++; False is SOFT.
         value_conv: odd size of a depthwise convolution of the values, one filter a head, for grids; None for none.
@@ -117,6 +117,7 @@ class SoftmaxFreeAttention(nn.Module):
             grid: rows and columns, where the tokens are those of an image, row by row.
             mask: ``(B, n)``, bool, True for tokens that are there. The others count nowhere; their output is the bias.
             landmarks: to be used in place of those of x, such as the previous frame's; see :meth:`find_landmarks`.
+                Rows of NaN stand for none.
 
         Raises:
             ShapeError: shapes that do not fit, or no grid where one is needed.
@@ -125,15 +126,43 @@ class SoftmaxFreeAttention(nn.Module):
         """
         self._check_input(x, grid, mask)
         x = _without_padding(x, mask)
+        values = self.W_v(x)
+        out = self._mix(x, self._split(values), grid, mask, landmarks).transpose(1, 2).flatten(2)
+        if self.attn.conv is not None:
+            assert grid is not None
+            out = out + self._convolve(values, grid, mask)
+        found: Tensor = self.ff(out)
+        return found
+
+    def weights(
+        self,
+        x: Tensor,
+        *,
+        grid: tuple[int, int] | None = None,
+        mask: Tensor | None = None,
+        landmarks: Tensor | None = None,
+    ) -> Tensor:
+        """What each token takes of each value, ``(B, heads, n, n)``, the convolution apart: to look at, for small n.
+
+        Arguments and errors as of :meth:`forward`.
+        """
+        self._check_input(x, grid, mask)
+        eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device).expand(len(x), self.heads, -1, -1)
+        return self._mix(_without_padding(x, mask), eye, grid, mask, landmarks)
+
+    def _mix(
+        self, x: Tensor, v: Tensor, grid: tuple[int, int] | None, mask: Tensor | None, landmarks: Tensor | None
+    ) -> Tensor:
+        """Values ``(B, heads, n, w)`` as tokens see them through landmarks."""
         q = self._queries(x)
-        valid = None
         if landmarks is None:
             landmarks, valid = self._pool(q, grid, mask)
-        values = self.W_v(x)
+        else:
+            valid = ~landmarks.isnan().any(-1).any(1)
         mixed, residual = nystrom_with_residual(
             q,
             landmarks,
-            self._split(values),
+            v,
             kernel=self.kernel,
             normalize=self.normalize,
             inverse=self.solver,
@@ -144,17 +173,16 @@ class SoftmaxFreeAttention(nn.Module):
         )
         if residual is not None:
             self._note(residual)
-        out = mixed.transpose(1, 2).flatten(2)
-        if self.attn.conv is not None:
-            assert grid is not None
-            out = out + self._convolve(values, grid, mask)
-        found: Tensor = self.ff(out)
-        return found
+        return mixed
 
     def find_landmarks(self, x: Tensor, *, grid: tuple[int, int] | None = None, mask: Tensor | None = None) -> Tensor:
-        """The landmarks of x, ``(B, heads, m, width / heads)``, to be reused for tokens that are alike."""
+        """The landmarks of x, ``(B, heads, m, width / heads)``, to be reused for tokens that are alike.
+
+        Those of windows without any token that is there are NaN.
+        """
         self._check_input(x, grid, mask)
-        return self._pool(self._queries(_without_padding(x, mask)), grid, mask)[0]
+        landmarks, valid = self._pool(self._queries(_without_padding(x, mask)), grid, mask)
+        return landmarks if valid is None else landmarks.masked_fill(~valid[:, None, :, None], torch.nan)
 
     def extra_repr(self) -> str:
         """The arguments."""
@@ -179,10 +207,9 @@ class SoftmaxFreeAttention(nn.Module):
         images = to_grid(q, grid)
         there = None if mask is None else mask.reshape(-1, 1, *grid)
         by_head = None if there is None else there.repeat_interleave(self.heads, 0)
-        if self.pooling == "strided":
-            valid = None if there is None else window_starts(there, window).flatten(1)
-            return from_grid(window_starts(images, window), q), valid
         valid = None if there is None else window_mask(there, window)
+        if self.pooling == "strided":
+            return from_grid(window_starts(images, window, by_head), q), valid
         if self.pooling == "average":
             return from_grid(window_means(images, window, by_head), q), valid
         if by_head is not None:
@@ -213,7 +240,7 @@ class SoftmaxFreeAttention(nn.Module):
                 f"SoftmaxFreeAttention: Newton has left |I - A Y| at {float(self.last_residual):.2g} (n_iter="
                 f"{self.n_iter}). What helps: {advice}solver='cholesky'; a larger ridge.",
                 ApproximationWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _check_input(self, x: Tensor, grid: tuple[int, int] | None, mask: Tensor | None) -> None:

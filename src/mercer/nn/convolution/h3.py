@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 from mercer.errors import ShapeError
 from mercer.nn.convolution.dense_kernel import LongConvKernel
 from mercer.nn.convolution.folded import FoldedConv
-from mercer.nn.convolution.layer_parts import n_taps
+from mercer.nn.convolution.layer_parts import WarnsOnce, n_taps
 from mercer.nn.convolution.long_convolution import PlanName, long_conv
 from mercer.nn.convolution.state import ConvState, Method
 from mercer.nn.parameter_groups import parameter_groups
@@ -84,7 +84,7 @@ class H3State:
         return cls(*parts)
 
 
-class H3Conv(nn.Module):
+class H3Conv(WarnsOnce):
     r"""A causal mixer for language: keys meet values, are convolved, and meet queries.
 
     .. math:: q, k, v = W u, \quad k \leftarrow f * k + D_1 k, \quad
@@ -152,12 +152,14 @@ class H3Conv(nn.Module):
 
         Raises:
             ShapeError: another number of channels.
+            ValueError: a state in training.
         """
         if u.dim() != 3 or u.shape[-1] != self.channels or u.shape[1] < 1:
             raise ShapeError(f"H3Conv({self.channels}): u is (B, L, {self.channels}), not {tuple(u.shape)}.")
         if state is None:
             shift = partial(self._convolve, kernel=self.k_kernel, skip=self.k_D)
             return self.mixed(u, shift, partial(self._convolve, kernel=self.kernel, skip=self.D))
+        self._require_streaming()
         y = self.mixed(
             u,
             lambda k: state.shift.advance(k)[:, 0] + self.k_D.unsqueeze(-1) * k,
@@ -195,12 +197,7 @@ class H3Conv(nn.Module):
         Raises:
             ValueError: in training.
         """
-        if not self.causal:
-            raise ValueError("H3Conv(reference=True) sees the future: it has no steps and no state.")
-        if self.training:
-            raise ValueError(
-                "H3Conv: steps and states are for evaluation, since they keep the kernel: call .eval() first."
-            )
+        self._require_streaming()
         how = self.state if method is None else method
         return H3State(
             ConvState.start(self.k_kernel, batch, method=how, length=self.length),
@@ -210,13 +207,20 @@ class H3Conv(nn.Module):
     def prefill(
         self, u: Tensor, state: H3State | None = None, *, method: Method | None = None
     ) -> tuple[Tensor, H3State]:
-        """The output of a chunk ``(B, n, H)`` after a state, or of the first one, and the state after it."""
+        """The output of a chunk ``(B, n, H)``, n >= 0, after a state, or of the first one, and the state after it."""
         state = self.initial_state(u.shape[0], method=method) if state is None else state
+        if u.shape[1] == 0:
+            return u, state
         y, state = self(u, state=state)
         return y, state
 
     def step(self, u: Tensor, state: H3State) -> tuple[Tensor, H3State]:
-        """One step ``(B, H)``; its output ``(B, H)`` and the state, which is changed in place."""
+        """One step ``(B, H)``; its output ``(B, H)`` and the state, which is changed in place.
+
+        Raises:
+            ValueError: in training.
+        """
+        self._require_streaming()
         q, k, v = (part(u) for part in (self.q_proj, self.k_proj, self.v_proj))
         k = state.shift.step(k)[:, 0] + self.k_D * k
         pairs = self._pairs(k.unsqueeze(-1), v.unsqueeze(-1)).squeeze(-1)  # (B, d1, d2, heads)
@@ -230,10 +234,18 @@ class H3Conv(nn.Module):
         """The kernels' own learning rate and no decay; no decay of skips and biases; the rest."""
         return parameter_groups(self)
 
+    def _require_streaming(self) -> None:
+        if not self.causal:
+            raise ValueError("H3Conv(reference=True) sees the future: it has no steps and no state.")
+        if self.training:
+            raise ValueError(
+                "H3Conv: steps and states are for evaluation, since they keep the kernel: call .eval() first."
+            )
+
     def _convolve(self, x: Tensor, *, kernel: nn.Module, skip: Tensor) -> Tensor:
         """``(..., H, L)`` to the same."""
         L = x.shape[-1]
-        taps: Tensor = kernel(n_taps(kernel, L, self.length) if self.causal else self.length)[0]
+        taps: Tensor = kernel(n_taps(self, kernel, L, self.length) if self.causal else self.length)[0]
         if not self.causal:  # as many as a transform of 2 L takes; those from L on stand for lags below 0
             taps = pad(taps, (0, 2 * L - self.length))
         y: Tensor = long_conv(x, taps, skip=skip, causal=self.causal, layout="bhl", plan=self.plan)

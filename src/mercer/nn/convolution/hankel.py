@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["hankel_basis"]
+from mercer.config import require_memory
+
+__all__ = ["hankel_basis", "hankel_rows"]
 
 LOST = 1e-14  # below this share of the first eigenvalue, eigenvectors are round-off
 
@@ -26,8 +28,7 @@ def hankel_basis(length: int, n_vectors: int) -> Tensor:
     from scipy.linalg import hankel
     from scipy.sparse.linalg import LinearOperator, eigsh
 
-    s = np.arange(2, 2 * length + 1, dtype=np.float64)
-    entries = 2.0 / (s**3 - s)
+    entries = _entries(length)
     if length <= 512 or n_vectors >= length - 1:
         values, vectors = np.linalg.eigh(hankel(entries[:length], entries[length - 1 :]))
         values, vectors = values[::-1][:n_vectors], vectors[:, ::-1][:, :n_vectors]
@@ -51,3 +52,24 @@ def hankel_basis(length: int, n_vectors: int) -> Tensor:
         )
     vectors = vectors * np.where(vectors[:1] < 0.0, -1.0, 1.0)
     return torch.from_numpy(np.ascontiguousarray(vectors))
+
+
+def hankel_rows(length: int, n_rows: int) -> Tensor:
+    """The first rows of the matrix of all eigenvectors, by rising eigenvalues, as columns ``(length, n_rows)``.
+
+    What the official code takes in place of :func:`hankel_basis`. Most of the eigenvalues are round-off, and each sign
+    is LAPACK's choice, so another machine may give others.
+    """
+    from scipy.linalg import hankel
+
+    entries = _entries(length)
+    require_memory(16 * length**2, asked=f"All eigenvectors at length {length}", instead="Give reference=False.")
+    vectors = np.linalg.eigh(hankel(entries[:length], entries[length - 1 :]))[1]
+    return torch.from_numpy(np.ascontiguousarray(vectors[:n_rows].T))
+
+
+def _entries(length: int) -> np.ndarray:
+    """Of the matrix, by s from 2 to 2 ``length``."""
+    s = np.arange(2, 2 * length + 1, dtype=np.float64)
+    found: np.ndarray = 2.0 / (s**3 - s)
+    return found

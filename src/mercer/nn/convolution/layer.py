@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mercer.errors import ShapeError
 from mercer.nn.convolution.dense_kernel import LongConvKernel
 from mercer.nn.convolution.folded import FoldedConv
-from mercer.nn.convolution.kernel import ConvolutionKernel
+from mercer.nn.convolution.kernel import ConvolutionKernel, require_sizes
 from mercer.nn.convolution.layer_parts import (
     ACTIVATIONS,
     OUTPUTS,
@@ -27,6 +27,7 @@ from mercer.nn.convolution.pictures import draw_kernel
 from mercer.nn.convolution.s4d_kernel import S4DKernel
 from mercer.nn.convolution.sgconv_kernel import SGConvKernel
 from mercer.nn.convolution.state import METHODS, ConvState, Method
+from mercer.nn.lengths import Lengths, kept_rows
 
 __all__ = ["KERNELS", "LongConv"]
 
@@ -88,8 +89,7 @@ class LongConv(ConvolutionLayer):
         state: Method = "auto",
         random_state: Any = None,
     ) -> None:
-        if channels < 1 or length < 1 or heads < 1:
-            raise ValueError(f"LongConv: channels={channels}, length={length} and heads={heads} must be 1 or more.")
+        require_sizes("LongConv", channels=channels, length=length, heads=heads)
         require_options(
             "LongConv",
             activation=(activation, tuple(ACTIVATIONS)),
@@ -110,7 +110,7 @@ class LongConv(ConvolutionLayer):
         )
         self.length, self.causal, self.plan, self.state = length, causal, plan, state
 
-    def forward(self, u: Tensor, *, state: ConvState | None = None, lengths: Tensor | None = None) -> Any:
+    def forward(self, u: Tensor, *, state: ConvState | None = None, lengths: Lengths | None = None) -> Any:
         """The output ``(B, L, H)`` of ``(B, L, H)``; with a state ``(y, state)``.
 
         Args:
@@ -121,19 +121,20 @@ class LongConv(ConvolutionLayer):
 
         Raises:
             ShapeError: another number of channels, or lengths that do not fit.
-            ValueError: a state in training, or of a two-sided layer.
+            ValueError: a state in training, of a two-sided layer, of another layer, or together with lengths.
         """
         if u.dim() != 3 or u.shape[-1] != self.channels or u.shape[1] < 1:
             raise ShapeError(f"LongConv({self.channels}): u is (B, L, {self.channels}), not {tuple(u.shape)}.")
-        if lengths is not None:
-            if lengths.shape != u.shape[:1]:
-                raise ShapeError(f"LongConv: lengths is ({u.shape[0]},), one a sequence, not {tuple(lengths.shape)}.")
-            inside = torch.arange(u.shape[1], device=u.device) < lengths.to(u.device).unsqueeze(-1)
-            u = u * inside.unsqueeze(-1)
+        kept = kept_rows(u, lengths)
+        if kept is not None:
+            if state is not None:
+                raise ValueError("LongConv: a state goes on after the last step, padding too, so lengths have no say.")
+            u = u.masked_fill(~kept.unsqueeze(-1), 0.0)
         if state is None:
             mixed = long_conv(u, self._taps(u.shape[1]), skip=self.D, causal=self.causal, plan=self.plan)
         else:
             self._require_streaming()
+            self._check_state(state)
             x = u.mT  # (B, H, n)
             mixed = (state.advance(x) + (self.D.unsqueeze(-1) * x.unsqueeze(1))).movedim(-1, 1)
         y = self._output(mixed.flatten(-2))
@@ -166,9 +167,11 @@ class LongConv(ConvolutionLayer):
 
         Raises:
             ValueError: in training, or for a two-sided layer.
-            ShapeError: another shape.
+            ShapeError: another shape, or the state of a layer with other heads.
+            TypeError: no state of a convolution.
         """
         self._require_streaming()
+        self._check_state(state)
         mixed = state.step(u) + self.D * u.unsqueeze(1)  # (B, C, H)
         y: Tensor = self._output(mixed.flatten(-2).unsqueeze(1)).squeeze(1)
         return y, state
@@ -246,13 +249,7 @@ class LongConv(ConvolutionLayer):
 
     def _taps(self, L: int) -> Tensor:
         """What :func:`long_conv` takes: of the right type, two-sided ones in cyclic order."""
-        n = n_taps(self.kernel, L, self.length)
-        if n < L:
-            self._warn_once(
-                f"LongConv: the sequence has {L} steps, the kernel {self.length} taps: inputs that are longer ago do "
-                f"not count. Build the layer with length={L} if they should."
-            )
-        k: Tensor = self.kernel(n)
+        k: Tensor = self.kernel(n_taps(self, self.kernel, L, self.length))
         if self.causal:
             return k
         return torch.cat([k[: self.heads], k[self.heads :].flip(-1)], -1)
@@ -263,6 +260,16 @@ class LongConv(ConvolutionLayer):
         y = self.dropout(y.mT).mT if isinstance(self.dropout, nn.Dropout1d) else self.dropout(y)
         found: Tensor = self.output_linear(y)
         return found
+
+    def _check_state(self, state: ConvState) -> None:
+        """Batch and channels are compared by the state itself."""
+        if not isinstance(state, ConvState):
+            raise TypeError(f"{type(self).__name__}: its state is a ConvState, as prefill gives it, not {state!r}.")
+        if state.heads != self.heads:
+            raise ShapeError(
+                f"{type(self).__name__}: the state is of {state.heads} kernels a channel, the layer has {self.heads}. "
+                f"Was it made by another layer?"
+            )
 
     def _require_streaming(self) -> None:
         if not self.causal:

@@ -132,7 +132,7 @@ class LongConv2d(ConvolutionLayer):
     def _taps(self, height: int, width: int) -> Tensor:
         h, w = min(height, self.size[0]), min(width, self.size[1])
         if (h, w) != (height, width):
-            self._warn_once(
+            self.warn_once(
                 f"LongConv2d: the image is {height} x {width}, the layer was built for {self.size[0]} x "
                 f"{self.size[1]}: pixels that are farther away do not count. Build it with size={(height, width)} if "
                 f"they should."

@@ -14,18 +14,45 @@ from mercer.errors import ApproximationWarning
 from mercer.nn.parameter_groups import group_parameters
 from mercer.nn.seeding import seeded
 
-__all__ = ["ACTIVATIONS", "OUTPUTS", "ConvolutionLayer", "layer_groups", "make_kernel", "n_taps", "require_options"]
+__all__ = [
+    "ACTIVATIONS",
+    "OUTPUTS",
+    "ConvolutionLayer",
+    "WarnsOnce",
+    "layer_groups",
+    "make_kernel",
+    "n_taps",
+    "require_options",
+]
 
 ACTIVATIONS: dict[str | None, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU, None: nn.Identity}
 OUTPUTS = ("glu", "linear", None)
 
 
-def n_taps(kernel: nn.Module, L: int, length: int) -> int:
+class WarnsOnce(nn.Module):
+    """A module that warns once, and not in every forward pass."""
+
+    _has_warned = False
+
+    def warn_once(self, text: str) -> None:
+        """An ApproximationWarning, the first time."""
+        if not self._has_warned and not torch.compiler.is_compiling():
+            self._has_warned = True
+            warnings.warn(text, ApproximationWarning, stacklevel=4)
+
+
+def n_taps(layer: WarnsOnce, kernel: nn.Module, L: int, length: int) -> int:
     """How many taps of a kernel meet a sequence of L steps: all, where it has no end, else ``length`` at most."""
-    return L if getattr(kernel, "length", length) is None else min(L, length)
+    if length >= L or getattr(kernel, "length", length) is None:
+        return L
+    layer.warn_once(
+        f"{type(layer).__name__}: the sequence has {L} steps, the kernel {length} taps: inputs that are longer ago do "
+        f"not count. Build the layer with length={L} if they should."
+    )
+    return length
 
 
-class ConvolutionLayer(nn.Module):
+class ConvolutionLayer(WarnsOnce):
     """What layers of one axis and of two are made of: a kernel, a skip, an activation, dropout, and a map of channels.
 
     Args:
@@ -64,7 +91,6 @@ class ConvolutionLayer(nn.Module):
                 self.output_linear = mix(heads * channels, channels)
             elif output == "glu":
                 self.output_linear = nn.Sequential(mix(heads * channels, 2 * channels), nn.GLU(dim=dim))
-        self._has_warned = False
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """For an optimiser: the kernel with its own learning rate and no decay; skip and biases without; the rest."""
@@ -82,11 +108,6 @@ class ConvolutionLayer(nn.Module):
     def _fixed_output(self) -> nn.Module:
         """A copy of what follows the convolution."""
         return deepcopy(nn.Sequential(self.activation, self.output_linear))
-
-    def _warn_once(self, text: str) -> None:
-        if not self._has_warned and not torch.compiler.is_compiling():
-            self._has_warned = True
-            warnings.warn(text, ApproximationWarning, stacklevel=4)
 
 
 def make_kernel(

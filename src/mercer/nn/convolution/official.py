@@ -52,7 +52,9 @@ def from_s4d(cls: type[Layer], state_dict: Mapping[str, Tensor], *, length: int,
     return _load(layer, {"D": D.unsqueeze(0), **found, **weights})
 
 
-def from_gconv(cls: type[Layer], state_dict: Mapping[str, Tensor], *, length: int, **options: Any) -> Layer:
+def from_gconv(
+    cls: type[Layer], state_dict: Mapping[str, Tensor], *, length: int | None = None, **options: Any
+) -> Layer:
     """A GConv of ctlllll/SGConv; see :meth:`SGConv.from_official`."""
     weights = dict(state_dict)
     D = _take(weights, "D", "SGConv")
@@ -68,6 +70,14 @@ def from_gconv(cls: type[Layer], state_dict: Mapping[str, Tensor], *, length: in
         settings.setdefault("power", 1.0)
     elif multiplier is not None:
         settings["decay"] = (float(multiplier.min()), float(multiplier.max()))
+    basis = weights.pop("eigvecs", None)
+    if basis is not None:
+        settings |= {"layout": "hankel", "reference": True}
+    if length is None:
+        if options.get("resample"):
+            raise ValueError("SGConv.from_official: a kernel that is resampled needs length=, its l_max.")
+        uncut = d << (len(parts) - 1 + options.get("init_scale", 0))
+        length = uncut if basis is None else basis.shape[-1]
     norm = weights.pop("kernel_norm", None)
     is_set = bool(weights.pop("kernel_norm_initialized", torch.tensor(True)))
     output = _output_kind(weights, H)
@@ -81,6 +91,7 @@ def from_gconv(cls: type[Layer], state_dict: Mapping[str, Tensor], *, length: in
     found = {f"kernel.kernel_list.{i}": w for i, w in enumerate(parts)}
     found |= {"kernel.multiplier": kernel.multiplier if multiplier is None else multiplier}
     found |= {} if power is None else {"kernel.decay": power}
+    found |= {} if basis is None else {"kernel.basis": basis.mT}
     # Before its first forward pass the official layer has ones there, (H, 1), and makes the norm then.
     found |= {"kernel.kernel_norm": norm if is_set and norm is not None else kernel.kernel_norm}
     layer = _load(layer, {"D": D, **found, **weights})

@@ -20,7 +20,8 @@ class SGConv(LongConv):
 
     Args:
         channels, length, heads: as in :class:`LongConv`.
-        kernel_dim, decay, power, learn_power, layout, init, interpolation, init_scale, resample, taper, learning_rate:
+        kernel_dim, decay, power, learn_power, layout, init, interpolation, init_scale, resample, taper, reference,
+            learning_rate:
             as in :class:`SGConvKernel`.
         options: all others of :class:`LongConv`.
 
@@ -36,7 +37,7 @@ class SGConv(LongConv):
         channels: int,
         length: int,
         *,
-        kernel_dim: int = 64,
+        kernel_dim: int | None = None,
         decay: float | Sequence[float] = 2.0,
         power: float | Sequence[float] | None = None,
         learn_power: bool = True,
@@ -46,6 +47,7 @@ class SGConv(LongConv):
         init_scale: int = 0,
         resample: Literal["length", "sequence"] | None = None,
         taper: bool = False,
+        reference: bool = False,
         learning_rate: float | None = 1e-3,
         random_state: Any = None,
         **options: Any,
@@ -62,6 +64,7 @@ class SGConv(LongConv):
             init_scale=init_scale,
             resample=resample,
             taper=taper,
+            reference=reference,
             learning_rate=learning_rate,
         )
         with seeded(random_state):
@@ -73,9 +76,9 @@ class SGConv(LongConv):
 
         Args:
             state_dict: with ``kernel_list.i``, ``kernel_norm``, ``multiplier``, ``D``, ``output_linear...``, and
-                ``decay`` where it is a power.
-            options: ``length``, which is its ``l_max``, and what the weights do not tell: ``layout``,
-                ``interpolation``, ``activation``, ...
+                ``decay`` where it is a power, ``eigvecs`` where it is "hankel".
+            options: what the weights do not tell: ``layout``, ``interpolation``, ``activation``, ...; ``length``, which
+                is its ``l_max``, where kernels are resampled. It also drew ``reference=True``: see there.
 
         Raises:
             ValueError: weights that are not there or do not fit.

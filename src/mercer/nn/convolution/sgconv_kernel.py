@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from numbers import Integral
 from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
-from mercer.nn.convolution.hankel import hankel_basis
+from mercer.nn.convolution.hankel import hankel_basis, hankel_rows
 from mercer.nn.convolution.kernel import ConvolutionKernel, stretched
 from mercer.nn.precision import without_autocast
 from mercer.nn.seeding import seeded
@@ -37,7 +38,7 @@ class SGConvKernel(ConvolutionKernel):
 
     Args:
         channels, length, heads, learning_rate: as in :class:`ConvolutionKernel`.
-        kernel_dim: d, numbers a scale.
+        kernel_dim: d, numbers a scale. None is 64, or ``length`` where that is shorter.
         decay: how much weaker each next piece is, >= 1; a pair is spread linearly over the channels. 1 is no decay.
         power: instead of ``decay``, tap t is weakened by ``(t + 1)^-p``; one p for all channels, or a pair between
             which each channel's is drawn.
@@ -54,6 +55,9 @@ class SGConvKernel(ConvolutionKernel):
             belongs to a share of the sequence and not to a lag: one of any length then, and without states.
         taper: whether the numbers of a piece start weaker towards its end, linearly down to ``2 / (low + high)`` of the
             decay or the power (its mode "decay").
+        reference: compute what the official code does where that is not what was meant: "hankel" has the first d rows
+            of the matrix of eigenvectors in place of columns (so of all L eigenvectors, whose signs are the machine's:
+            they are saved with the weights), and a power of t has its logarithm in float32 whatever the type.
         random_state: of the start; None draws from torch's global generator.
 
     Attributes:
@@ -80,7 +84,7 @@ class SGConvKernel(ConvolutionKernel):
         channels: int,
         length: int,
         *,
-        kernel_dim: int = 64,
+        kernel_dim: int | None = None,
         decay: float | Sequence[float] = 2.0,
         power: float | Sequence[float] | None = None,
         learn_power: bool = True,
@@ -91,6 +95,7 @@ class SGConvKernel(ConvolutionKernel):
         init_scale: int = 0,
         resample: Literal["length", "sequence"] | None = None,
         taper: bool = False,
+        reference: bool = False,
         learning_rate: float | None = 1e-3,
         random_state: Any = None,
     ) -> None:
@@ -103,11 +108,14 @@ class SGConvKernel(ConvolutionKernel):
         ):
             if value not in allowed:
                 raise ValueError(f"SGConvKernel: {name}={value!r} is not one of {', '.join(map(repr, allowed))}.")
-        if not 1 <= kernel_dim <= length:
-            raise ValueError(f"SGConvKernel: kernel_dim={kernel_dim} is from 1 to length={length}.")
+        kernel_dim = min(64, length) if kernel_dim is None else kernel_dim
+        if not (isinstance(kernel_dim, Integral) and 1 <= kernel_dim <= length):
+            raise ValueError(f"SGConvKernel: kernel_dim={kernel_dim} is a whole number from 1 to length={length}.")
         low, high = decay if isinstance(decay, Sequence) else (decay, decay)
-        if power is None and not (low >= 1.0 and high >= 1.0):
-            raise ValueError(f"SGConvKernel: decay={decay} is below 1, so that later pieces grow. Use 1 for no decay.")
+        if power is None and not (1.0 <= low < math.inf and 1.0 <= high < math.inf):
+            raise ValueError(
+                f"SGConvKernel: decay={decay} must be finite and 1 or more, or later pieces grow. Use 1 for no decay."
+            )
         n_scales = 1 + math.ceil(math.log2(length / kernel_dim)) - init_scale
         if init_scale < 0 or n_scales < 1:
             raise ValueError(f"SGConvKernel: init_scale={init_scale} leaves no piece of {kernel_dim} within {length}.")
@@ -117,7 +125,7 @@ class SGConvKernel(ConvolutionKernel):
             interpolation,
             init_scale,
         )
-        self.resample, self.n_taps = resample, length
+        self.resample, self.n_taps, self.reference = resample, length, reference
         if resample == "sequence":
             self.length = None  # it never ends
         n_lists = 1 if layout == "hankel" else n_scales
@@ -134,7 +142,8 @@ class SGConvKernel(ConvolutionKernel):
         spread = torch.ones(()) if self.has_power else torch.linspace(low, high, channels).view(1, -1, 1)
         self.register_buffer("multiplier", spread)
         if layout == "hankel":
-            self.register_buffer("basis", hankel_basis(length, kernel_dim), persistent=False)
+            basis = hankel_rows(length, kernel_dim) if reference else hankel_basis(length, kernel_dim)
+            self.register_buffer("basis", basis, persistent=reference)
         self.register_buffer("kernel_norm", torch.ones(heads, channels, 1))
         self.set_norm()
 
@@ -180,7 +189,9 @@ class SGConvKernel(ConvolutionKernel):
         """The same pieces for signals that are sampled ``factor`` times as often: as much longer and weaker.
 
         Args:
-            factor: a power of 2, and at least ``2^-init_scale``: the shortest piece has a tap a number.
+            factor: a power of 2. Below ``2^-init_scale`` pieces have less than a tap a number: each halving then makes
+                one piece of the first two, with means of their neighbouring numbers. That takes an even d, two pieces,
+                and layout "concat".
 
         Raises:
             ValueError: another factor, a power of the lag, "hankel", or a kernel that is resampled.
@@ -191,14 +202,26 @@ class SGConvKernel(ConvolutionKernel):
             raise ValueError("SGConvKernel.at_rate: neither layout='hankel' nor a power of the lag is made of pieces.")
         if self.resample:
             raise ValueError(f"SGConvKernel.at_rate: resample={self.resample!r} has a rate of its own.")
-        if steps != round(steps) or self.init_scale + steps < 0:
+        joins = max(0, -self.init_scale - math.floor(steps))
+        can_join = self.layout == "concat" and self.kernel_dim % 2 == 0 and joins < len(self.kernel_list)
+        if steps != round(steps) or (joins and not can_join):
             raise ValueError(
-                f"SGConvKernel.at_rate: factor={factor} is a power of 2 from {2.0**-self.init_scale:g} on (init_scale="
-                f"{self.init_scale})."
+                f"SGConvKernel.at_rate: factor={factor} must be a power of 2, and at least {2.0**-self.init_scale:g} "
+                f"with init_scale={self.init_scale}, unless pieces can be joined: layout='concat', an even kernel_dim, "
+                f"and more pieces than halvings; here {self.layout!r}, {self.kernel_dim} and {len(self.kernel_list)}."
             )
-        made.init_scale = self.init_scale + round(steps)
+        made.init_scale = max(0, self.init_scale + round(steps))
         made.kernel_norm *= factor
+        for _ in range(joins):
+            made._join_first()
         return made
+
+    @torch.no_grad()
+    def _join_first(self) -> None:
+        """One piece of the first two, at half the taps; those that follow have half the taps by their new places."""
+        first, second, *rest = self.kernel_list
+        halves = [w.unflatten(-1, (-1, 2)).mean(-1) for w in (first * self.multiplier, second)]
+        self.kernel_list = nn.ParameterList([nn.Parameter(torch.cat(halves, -1)), *rest])
 
     def _start(self, init: str) -> Tensor:
         shape = (self.heads, self.channels, self.kernel_dim)
@@ -231,7 +254,8 @@ class SGConvKernel(ConvolutionKernel):
             k = torch.cat([self._stretched(p, length) for p in self._pieces() if p.offset < length], -1)
         if self.has_power:
             t = torch.arange(1, length + 1, device=k.device, dtype=k.dtype)
-            k = k * torch.exp(-self.decay[:, None] * t.log())
+            log = t.float().log().to(t.dtype) if self.reference else t.log()
+            k = k * torch.exp(-self.decay[:, None] * log)
         divided: Tensor = k / self.kernel_norm
         return divided
 

@@ -22,7 +22,8 @@ def attention_locality(model: nn.Module, x: Any, *, radius: int = 16) -> Tensor:
     the beginning, so compare networks at equal length.
 
     Args:
-        model: with attentions of mercer or ``nn.MultiheadAttention`` in it.
+        model: with attentions of mercer or ``nn.MultiheadAttention`` in it, or modules of your own that have a method
+            ``weights``: called as their ``forward``, it gives the weights ``(B, H, n, n)``.
         x: what the model takes; a tuple is its arguments.
         radius: the largest distance that counts as near, in rows.
 
@@ -56,7 +57,7 @@ def attention_weights(model: nn.Module, x: Any) -> list[Tensor]:
     """The weights ``(B, H, n, n)`` of every attention of a network, in the order in which they run.
 
     Args:
-        model: with attentions of mercer or ``nn.MultiheadAttention`` in it; it runs once, in evaluation mode.
+        model: as for :func:`attention_locality`; it runs once, in evaluation mode.
         x: what the model takes; a tuple is its arguments.
 
     Raises:
@@ -66,7 +67,7 @@ def attention_weights(model: nn.Module, x: Any) -> list[Tensor]:
     handles = [
         module.register_forward_pre_hook(_watcher(found), with_kwargs=True)
         for module in model.modules()
-        if isinstance(module, AttentionLayer | nn.MultiheadAttention)
+        if isinstance(module, nn.MultiheadAttention) or callable(getattr(module, "weights", None))
     ]
     was_training = model.training
     model.eval()
@@ -77,14 +78,20 @@ def attention_weights(model: nn.Module, x: Any) -> list[Tensor]:
         for handle in handles:
             handle.remove()
     if not found:
-        raise ValueError("attention_weights: the model ran no attention of mercer and no nn.MultiheadAttention.")
+        raise ValueError(
+            "attention_weights: the model ran no attention of mercer, no nn.MultiheadAttention, and nothing else that "
+            "has a method weights()."
+        )
     return found
 
 
 def _watcher(found: list[Tensor]) -> Callable[..., None]:
-    def watch(module: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> None:
+    def watch(module: Any, args: tuple[Any, ...], options: dict[str, Any]) -> None:
         if isinstance(module, AttentionLayer):
             found.append(module.weights(args[0]))
+            return
+        if not isinstance(module, nn.MultiheadAttention):
+            found.append(module.weights(*args, **options))
             return
         options = {**options, "need_weights": True, "average_attn_weights": False}
         # The method and not the module: calling that would call this hook again.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mercer.errors import ShapeError
-from mercer.nn.attention.layer import Lengths
+from mercer.nn.lengths import Lengths
 
 if TYPE_CHECKING:
     from mercer.nn.models.sequence_network import SequenceNetwork

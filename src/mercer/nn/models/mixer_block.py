@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from mercer.nn.attention.layer import kept_rows
+from mercer.nn.lengths import Lengths, kept_rows
 from mercer.nn.models.norms import Norm, build_norm, normed
 
 __all__ = ["CausalMixer", "MixerBlock", "is_causal"]
@@ -74,7 +74,7 @@ class MixerBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self._takes = inspect.signature(mixer.forward).parameters.keys() & {"lengths", "mask"}
 
-    def forward(self, x: Tensor, *, lengths: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, *, lengths: Lengths | None = None) -> Tensor:
         """``(B, n, width)`` to the same.
 
         Args:
@@ -98,7 +98,7 @@ class MixerBlock(nn.Module):
             )
         return self._after(x, mixed, lengths)
 
-    def prefill(self, x: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
+    def prefill(self, x: Tensor, state: Any, lengths: Lengths | None) -> tuple[Tensor, Any]:
         """Many rows after a state, and the state after them."""
         mixed, state = _prefill(self.mixer, self._before(x, lengths), state, lengths)
         return self._after(x, mixed, lengths), state
@@ -108,10 +108,10 @@ class MixerBlock(nn.Module):
         mixed, state = self.mixer.step(self._before(x, None), state)
         return self._after(x, mixed, None), state
 
-    def _before(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+    def _before(self, x: Tensor, lengths: Lengths | None) -> Tensor:
         return normed(self.mixer_norm, x, lengths) if self.prenorm else x
 
-    def _after(self, x: Tensor, mixed: Tensor, lengths: Tensor | None) -> Tensor:
+    def _after(self, x: Tensor, mixed: Tensor, lengths: Lengths | None) -> Tensor:
         """The rest of the block, once the rows are mixed."""
         x = x + self.dropout(mixed)
         if not self.prenorm:
@@ -124,7 +124,7 @@ class MixerBlock(nn.Module):
         return normed(self.mlp_norm, x + self.dropout(self.mlp(x)), lengths)
 
 
-def _prefill(mixer: Any, x: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
+def _prefill(mixer: Any, x: Tensor, state: Any, lengths: Lengths | None) -> tuple[Tensor, Any]:
     """Rows at once where the mixer can do that, else one by one."""
     takes = inspect.signature(mixer.prefill).parameters if hasattr(mixer, "prefill") else {}
     if lengths is not None:

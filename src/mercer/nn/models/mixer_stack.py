@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from mercer.nn.lengths import Lengths
 from mercer.nn.models.mixer_block import MixerBlock, is_causal
 from mercer.nn.models.states import SequenceState
 
@@ -35,14 +36,14 @@ class MixerStack(nn.ModuleList):
         """Whether no row depends on later ones."""
         return all(is_causal(block.mixer) for block in self._blocks())
 
-    def forward(self, x: Tensor, *, lengths: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, *, lengths: Lengths | None = None) -> Tensor:
         """``(B, n, width)`` to the same; ``lengths`` as in :class:`MixerBlock`."""
         for block in self._blocks():
             x = block(x, lengths=lengths)
         return x
 
     def prefill(
-        self, x: Tensor, state: SequenceState | None = None, *, lengths: Tensor | None = None
+        self, x: Tensor, state: SequenceState | None = None, *, lengths: Lengths | None = None
     ) -> tuple[Tensor, SequenceState]:
         """:meth:`forward` of rows after a state, and the state after them."""
         after = []

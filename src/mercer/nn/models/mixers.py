@@ -112,8 +112,6 @@ def build_mixers(
                 "mixer='h3' has a causal form only. Take 'long_conv', whose two-sided form sees both ways."
             )
         form: dict[str, Any] = {} if mixer == "h3" else {"causal": causal}
-        if mixer == "sgconv":
-            form["kernel_dim"] = min(64, length)  # in a short sequence there is no room for more numbers than steps
         build = partial(convolutions[mixer], length=length, **form)
     else:
         raise ValueError(f"mixer={mixer!r}: choose one of {', '.join(MIXERS)}, or give a function of the width.")

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from mercer.nn.attention.layer import kept_rows
 from mercer.nn.attention.srms_norm import SRMSNorm
+from mercer.nn.lengths import Lengths, kept_rows
 
 __all__ = ["NORMS", "Norm", "build_norm", "normed", "refuse_batch_norm"]
 
@@ -58,7 +58,7 @@ def refuse_batch_norm(module: nn.Module) -> None:
         raise ValueError(_LEAK)
 
 
-def normed(norm: nn.Module, x: Tensor, lengths: Tensor | None) -> Tensor:
+def normed(norm: nn.Module, x: Tensor, lengths: Lengths | None) -> Tensor:
     """``norm(x)`` of rows ``(B, n, width)``; in training a batch norm takes its mean without the padding.
 
     Raises:

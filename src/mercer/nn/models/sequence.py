@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mercer.errors import ShapeError
+from mercer.nn.lengths import Lengths, kept_rows
 from mercer.nn.models.mixer_block import MixerBlock, is_causal
 from mercer.nn.models.mixer_stack import MixerStack
 from mercer.nn.models.mixers import Mixer, build_mixers
@@ -114,7 +115,7 @@ class SequenceModel(nn.Module):
         """Whether no answer of a step depends on later ones."""
         return self.blocks.causal
 
-    def forward(self, x: Tensor, *, lengths: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, *, lengths: Lengths | None = None) -> Tensor:
         """The answers: ``(B, d_output)``, or ``(B, L, d_output)`` without pooling.
 
         Args:
@@ -128,7 +129,7 @@ class SequenceModel(nn.Module):
         answer: Tensor = self.decoder(self.features(x, lengths=lengths))
         return answer
 
-    def features(self, x: Tensor, *, lengths: Tensor | None = None) -> Tensor:
+    def features(self, x: Tensor, *, lengths: Lengths | None = None) -> Tensor:
         """What the answers are made of, ``(B, width)`` or ``(B, L, width)``; arguments as of :meth:`forward`."""
         self._check(x, lengths)
         rows = self.blocks(self.encoder(x), lengths=lengths)
@@ -178,23 +179,22 @@ class SequenceModel(nn.Module):
         if self.training:
             raise ValueError("SequenceModel: steps are for evaluation: call .eval() first.")
 
-    def _check(self, x: Tensor, lengths: Tensor | None) -> None:
+    def _check(self, x: Tensor, lengths: Lengths | None) -> None:
         if x.dim() != (2 if self.tokens else 3) or (not self.tokens and x.shape[-1] != self.d_input) or x.shape[1] < 1:
             wanted = "(B, L)" if self.tokens else f"(B, L, {self.d_input})"
             raise ShapeError(f"SequenceModel: x is {wanted}, not {tuple(x.shape)}.")
-        if lengths is not None and lengths.shape != x.shape[:1]:
-            raise ShapeError(f"SequenceModel: lengths is ({x.shape[0]},), one a sequence, not {tuple(lengths.shape)}.")
+        kept_rows(x, lengths)
 
-    def _pooled(self, h: Tensor, lengths: Tensor | None) -> Tensor:
+    def _pooled(self, h: Tensor, lengths: Lengths | None) -> Tensor:
         if self.pool is None:
             return h
-        if lengths is None:
+        kept = kept_rows(h, lengths)
+        if kept is None:
             return h.mean(1) if self.pool == "mean" else h[:, -1]
-        lengths = lengths.to(h.device).clamp(1, h.shape[1])
+        count = kept.sum(1, keepdim=True).clamp(min=1)
         if self.pool == "last":
-            return h[torch.arange(len(h), device=h.device), lengths - 1]
-        inside = torch.arange(h.shape[1], device=h.device) < lengths[:, None]
-        return (h * inside.unsqueeze(-1)).sum(1) / lengths.unsqueeze(-1)
+            return h[torch.arange(len(h), device=h.device), count[:, 0] - 1]
+        return h.masked_fill(~kept.unsqueeze(-1), 0.0).sum(1) / count
 
 
 def _network(feedforward: int | Callable[[int], nn.Module] | None, width: int) -> nn.Module | None:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from mercer.errors import ShapeError
 from mercer.nn.attention.gated_mlp import GatedMLP
-from mercer.nn.attention.layer import kept_rows
+from mercer.nn.convolution.kernel import require_sizes
+from mercer.nn.lengths import kept_rows
 from mercer.nn.models.generation import generate
 from mercer.nn.models.mixer_block import MixerBlock, is_causal
 from mercer.nn.models.mixer_stack import MixerStack
@@ -47,6 +48,7 @@ class SequenceNetwork(nn.Module):
         name = type(self).__name__
         if (vocabulary is None) == (d_input is None):
             raise ValueError(f"{name}: give vocabulary or d_input, and not both; got {vocabulary} and {d_input}.")
+        require_sizes(name, vocabulary=vocabulary, d_input=d_input, width=width)
         if not mixers:
             raise ValueError(f"{name}: it needs at least one layer.")
         self.width, self.vocabulary, self.d_input = width, vocabulary, d_input

@@ -46,11 +46,19 @@ class _Attention(nn.Module):
         self.q, self.kv, self.proj = nn.Linear(width, width), nn.Linear(width, 2 * width), nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        k, v = self.kv(x).chunk(2, -1)
-        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (self.q(x), k, v))
-        mixed = F.scaled_dot_product_attention(q, k, v)
+        mixed = F.scaled_dot_product_attention(*self._heads(x))
         out: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
         return out
+
+    def weights(self, x: Tensor) -> Tensor:
+        """What each token takes of each value, ``(B, heads, n, n)``."""
+        q, k, _ = self._heads(x)
+        return (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)
+
+    def _heads(self, x: Tensor) -> list[Tensor]:
+        """Queries, keys and values, ``(B, heads, n, e)`` each."""
+        k, v = self.kv(x).chunk(2, -1)
+        return [t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (self.q(x), k, v)]
 
 
 class _MLP(nn.Module):
