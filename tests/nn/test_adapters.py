@@ -9,7 +9,7 @@ from torch import nn
 
 from mercer.errors import FileFormatError, ShapeError
 from mercer.nn import LowRankLinear, SNNKAdapter, add_adapters, add_low_rank, load_adapters
-from mercer.nn.models import SNNKTransformer
+from mercer.nn.models import LanguageModel, SequenceModel, SNNKTransformer, SoftSize, SoftTransformer, TransNormer
 
 
 class Block(nn.Module):
@@ -204,6 +204,60 @@ def test_places_are_found_in_layers_of_other_libraries_and_our_own():
     assert report.names == ["blocks.0.attention", "blocks.0.feed_forward"]
     assert ours(torch.ones(2, 3, dtype=torch.int64)).shape == (2, 2)
     assert report.n_trainable == 2 * (8 * 4 + 8)
+
+
+SMALL = SoftSize((1, 2, 1, 1), (8, 8, 8, 8), (2, 2, 2, 2))
+TOKENS = torch.randint(20, (2, 13), generator=torch.Generator().manual_seed(0))
+MODELS = {
+    "transnormer": (lambda: TransNormer(20, layers=2, width=8, heads=2, block=4), TOKENS, 2),
+    "softmax": (lambda: LanguageModel(20, mixer="softmax", layers=3, width=8, heads=2), TOKENS, 3),
+    "long_conv": (lambda: LanguageModel(20, mixer="long_conv", layers=1, width=8, length=16), TOKENS, 1),
+    "sequence": (lambda: SequenceModel(3, 2, layer="s4d", layers=2, width=8, length=16), torch.randn(2, 13, 3), 1),
+    "soft": (lambda: SoftTransformer(SMALL, 3), torch.randn(2, 3, 32, 32), 5),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_each_layer_of_our_models_gets_two_adapters_which_are_all_that_is_trained(name, tmp_path):
+    make, x, layers = MODELS[name]
+    torch.manual_seed(0)
+    model = make().eval()
+    before, state = model(x).detach(), {k: v.clone() for k, v in model.state_dict().items()}
+    report = add_adapters(model, n_features=4)
+    assert len(report.names) == 2 * layers
+    assert report.n_trainable == 2 * layers * (8 * 4 + 8)
+    torch.testing.assert_close(model(x).detach(), before, rtol=1e-5, atol=1e-6)  # kernels differ with gradients
+    model(x).square().mean().backward()
+    assert all(float(adapter.scale.grad.abs().sum()) > 0.0 for adapter in report.adapters.values())
+    for adapter in report.adapters.values():
+        nn.init.normal_(adapter.scale, generator=torch.Generator().manual_seed(1))
+    changed = model(x).detach()
+    assert not torch.allclose(changed, before, rtol=1e-2)
+    report.save_adapter(tmp_path / "adapter.safetensors")
+    report.merge()
+    torch.testing.assert_close(model(x).detach(), changed, rtol=1e-4, atol=1e-5)
+    report.remove()
+    torch.testing.assert_close(model(x).detach(), before, rtol=1e-5, atol=1e-6)  # kernels differ with gradients
+    assert model.state_dict().keys() == state.keys()
+    assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+    load_adapters(model, tmp_path / "adapter.safetensors")
+    torch.testing.assert_close(model(x).detach(), changed, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["transnormer", "softmax", "long_conv"])
+def test_an_adapted_language_model_streams_what_it_computes_at_once(name):
+    model = MODELS[name][0]().eval()
+    for adapter in add_adapters(model, n_features=4).adapters.values():
+        nn.init.normal_(adapter.scale)
+    with torch.no_grad():
+        whole = model(TOKENS)
+        state = model.prefill(TOKENS[:, :5])[1] if name == "transnormer" else None
+        rows = []
+        for t in range(5 if name == "transnormer" else 0, 13):
+            y, state = model.step(TOKENS[:, t], state)
+            rows.append(y)
+    torch.testing.assert_close(torch.stack(rows, 1), whole[:, -len(rows) :], rtol=1e-4, atol=1e-5)
+    assert torch.equal(model.generate(TOKENS[0], 3, temperature=0.0)[:1], whole[0, -1].argmax()[None])
 
 
 def test_of_a_tuple_the_first_part_is_adapted():

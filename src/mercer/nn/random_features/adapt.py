@@ -136,8 +136,9 @@ def add_adapters(
     Args:
         model: trained.
         where: "auto" finds Transformer layers (torch's own, those of :mod:`mercer.nn.models`, of transformers' BERT and
-            timm's vision transformers) and adapts the output of attention and of the feed-forward part; or a function
-            of a name and a module that says which modules get one.
+            timm's vision transformers) and adapts the output of attention and of the feed-forward part; layers of your
+            own are found where ``adapter_places`` names such parts of theirs, and ``width`` their columns. Or a
+            function of a name and a module that says which modules get one.
         width: of the outputs; None takes the last linear layer or norm of each module.
         also_train: patterns of names of parameters that stay trainable: ``("head.*", "*norm*")``.
         **arguments: of :class:`SNNKAdapter`. ``random_state`` is that of the first; each has its own draw.
