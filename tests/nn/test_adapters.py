@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from mercer.errors import FileFormatError, ShapeError
+from mercer.errors import ApproximationWarning, FileFormatError, ShapeError
+from mercer.kernels.features import PowerSeries
 from mercer.nn import LowRankLinear, SNNKAdapter, add_adapters, add_low_rank, load_adapters
 from mercer.nn.models import LanguageModel, SequenceModel, SNNKTransformer, SoftSize, SoftTransformer, TransNormer
 
@@ -288,6 +289,42 @@ def test_what_cannot_be_adapted_is_refused(tmp_path):
         load_adapters(nn.ModuleDict({"a": nn.Linear(6, 6)}), tmp_path / "adapter.safetensors")
     with pytest.raises(FileFormatError, match=r"written for another model"):
         load_adapters(nn.Sequential(nn.Linear(6, 9), nn.Linear(9, 6)), _edited(tmp_path / "adapter.safetensors", 9))
+
+
+@pytest.mark.parametrize("name", ["activation", "method"])
+def test_what_no_file_can_hold_is_told_by_name(name, tmp_path):
+    report = add_adapters(network(), is_block, activation="tanh", length=1.0)
+    report._arguments[name] = PowerSeries((0.0, 1.0))
+    with pytest.raises(TypeError, match=rf"save_adapter: {name} is a PowerSeries, which a file cannot hold"):
+        report.save_adapter(tmp_path / "adapter.safetensors")
+    assert not (tmp_path / "adapter.safetensors").exists()
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("seed", [None, torch.Generator(), np.random.default_rng(0)], ids=str)
+def test_adapters_drawn_from_any_source_are_loaded_as_they_were(seed, activation, tmp_path):
+    model, x = network(), torch.randn(5, 6)
+    report = add_adapters(model, is_block, n_features=np.int64(9), activation=activation, length=1.0, random_state=seed)
+    for adapter in report.adapters.values():
+        nn.init.normal_(adapter.scale)
+    report.save_adapter(tmp_path / "adapter.safetensors")
+    fresh = network()
+    load_adapters(fresh, tmp_path / "adapter.safetensors")
+    assert torch.equal(fresh(x), model(x))
+
+
+def test_patterns_are_no_single_text():
+    with pytest.raises(TypeError, match=r"give a tuple of patterns, such as \('2\.\*',\)"):
+        add_adapters(network(), is_block, also_train="2.*")
+
+
+def test_a_power_series_of_standardised_inputs_warns_and_names_the_length():
+    with pytest.warns(ApproximationWarning, match=r"'gelu' is of no use .*inputs of length 8: .*Give length=1.0"):
+        SNNKAdapter(64, 16, activation="gelu")
+    adapter = SNNKAdapter(64, 16, activation="gelu", length=1.0)
+    nn.init.ones_(adapter.scale)
+    x = torch.randn(50, 64)
+    assert float((adapter(x) - x).detach().abs().max()) < 20.0
 
 
 def _edited(path, width):
