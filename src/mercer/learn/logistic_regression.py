@@ -86,7 +86,7 @@ def fit_logistic(
     >>> F = torch.tensor([[1.0, -1.0], [1.0, 0.0], [1.0, 2.0]], dtype=torch.float64)
     >>> found = fit_logistic(F, torch.tensor([0, 1, 1]), 2, alpha=1.0)
     >>> found.solution.flatten(), found.converged
-    (tensor([0.5..., 0.8...], dtype=torch.float64), True)
+    (tensor([0.5980, 0.7080], dtype=torch.float64), True)
     """
     problem = _Problem(F, codes, n_classes, alpha, weights)
     B = F.new_zeros(F.shape[1], problem.n_columns)

@@ -65,7 +65,7 @@ class PowerSeries:
 
         >>> series = PowerSeries.of("tanh")
         >>> [round(series.deviation(reach, all_degrees=True), 1) for reach in (0.5, 1.0, 1.5)]
-        [1.0, 3.0, 2217.4]
+        [1.0, 3.0, 2159.1]
         """
         degrees, chances = self.chances(all_degrees=all_degrees)
         parts = zip(degrees, chances, strict=True)
