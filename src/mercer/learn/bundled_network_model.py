@@ -160,7 +160,7 @@ class BundledNetworkModel(Saved, BaseEstimator):
 
     def _restore(self) -> None:
         if hasattr(self, "n_samples_seen_"):
-            vars(self).setdefault("_begun_with", self._arguments())  # which older files lack
+            self.__dict__.setdefault("_begun_with", self._arguments())  # which older files lack
         if hasattr(self, "_seed"):
             self._network = self._built(self.n_features_in_, self._seed)
             self._network.maps.load_state_dict(self._drawn)
