@@ -11,7 +11,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor as TwinProcess
 from sklearn.kernel_approximation import Nystroem as TwinNystroem
 from sklearn.kernel_approximation import RBFSampler
 from sklearn.kernel_ridge import KernelRidge as TwinRidge
-from sklearn.linear_model import PoissonRegressor, RidgeClassifier, RidgeCV
+from sklearn.linear_model import LogisticRegression, PoissonRegressor, RidgeClassifier, RidgeCV
 from sklearn.neighbors import KernelDensity as TwinDensity
 from sklearn.utils.estimator_checks import check_estimator
 
@@ -84,6 +84,7 @@ PAIRS = [
     (NTKClassifier("NTK(depth=2)", alpha=1e-3), RidgeClassifier()),
     (BundledNetworkRegressor(layers=(40,), alpha=0.1), TwinRidge()),
     (BundledNetworkClassifier(layers=(40,), alpha=0.1), RidgeClassifier()),
+    (BundledNetworkClassifier(layers=(40,), alpha=0.1, loss="log_loss"), LogisticRegression()),
     # The twins' weights are no repeated rows either: an iterate is chosen by rows left out, and a copy gives one away.
     (RecursiveFeatureMachine(max_iter=1), RandomForestRegressor(2)),
     (RecursiveFeatureMachineClassifier(max_iter=1), RandomForestClassifier(2)),

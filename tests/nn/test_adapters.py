@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from mercer.errors import FileFormatError, ShapeError
+from mercer.errors import ApproximationWarning, FileFormatError, ShapeError
+from mercer.kernels.features import PowerSeries
 from mercer.nn import LowRankLinear, SNNKAdapter, add_adapters, add_low_rank, load_adapters
-from mercer.nn.models import SNNKTransformer
+from mercer.nn.models import LanguageModel, SequenceModel, SNNKTransformer, SoftSize, SoftTransformer, TransNormer
 
 
 class Block(nn.Module):
@@ -206,6 +207,60 @@ def test_places_are_found_in_layers_of_other_libraries_and_our_own():
     assert report.n_trainable == 2 * (8 * 4 + 8)
 
 
+SMALL = SoftSize((1, 2, 1, 1), (8, 8, 8, 8), (2, 2, 2, 2))
+TOKENS = torch.randint(20, (2, 13), generator=torch.Generator().manual_seed(0))
+MODELS = {
+    "transnormer": (lambda: TransNormer(20, layers=2, width=8, heads=2, block=4), TOKENS, 2),
+    "softmax": (lambda: LanguageModel(20, mixer="softmax", layers=3, width=8, heads=2), TOKENS, 3),
+    "long_conv": (lambda: LanguageModel(20, mixer="long_conv", layers=1, width=8, length=16), TOKENS, 1),
+    "sequence": (lambda: SequenceModel(3, 2, layer="s4d", layers=2, width=8, length=16), torch.randn(2, 13, 3), 1),
+    "soft": (lambda: SoftTransformer(SMALL, 3), torch.randn(2, 3, 32, 32), 5),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_each_layer_of_our_models_gets_two_adapters_which_are_all_that_is_trained(name, tmp_path):
+    make, x, layers = MODELS[name]
+    torch.manual_seed(0)
+    model = make().eval()
+    before, state = model(x).detach(), {k: v.clone() for k, v in model.state_dict().items()}
+    report = add_adapters(model, n_features=4)
+    assert len(report.names) == 2 * layers
+    assert report.n_trainable == 2 * layers * (8 * 4 + 8)
+    torch.testing.assert_close(model(x).detach(), before, rtol=1e-5, atol=1e-6)  # kernels differ with gradients
+    model(x).square().mean().backward()
+    assert all(float(adapter.scale.grad.abs().sum()) > 0.0 for adapter in report.adapters.values())
+    for adapter in report.adapters.values():
+        nn.init.normal_(adapter.scale, generator=torch.Generator().manual_seed(1))
+    changed = model(x).detach()
+    assert not torch.allclose(changed, before, rtol=1e-2)
+    report.save_adapter(tmp_path / "adapter.safetensors")
+    report.merge()
+    torch.testing.assert_close(model(x).detach(), changed, rtol=1e-4, atol=1e-5)
+    report.remove()
+    torch.testing.assert_close(model(x).detach(), before, rtol=1e-5, atol=1e-6)  # kernels differ with gradients
+    assert model.state_dict().keys() == state.keys()
+    assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+    load_adapters(model, tmp_path / "adapter.safetensors")
+    torch.testing.assert_close(model(x).detach(), changed, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["transnormer", "softmax", "long_conv"])
+def test_an_adapted_language_model_streams_what_it_computes_at_once(name):
+    model = MODELS[name][0]().eval()
+    for adapter in add_adapters(model, n_features=4).adapters.values():
+        nn.init.normal_(adapter.scale)
+    with torch.no_grad():
+        whole = model(TOKENS)
+        state = model.prefill(TOKENS[:, :5])[1] if name == "transnormer" else None
+        rows = []
+        for t in range(5 if name == "transnormer" else 0, 13):
+            y, state = model.step(TOKENS[:, t], state)
+            rows.append(y)
+    torch.testing.assert_close(torch.stack(rows, 1), whole[:, -len(rows) :], rtol=1e-4, atol=1e-5)
+    assert torch.equal(model.generate(TOKENS[0], 3, temperature=0.0)[:1], whole[0, -1].argmax()[None])
+
+
 def test_of_a_tuple_the_first_part_is_adapted():
     model, x = nn.Sequential(Pair()), torch.randn(4, 6)
     report = add_adapters(model, lambda name, module: isinstance(module, Pair))
@@ -234,6 +289,42 @@ def test_what_cannot_be_adapted_is_refused(tmp_path):
         load_adapters(nn.ModuleDict({"a": nn.Linear(6, 6)}), tmp_path / "adapter.safetensors")
     with pytest.raises(FileFormatError, match=r"written for another model"):
         load_adapters(nn.Sequential(nn.Linear(6, 9), nn.Linear(9, 6)), _edited(tmp_path / "adapter.safetensors", 9))
+
+
+@pytest.mark.parametrize("name", ["activation", "method"])
+def test_what_no_file_can_hold_is_told_by_name(name, tmp_path):
+    report = add_adapters(network(), is_block, activation="tanh", length=1.0)
+    report._arguments[name] = PowerSeries((0.0, 1.0))
+    with pytest.raises(TypeError, match=rf"save_adapter: {name} is a PowerSeries, which a file cannot hold"):
+        report.save_adapter(tmp_path / "adapter.safetensors")
+    assert not (tmp_path / "adapter.safetensors").exists()
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("seed", [None, torch.Generator(), np.random.default_rng(0)], ids=str)
+def test_adapters_drawn_from_any_source_are_loaded_as_they_were(seed, activation, tmp_path):
+    model, x = network(), torch.randn(5, 6)
+    report = add_adapters(model, is_block, n_features=np.int64(9), activation=activation, length=1.0, random_state=seed)
+    for adapter in report.adapters.values():
+        nn.init.normal_(adapter.scale)
+    report.save_adapter(tmp_path / "adapter.safetensors")
+    fresh = network()
+    load_adapters(fresh, tmp_path / "adapter.safetensors")
+    assert torch.equal(fresh(x), model(x))
+
+
+def test_patterns_are_no_single_text():
+    with pytest.raises(TypeError, match=r"give a tuple of patterns, such as \('2\.\*',\)"):
+        add_adapters(network(), is_block, also_train="2.*")
+
+
+def test_a_power_series_of_standardised_inputs_warns_and_names_the_length():
+    with pytest.warns(ApproximationWarning, match=r"'gelu' is of no use .*inputs of length 8: .*Give length=1.0"):
+        SNNKAdapter(64, 16, activation="gelu")
+    adapter = SNNKAdapter(64, 16, activation="gelu", length=1.0)
+    nn.init.ones_(adapter.scale)
+    x = torch.randn(50, 64)
+    assert float((adapter(x) - x).detach().abs().max()) < 20.0
 
 
 def _edited(path, width):

@@ -5,8 +5,9 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
-from mercer.errors import ShapeError
+from mercer.errors import ApproximationWarning, ShapeError
 from mercer.nn import BundledNetwork, SNNKLinear, bundle, compress
 from mercer.nn.models import SNNKTransformer
 from mercer.nn.random_features.closed_form import RidgeSums
@@ -157,6 +158,72 @@ def test_more_features_make_smaller_errors_and_modules_are_chosen_by_a_function(
     automatic = compress(model, X, 16)
     assert [layer.name for layer in automatic.layers] == ["blocks.0.feed_forward.0", "blocks.1.feed_forward.0"]
     assert report.layers[0].n_parameters_after == 16 * 64 + 16
+
+
+@pytest.mark.parametrize(
+    "batches",
+    [
+        lambda X: DataLoader(X, batch_size=100),
+        lambda X: DataLoader(TensorDataset(X, X[:, 0]), batch_size=100),
+        lambda X: (X[i : i + 100] for i in range(0, 300, 100)),
+    ],
+    ids=["tensors", "pairs", "generator"],
+)
+def test_data_may_come_from_a_loader(batches):
+    model, X = nn.Sequential(nn.Linear(8, 64), nn.GELU(), nn.Linear(64, 3)), torch.randn(300, 8)
+    expected = compress(model, X, 16)
+    found = compress(model, batches(X), np.int64(16))
+    assert found.layers == expected.layers
+    torch.testing.assert_close(found.model(X), expected.model(X))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (np.zeros((20, 8)), r"not ndarray.*torch\.from_numpy"),
+        ([{"x": torch.zeros(20, 8)}], r"not dict.*batch\['inputs'\] for batch in loader"),
+        (TensorDataset(torch.zeros(20, 8)), r"a TensorDataset, row by row. Give DataLoader"),
+    ],
+    ids=["numpy", "dict", "dataset"],
+)
+def test_data_that_are_no_batches_of_tensors_are_refused_by_name(data, message):
+    with pytest.raises(TypeError, match=message):
+        compress(nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 1)), data, 4)
+
+
+@pytest.mark.parametrize("target", [-1.0, float("nan"), float("inf"), "low", True])
+def test_a_target_error_is_a_finite_number(target):
+    with pytest.raises(ValueError, match=rf"target_error={target!r}\): it must be a finite number >= 0"):
+        compress(nn.Sequential(nn.Linear(8, 4), nn.ReLU()), torch.randn(30, 8), target_error=target)
+
+
+@pytest.mark.parametrize("count", [16.0, "16", True])
+def test_numbers_of_features_are_whole(count):
+    model = nn.Sequential(nn.Linear(8, 4), nn.GELU(), nn.Linear(4, 1))
+    with pytest.raises(TypeError, match=r"n_features=.*must be a whole number"):
+        compress(model, torch.randn(30, 8), count)
+    with pytest.raises(TypeError, match=r"most_features=.*must be a whole number"):
+        compress(model, torch.randn(30, 8), target_error=0.5, most_features=count)
+    with pytest.raises(TypeError, match=r"bundle\(n_features=.*give a whole number, or one for each"):
+        bundle(model, count)
+    assert bundle(model, np.int64(4)).output.in_features == 4
+
+
+@pytest.mark.parametrize("size", [{"n_features": 32}, {"target_error": 0.5}], ids=str)
+def test_features_that_explain_nothing_are_told_with_what_to_change(size):
+    model, X = nn.Sequential(nn.Linear(8, 64), nn.GELU(), nn.Linear(64, 3)), 3.0 * torch.randn(500, 8)
+    with pytest.warns(ApproximationWarning, match=r"'gelu' explain nothing of 0, .*length=1.0.*8.* long here"):
+        report = compress(model, X, activation="gelu", **size)
+    assert report.layers[0].error > 0.95
+    assert compress(model, X, 32, activation="gelu", length=1.0).layers[0].error < 0.9
+
+
+def test_bundling_long_weights_by_a_power_series_warns():
+    model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 1))
+    nn.init.normal_(model[0].weight)
+    with pytest.warns(ApproximationWarning, match=r"'tanh' is of no use for weights of length .*Give length=1.0"):
+        bundle(model, 64)
+    bundle(model, 64, length=0.9)
 
 
 def test_what_cannot_be_compressed_is_refused():

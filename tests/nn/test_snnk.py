@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from mercer.errors import ShapeError
+from mercer.errors import ApproximationWarning, ShapeError
 from mercer.kernels import ArcCosine
 from mercer.kernels.features import UniversalRandomFeatures
 from mercer.nn import BundledNetwork, RandomFeatureLayer, SNNKAdapter, SNNKLinear
@@ -204,3 +204,13 @@ def test_a_kernel_layer_learns():
         loss.backward()
         optimizer.step()
     assert float(loss.detach()) < 0.5 * first
+
+
+def test_a_layer_from_weights_and_inputs_too_long_for_a_power_series_warns():
+    linear, x = nn.Linear(8, 5), torch.randn(20, 8)
+    with pytest.warns(ApproximationWarning, match=r"inputs of length 1\d: the error of 64 features"):
+        SNNKLinear.from_linear(linear, "gelu", 64, inputs=5.0 * x)
+    SNNKLinear.from_linear(linear, "gelu", 64, inputs=0.3 * x)
+    SNNKLinear.from_linear(linear, "gelu", 64, inputs=5.0 * x, length=1.0)
+    with pytest.warns(ApproximationWarning, match=r"weights of length 4 and inputs of length 4"):
+        SNNKLinear.from_linear(linear, "gelu", 64, length=4.0)

@@ -57,8 +57,16 @@ class BundledNetworkRegressor(MultiOutputMixin, RegressorMixin, BundledNetworkMo
         return self.partial_fit(X, y, sample_weight)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Learn from further rows as well; see :meth:`fit`."""
-        is_first = not hasattr(self, "n_samples_seen_")
+        """Learn from further rows as well; see :meth:`fit`.
+
+        After ``set_params(alpha=...)`` the result is that of all rows with the new alpha.
+
+        Raises:
+            ValueError: an argument other than alpha has been changed since the first rows.
+        """
+        is_first = not getattr(self, "n_samples_seen_", 0)
+        if not is_first:
+            self._go_on()
         given, y = check_data(self, X, y, reset=is_first, multi_output=True, y_numeric=True)
         Y, is_vector = as_targets(y, given.device)
         if is_first:

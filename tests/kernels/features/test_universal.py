@@ -222,3 +222,16 @@ def test_shapes_and_biases_that_do_not_fit_are_refused():
         GridSpectrum([0.0, 1.0], [0.0, 0.0])
     with pytest.raises(ValueError, match=r"not 0"):
         PowerSeries((0.0,))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("name", "reach"), [("gelu", 0.5), ("tanh", 0.9), ("exp", 1.0)])
+def test_the_deviation_of_a_power_series_is_that_of_its_estimates(name, reach, bias):
+    X, W = torch.eye(64, dtype=torch.float64)[:1] * 0.0, torch.zeros(1, 64, dtype=torch.float64)
+    X[0, ::2], W[0, 1::2] = reach * 32**-0.5, 32**-0.5  # |w| |x| = reach, w . x = 0
+    made = [UniversalRandomFeatures(name, 32, d=64, bias=bias, random_state=seed) for seed in range(400)]
+    found = torch.stack([features.estimate(X, W)[0, 0] for features in made])
+    # Degrees are drawn systematically, not one by one: the part of a_0, in exp, does not vary.
+    expected = made[0].deviation(reach)
+    assert 0.4 * expected < float(found.square().mean().sqrt() if name != "exp" else found.std()) < 1.6 * expected
+    assert UniversalRandomFeatures("cos", 8, d=2).deviation(1.0) is None

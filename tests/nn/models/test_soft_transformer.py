@@ -219,7 +219,7 @@ def test_every_parameter_learns():
 
 def test_dropping_is_for_training_and_rises_with_depth():
     model = small(drop_rate=0.4)
-    rates = [block["att"].dropout.p for block in (*model.block1, *model.block2, *model.block3)]
+    rates = [block["att"].dropout1.p for block in (*model.block1, *model.block2, *model.block3)]
     assert [*rates, model.block4[0].drop_path] == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
     images = torch.randn(2, 3, 32, 32)
     assert not torch.equal(model(images), model(images))

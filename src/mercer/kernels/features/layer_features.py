@@ -48,6 +48,10 @@ class LayerFeatures(Features):
         """What :meth:`estimate` approaches as features are added, ``(n, o)``."""
         raise NotImplementedError
 
+    def deviation(self, reach: float) -> float | None:
+        """About how far :meth:`estimate` is off where ``|w| |x|`` is ``reach``; None where no formula is known."""
+        return None
+
     def compute(self, X: Tensor) -> Tensor:
         """Phi."""
         return self.input_map(self.state, X)

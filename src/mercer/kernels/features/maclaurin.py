@@ -52,6 +52,25 @@ class PowerSeries:
         weights = [2.0 ** (-n - 1) for n in self.degrees]
         return [w / sum(weights) for w in weights]
 
+    def chances(self, *, all_degrees: bool) -> tuple[list[int], list[float]]:
+        """Degrees that are drawn, and how probably: :attr:`degrees`, or all up to the last of them."""
+        if not all_degrees:
+            return self.degrees, self.probabilities
+        degrees = list(range(max(self.degrees) + 1))
+        weights = [2.0 ** (-n - 1) for n in degrees]
+        return degrees, [w / sum(weights) for w in weights]
+
+    def deviation(self, reach: float, *, all_degrees: bool) -> float:
+        """Root mean square of one feature's estimate where ``|w| |x|`` is reach, in directions that have no relation.
+
+        >>> series = PowerSeries.of("tanh")
+        >>> [round(series.deviation(reach, all_degrees=True), 1) for reach in (0.5, 1.0, 1.5)]
+        [1.0, 3.0, 2159.1]
+        """
+        degrees, chances = self.chances(all_degrees=all_degrees)
+        parts = zip(degrees, chances, strict=True)
+        return math.sqrt(sum((self.coefficients[n] * reach**n) ** 2 / chance for n, chance in parts))
+
     def function(self, z: Tensor) -> Tensor:
         """The sum of the series, elementwise."""
         total = torch.zeros_like(z)

@@ -32,11 +32,7 @@ def draw_sign_products(
         ``{"signs" (rows, d), "size" (m,)}``; the degree of each feature, the largest first; and how many features have
         a degree above 0, 1, ...: one block of the rows of "signs" each.
     """
-    degrees, chances = series.degrees, series.probabilities
-    if all_degrees:
-        last = max(degrees)
-        weights = [2.0 ** (-n - 1) for n in range(last + 1)]
-        degrees, chances = list(range(last + 1)), [w / sum(weights) for w in weights]
+    degrees, chances = series.chances(all_degrees=all_degrees)
     places = (torch.arange(m, dtype=torch.float64) + torch.rand((), dtype=torch.float64, generator=source)) / m
     chance = torch.tensor(chances, dtype=torch.float64)
     drawn = torch.searchsorted(chance.cumsum(0), places).clamp(max=len(degrees) - 1)

@@ -30,17 +30,20 @@ class SoftBlock(nn.Module):
     torch.Size([1, 64, 32])
     """
 
+    adapter_places = ("dropout1", "dropout2")  # where mercer.nn.add_adapters puts adapters
+
     def __init__(self, width: int, heads: int, *, dropout: float = 0.0, **options: Any) -> None:
         super().__init__()
+        self.width = width
         self.mha = SoftmaxFreeAttention(width, heads, **options)
         self.norm1 = nn.LayerNorm(width)
         self.ff1, self.ff2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
         self.norm2 = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout1, self.dropout2 = nn.Dropout(dropout), nn.Dropout(dropout)
 
     def forward(self, x: Tensor, *, grid: tuple[int, int] | None = None, mask: Tensor | None = None) -> Tensor:
         """``(B, n, width)`` to the same; see :meth:`SoftmaxFreeAttention.forward`."""
-        x = self.norm1(x + self.dropout(self.mha(x, grid=grid, mask=mask)))
+        x = self.norm1(x + self.dropout1(self.mha(x, grid=grid, mask=mask)))
         hidden = F.gelu(self.ff1(x), approximate="tanh")
-        out: Tensor = self.norm2(x + self.dropout(self.ff2(hidden)))
+        out: Tensor = self.norm2(x + self.dropout2(self.ff2(hidden)))
         return out

@@ -71,8 +71,15 @@ class MixerBlock(nn.Module):
         causal = is_causal(mixer)
         self.mixer_norm = build_norm(norm, width, causal=causal)
         self.mlp_norm = None if feedforward is None else build_norm(norm, width, causal=causal)
-        self.dropout = nn.Dropout(dropout)
+        self.width = width
+        # One a branch, though they are alike: adapters take the place of each.
+        self.mixer_dropout, self.mlp_dropout = nn.Dropout(dropout), nn.Dropout(dropout)
         self._takes = inspect.signature(mixer.forward).parameters.keys() & {"lengths", "mask"}
+
+    @property
+    def adapter_places(self) -> tuple[str, ...]:
+        """Where :func:`mercer.nn.add_adapters` puts adapters: on what each branch adds."""
+        return ("mixer_dropout",) if self.mlp is None else ("mixer_dropout", "mlp_dropout")
 
     def forward(self, x: Tensor, *, lengths: Lengths | None = None) -> Tensor:
         """``(B, n, width)`` to the same.
@@ -113,15 +120,15 @@ class MixerBlock(nn.Module):
 
     def _after(self, x: Tensor, mixed: Tensor, lengths: Lengths | None) -> Tensor:
         """The rest of the block, once the rows are mixed."""
-        x = x + self.dropout(mixed)
+        x = x + self.mixer_dropout(mixed)
         if not self.prenorm:
             x = normed(self.mixer_norm, x, lengths)
         if self.mlp is None or self.mlp_norm is None:
             return x
         if self.prenorm:
-            out: Tensor = x + self.dropout(self.mlp(normed(self.mlp_norm, x, lengths)))
+            out: Tensor = x + self.mlp_dropout(self.mlp(normed(self.mlp_norm, x, lengths)))
             return out
-        return normed(self.mlp_norm, x + self.dropout(self.mlp(x)), lengths)
+        return normed(self.mlp_norm, x + self.mlp_dropout(self.mlp(x)), lengths)
 
 
 def _prefill(mixer: Any, x: Tensor, state: Any, lengths: Lengths | None) -> tuple[Tensor, Any]:

@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
-from numbers import Integral
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from mercer import store
+from mercer.arrays import generator
 from mercer.nn.checkpoint import load_weights
 from mercer.nn.random_features.places import Place, find_places, put_module
 from mercer.nn.random_features.snnk_adapter import SNNKAdapter
@@ -103,8 +105,14 @@ class AdapterReport:
         """Write the adapters, and what else is trained, to one safetensors file; :func:`load_adapters` reads it.
 
         Raises:
-            TypeError: an activation that is no name.
+            TypeError: an argument that a file cannot hold, such as an activation that is no name.
         """
+        for name, value in self._arguments.items():
+            if not (value is None or isinstance(value, bool | int | float | str)):
+                raise TypeError(
+                    f"save_adapter: {name} is a {type(value).__name__}, which a file cannot hold: make adapters with a "
+                    f"name, a number or None there, or keep the state_dict of the model."
+                )
         tensors = {f"{n}/{k}": v for n, adapter in self.adapters.items() for k, v in adapter.state_dict().items()}
         own: dict[str, Tensor] = dict(self._model.named_parameters())
         # Names of the model without adapters, so that they mean the same before and after.
@@ -136,16 +144,19 @@ def add_adapters(
     Args:
         model: trained.
         where: "auto" finds Transformer layers (torch's own, those of :mod:`mercer.nn.models`, of transformers' BERT and
-            timm's vision transformers) and adapts the output of attention and of the feed-forward part; or a function
-            of a name and a module that says which modules get one.
+            timm's vision transformers) and adapts the output of attention and of the feed-forward part; layers of your
+            own are found where ``adapter_places`` names such parts of theirs, and ``width`` their columns. Or a
+            function of a name and a module that says which modules get one.
         width: of the outputs; None takes the last linear layer or norm of each module.
         also_train: patterns of names of parameters that stay trainable: ``("head.*", "*norm*")``.
-        **arguments: of :class:`SNNKAdapter`. ``random_state`` is that of the first; each has its own draw.
+        **arguments: of :class:`SNNKAdapter`. ``random_state`` is that of the first; each has its own draw, of the
+            numbers that follow. None or a generator draws the first one.
 
     Returns:
         What was added, with ``merge``, ``remove`` and ``save_adapter``.
 
     Raises:
+        TypeError: ``also_train`` is a single text.
         ValueError: no place was found, a pattern that fits no parameter, adapters from an earlier call, or an argument
             that :class:`SNNKAdapter` refuses. The model is then as it was.
 
@@ -191,8 +202,13 @@ def load_adapters(model: nn.Module, path: str | os.PathLike[str]) -> AdapterRepo
 def _adapt(
     model: nn.Module, places: list[Place], also_train: Sequence[str], arguments: dict[str, Any]
 ) -> AdapterReport:
-    if "random_state" in arguments and isinstance(arguments["random_state"], Integral):
-        arguments = {**arguments, "random_state": int(arguments["random_state"])}  # numpy's cannot be saved
+    if isinstance(also_train, str):
+        raise TypeError(f"also_train={also_train!r}: give a tuple of patterns, such as ({also_train!r},).")
+    arguments = {k: v.item() if isinstance(v, np.generic) else v for k, v in arguments.items()}  # as files hold them
+    seed = arguments.get("random_state", 0)
+    if not isinstance(seed, int):
+        # A number, from which load_adapters can draw the same.
+        arguments["random_state"] = int(torch.randint(2**31 - 1, (), generator=generator(seed)))
     named = dict(model.named_parameters())
     kept = [name for name in named if any(fnmatch(name, pattern) for pattern in also_train)]
     for pattern in also_train:
@@ -213,11 +229,11 @@ def _adapt(
 
 def _adapted(model: nn.Module, places: Sequence[Place], arguments: dict[str, Any]) -> dict[str, Adapted]:
     """What takes the place of each module, by its name."""
-    first, found = arguments.get("random_state", 0), {}
+    first, found = int(arguments.get("random_state", 0)), {}
     example = next(iter(model.parameters()))
     for number, place in enumerate(places):
         module = model.get_submodule(place.name)
-        own = {**arguments, "random_state": first + number if isinstance(first, int) else first}
+        own = {**arguments, "random_state": first + number}
         adapter = SNNKAdapter(place.width, **own).to(device=example.device, dtype=example.dtype)
         found[place.name] = Adapted(module, adapter).train(module.training)
     return found

@@ -138,8 +138,12 @@ def bundle(
         copied by reference.
 
     Raises:
-        TypeError: a module that is no linear layer where one should be.
+        TypeError: a module that is no linear layer where one should be, or numbers of features that are not whole.
         ValueError: an unknown activation, or a depth that the model has not.
+
+    Warns:
+        ApproximationWarning: a layer's weights are so long that the power series of its activation ("gelu", "tanh",
+            "sigmoid") is of no use even for inputs of length 1: give ``length``.
 
     >>> network = torch.nn.Sequential(torch.nn.Linear(4, 32), torch.nn.GELU(), torch.nn.Linear(32, 2))
     >>> bundle(network, 512)(torch.zeros(3, 4)).shape
@@ -150,7 +154,12 @@ def bundle(
     depth = hidden if depth is None else depth
     if not 1 <= depth <= hidden:
         raise ValueError(f"bundle(depth={depth}): the model has {hidden} hidden layers, so depth is 1 to {hidden}.")
-    widths = [n_features] * depth if isinstance(n_features, int) else list(n_features)
+    if isinstance(n_features, Integral) and not isinstance(n_features, bool):
+        widths = [int(n_features)] * depth
+    elif isinstance(n_features, Sequence) and not isinstance(n_features, str):
+        widths = list(n_features)
+    else:
+        raise TypeError(f"bundle(n_features={n_features!r}): give a whole number, or one for each bundled layer.")
     if len(widths) != depth:
         raise ValueError(f"bundle: {depth} layers are bundled, but n_features has {len(widths)} numbers.")
     names = {name for _, name in between[:depth]}

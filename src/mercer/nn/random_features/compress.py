@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset, IterableDataset
 
-from mercer.errors import ShapeError
+from mercer.errors import ApproximationWarning, ShapeError
+from mercer.kernels.features.base import require_count
 from mercer.nn.random_features.closed_form import RidgeSums
 from mercer.nn.random_features.places import put_module
 from mercer.nn.random_features.snnk_linear import SNNKLinear
@@ -18,6 +24,7 @@ from mercer.nn.random_features.snnk_linear import SNNKLinear
 __all__ = ["CompressedLayer", "CompressionReport", "FittedKernelLayer", "compress"]
 
 _ROWS = 4096  # whose features are held at a time
+_NOTHING = 0.95  # error from which on a layer is no better than its mean, or nearly
 _FEWEST = 8  # features with which the search for a target error begins
 
 
@@ -78,7 +85,7 @@ class CompressionReport:
 @torch.no_grad()
 def compress(
     model: nn.Module,
-    data: Tensor | Iterable[Tensor],
+    data: Tensor | Iterable[Tensor | Sequence[Any]],
     n_features: int | None = None,
     *,
     target_error: float | None = None,
@@ -98,7 +105,8 @@ def compress(
 
     Args:
         model: trained; each layer is called once in a pass.
-        data: inputs of the model ``(n, ...)``, or batches of them; no targets are needed.
+        data: inputs of the model ``(n, ...)``, or batches of them, such as a ``DataLoader``. Of batches that are
+            tuples or lists the first tensor is taken: no targets are needed.
         n_features: of every new layer; or give ``target_error``.
         target_error: the least of 8, 16, 32, ... features whose error on rows held out is at most this; a layer that
             would need more than ``most_features`` is kept.
@@ -115,8 +123,14 @@ def compress(
         **arguments: of :class:`SNNKLinear`: ``length``, ``offset``, ``method``, ...
 
     Raises:
-        ValueError: not exactly one of ``n_features`` and ``target_error``; no layer to replace; no data.
+        ValueError: not exactly one of ``n_features`` and ``target_error``; a target error that is negative or not
+            finite; no layer to replace; no data.
+        TypeError: a number of features that is not whole, or batches that are no tensors.
         ShapeError: a layer whose input or output is no tensor ``(..., d)``.
+
+    Warns:
+        ApproximationWarning: a layer of which the features explain nothing (an error above 0.95). Long inputs do that
+            to all activations but "relu": the power series of "gelu", "tanh" and "sigmoid" ends at lengths about 1.
 
     Source: ours; the authors fine-tune such layers by gradients.
 
@@ -127,9 +141,17 @@ def compress(
     """
     if (n_features is None) == (target_error is None):
         raise ValueError(f"compress: give n_features or target_error, and not both; got {n_features}, {target_error}.")
+    if target_error is not None and not (_is_number(target_error) and 0.0 <= target_error < math.inf):
+        raise ValueError(f"compress(target_error={target_error!r}): it must be a finite number >= 0.")
+    for name, count in (("n_features", n_features), ("most_features", most_features), ("max_rows", max_rows)):
+        if count is not None:
+            require_count("compress", name, int(count) if isinstance(count, np.integer) else count)
     if not 0.0 < held_out < 1.0:
         raise ValueError(f"compress(held_out={held_out!r}): it is a share of the rows, between 0 and 1.")
-    batches = [data] if isinstance(data, Tensor) else list(data)
+    if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
+        name = type(data).__name__
+        raise TypeError(f"compress: data is a {name}, row by row. Give DataLoader(dataset, batch_size=256).")
+    batches = [data] if isinstance(data, Tensor) else [_inputs_of(batch) for batch in data]
     if not batches or not len(batches[0]):
         raise ValueError("compress: the data are empty.")
     original, small = copy.deepcopy(model).eval(), copy.deepcopy(model).eval()
@@ -148,10 +170,18 @@ def compress(
         most = before // Y.shape[1] if most_features is None else most_features
         options = {"activation": activation, "random_state": random_state + number, **arguments}
         fitted, error = None, float("nan")
-        for m in [n_features] if n_features is not None else _sizes(most):
+        for m in [int(n_features)] if n_features is not None else _sizes(most):
             fitted, error = _fit(X, Y, m, alpha, held_out, options)
             if target_error is None or error <= target_error:
                 break
+        if not error < _NOTHING:
+            warnings.warn(
+                f"compress: features of {activation!r} explain nothing of {name}, whose error is {error:.3g} (1 is its "
+                f"mean). Give length=1.0, which scales its inputs ({_length(X):.2g} long here), or another "
+                f"activation, or more features.",
+                ApproximationWarning,
+                stacklevel=3,
+            )
         if fitted is None or (target_error is not None and error > target_error):
             layers.append(CompressedLayer(name, 0, error, before, before))
             continue
@@ -162,6 +192,26 @@ def compress(
         after = sum(p.numel() for p in fitted.parameters())
         layers.append(CompressedLayer(name, fitted.n_features, error, before, after))
     return CompressionReport(small.train(model.training), tuple(layers))
+
+
+def _inputs_of(batch: Any) -> Tensor:
+    """What of a batch the model takes."""
+    first = batch[0] if isinstance(batch, tuple | list) and batch else batch
+    if not isinstance(first, Tensor):
+        raise TypeError(
+            f"compress: a batch is a tensor of inputs, or a tuple that begins with one, not {type(first).__name__}. "
+            f"Give a generator of them, such as (batch['inputs'] for batch in loader), or torch.from_numpy(data)."
+        )
+    return first
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _length(X: Tensor) -> float:
+    """Root mean square of the rows' lengths."""
+    return float(X.double().square().sum(-1).mean().sqrt())
 
 
 def _places(

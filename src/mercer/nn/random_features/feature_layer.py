@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mercer.errors import ShapeError
+from mercer.errors import ApproximationWarning, ShapeError
 from mercer.kernels import ArcCosine
 from mercer.kernels.features import ArcCosineFeatures, LayerFeatures, UniversalRandomFeatures
 from mercer.nn.precision import without_autocast
@@ -63,9 +64,21 @@ class RandomFeatureLayer(nn.Module):
             return nn.functional.linear(wide, weight.to(wide.dtype)).to(x.dtype)
 
     @torch.no_grad()
-    def weight_features(self, W: Tensor, b: Tensor | None = None) -> Tensor:
-        """Psi of a layer's weights ``(o, d)`` and biases ``(o,)``: ``(o, n_features)``, in the dtype of W."""
+    def weight_features(self, W: Tensor, b: Tensor | None = None, *, input_length: float = 1.0) -> Tensor:
+        """Psi of a layer's weights ``(o, d)`` and biases ``(o,)``: ``(o, n_features)``, in the dtype of W.
+
+        Args:
+            W, b: the weights.
+            input_length: typical ``|x|``, for the warning only; not used with a ``length``.
+
+        Warns:
+            ApproximationWarning: a power series that is of no use for such weights and inputs: the error of its
+                features is larger than what they estimate.
+        """
         wide = self._prepared(W)
+        if wide.numel():
+            size = float(wide.double().square().sum(-1).mean().sqrt())
+            self._warn_of_reach(size, input_length if self.length is None else self.length)
         return self.features.weight_map(self._drawn(), wide, None if b is None else b.to(wide)).to(W.dtype)
 
     def extra_repr(self) -> str:
@@ -80,6 +93,19 @@ class RandomFeatureLayer(nn.Module):
             raise ShapeError(f"Features of {self.in_features} columns: x must be (..., d), not {tuple(x.shape)}.")
         with without_autocast(x):
             return self.features.input_map(self._drawn(), self._prepared(x))
+
+    def _warn_of_reach(self, weight_length: float, input_length: float) -> None:
+        reach = weight_length * input_length
+        error = self.features.deviation(reach)
+        if error is not None and error > max(1.0, reach):
+            warnings.warn(
+                f"The power series of {getattr(self.features, 'activation', None)!r} is of no use for weights of "
+                f"length {weight_length:.2g} and inputs of length {input_length:.2g}: the error of {self.n_features} "
+                f"features is about {error:.1g}. Give length=1.0, which scales both, or another activation, such as "
+                f'"relu".',
+                ApproximationWarning,
+                stacklevel=3,
+            )
 
     def _drawn(self) -> dict[str, Tensor]:
         return {name: value for name, value in self._buffers.items() if value is not None}

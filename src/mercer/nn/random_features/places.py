@@ -65,7 +65,7 @@ def _of_layer(name: str, module: nn.Module) -> list[Place]:
     prefix = f"{name}." if name else ""
     kind, children = type(module).__name__, dict(module.named_children())
     own: Any = getattr(module, "adapter_places", None)
-    if own is not None:  # the layers of mercer.nn.models say so themselves
+    if own is not None:  # layers of mercer say so themselves, and yours may
         return [Place(prefix + child, int(module.width)) for child in own]  # type: ignore[arg-type]
     if isinstance(module, nn.TransformerEncoderLayer | nn.TransformerDecoderLayer):
         drops = [child for child in ("dropout1", "dropout2", "dropout3") if child in children]

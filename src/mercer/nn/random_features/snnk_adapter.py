@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -30,11 +31,16 @@ class SNNKAdapter(nn.Module):
         bottleneck: r, or None.
         normalize: Phi of x standardised along its last axis (a layer norm without weights) instead of x.
         init: as in :class:`mercer.nn.SNNKLinear`.
+        length: to which the input of Phi and starting weights are scaled; None leaves them. Standardised inputs have
+            the length ``sqrt(width)``, which all power series ("gelu", "tanh", "sigmoid") are useless at: give 1.0.
         **arguments: ``bias`` (False here by default), ``offset``, ``method``, ``random_state``, ``gaussian_scale``,
             ``split``, ``balance`` of the features.
 
     Raises:
         ValueError: sizes below 1, an unknown activation, init or method.
+
+    Warns:
+        ApproximationWarning: a power series that is of no use for inputs of this length.
 
     Source: Sehanobish et al., Scalable neural network kernels (ICLR 2024), section 4, from memory of it.
 
@@ -53,6 +59,7 @@ class SNNKAdapter(nn.Module):
         bottleneck: int | None = None,
         normalize: bool = True,
         init: str = "kaiming",
+        length: float | None = None,
         **arguments: Any,
     ) -> None:
         super().__init__()
@@ -62,7 +69,9 @@ class SNNKAdapter(nn.Module):
         if init not in INITS:
             raise ValueError(f"SNNKAdapter(init={init!r}): choose from: {', '.join(INITS)}.")
         self.width, self.bottleneck, self.normalize, self.init = width, bottleneck, normalize, init
-        self.features = RandomFeatureLayer(make_features(activation, n_features, width, **{"bias": False, **arguments}))
+        self.features = RandomFeatureLayer(
+            make_features(activation, n_features, width, **{"bias": False, **arguments}), length=length
+        )
         self.weight = nn.Parameter(torch.empty(rows, n_features))
         self.scale = nn.Parameter(torch.zeros(width)) if bottleneck is None else None
         self.up = None if bottleneck is None else nn.Parameter(torch.zeros(width, bottleneck))
@@ -72,7 +81,8 @@ class SNNKAdapter(nn.Module):
     def reset_parameters(self) -> None:
         """Psi of weights drawn anew, and the identity."""
         W, _ = draw_weights(len(self.weight), self.width, self.init, like=self.weight)
-        self.weight.copy_(self.features.weight_features(W))
+        input_length = math.sqrt(self.width) if self.normalize else 1.0
+        self.weight.copy_(self.features.weight_features(W, input_length=input_length))
         for start in (self.scale, self.up):
             if start is not None:
                 start.zero_()

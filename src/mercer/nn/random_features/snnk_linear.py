@@ -32,7 +32,8 @@ class SNNKLinear(nn.Module):
         bias: whether Psi starts from weights with biases; for "relu" inputs get a constant coordinate. No further
             parameters.
         init: weights from which Psi starts: "kaiming" (torch's own for linear layers) or "normal" of deviation 0.02.
-        length: to which inputs and starting weights are scaled; None leaves them.
+        length: to which inputs and starting weights are scaled; None leaves them. "gelu", "tanh" and "sigmoid" need one
+            (1.0) wherever ``|w| |x|`` is above about 1: their power series gives values of 1e10 at ``|x| = 10``.
         offset: of "relu": -5 keeps nearly all of a trained layer's signal, 0 is the kernel.
         method: "orthogonal", "iid", "quasi", or "hadamard": ``m log d`` operations, no stored matrix.
         random_state: of Phi; layers of one model should differ. Psi is drawn by torch's global generator.
@@ -97,10 +98,15 @@ class SNNKLinear(nn.Module):
             n_features: m.
             inputs: ``(..., d)``, typical ones, from which the ``balance`` of universal random features is set.
             **arguments: of the constructor.
+
+        Warns:
+            ApproximationWarning: the power series of the activation is of no use for these weights, and the inputs (if
+                none are given, inputs of length 1).
         """
+        input_length = 1.0 if inputs is None else float(inputs.double().square().sum(-1).mean().sqrt())
         if inputs is not None and not (isinstance(activation, str) and activation == "relu"):
             rows = linear.weight.double().square().sum(-1).mean()
-            ratio = float((rows / inputs.double().square().sum(-1).mean()).sqrt())
+            ratio = float(rows.sqrt()) / input_length if input_length > 0.0 else 0.0
             arguments.setdefault("balance", ratio if math.isfinite(ratio) and ratio > 0.0 else 1.0)
         has_bias = linear.bias is not None
         layer = cls(
@@ -108,7 +114,7 @@ class SNNKLinear(nn.Module):
         ).to(linear.weight)
         # In float64: exponents of the features would lose digits that the layer keeps.
         W, b = linear.weight.double(), linear.bias.double() if has_bias else None
-        layer.weight.copy_(layer.features.weight_features(W, b))
+        layer.weight.copy_(layer.features.weight_features(W, b, input_length=input_length))
         return layer
 
     def forward(self, x: Tensor) -> Tensor:
