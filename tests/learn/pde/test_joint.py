@@ -45,7 +45,7 @@ def dense_log_density(process, equation, precisions, weight):
 def test_kronecker_algebra_is_the_dense_objective():
     u = lambda X: np.sin(3 * X[:, 0]) * X[:, 1]  # noqa: E731
     operator = parse_operator("Laplacian() + 0.5 * D('x') * D('y') - D('y')") + Power(3)
-    equation = Equation.of(operator, Domain.of([(0, 1)] * 2, (12, 9)), u, u, square=False)
+    equation = Equation.of(operator, Domain.of([(0, 1)] * 2, (12, 9)), u, u, faces="enough")
     kernels = [SpectralMixture(3, max_frequency=2.0, lengthscale=0.05, envelope=e) for e in ("student_t", "gaussian")]
     process = Process([Gram(x, x) for x in equation.domain.nodes], kernels, (12, 9))
     with torch.no_grad():

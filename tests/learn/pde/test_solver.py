@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mercer.errors import FileFormatError, ShapeError
+from mercer.errors import ApproximationWarning, FileFormatError, ShapeError
 from mercer.kernels import RBF, SpectralMixture
 from mercer.learn.pde import D, Field, Identity, Laplacian, Neumann, Nonlinear, PDESolver, Power, Unknown
 
@@ -154,8 +154,9 @@ def test_functions_cannot_be_saved_and_other_files_are_refused(tmp_path):
         KernelRidge.load(tmp_path / "solver")
 
 
-def test_a_frequency_beyond_the_grid_is_noted_and_not_warned_of():
-    with TestCase().assertLogs("mercer.learn.pde", "INFO") as notes:
+def test_a_frequency_beyond_the_grid_is_noted_and_what_it_spoils_is_warned_of():
+    warned = pytest.warns(ApproximationWarning, match="the solution found is not one")
+    with TestCase().assertLogs("mercer.learn.pde", "INFO") as notes, warned:
         line(kernel=SpectralMixture(4, max_frequency=90.0, envelope="student_t")).fit(f, u)
     assert "up to 90, its grid tells them apart up to 24.5" in "\n".join(notes.output)
 

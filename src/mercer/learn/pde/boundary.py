@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -13,10 +13,11 @@ from mercer.errors import ShapeError
 from mercer.learn.pde.domain import Domain, evaluate
 from mercer.learn.pde.operators import LinearTerm
 
-__all__ = ["Boundary", "Face", "Neumann"]
+__all__ = ["Boundary", "Face", "Needed", "Neumann"]
 
 PERIODIC = "periodic"
 SIDES = ("low", "high")
+Needed = Literal["as many", "enough", "any"]
 
 
 class Neumann:
@@ -66,14 +67,15 @@ class Boundary:
     values: Tensor | None = None
 
     @classmethod
-    def of(cls, boundary: Any, domain: Domain, terms: Sequence[LinearTerm], *, square: bool) -> Boundary:
+    def of(cls, boundary: Any, domain: Domain, terms: Sequence[LinearTerm], *, faces: Needed) -> Boundary:
         """From the argument of ``fit``, which documents it.
 
         Args:
             boundary: as given.
             domain: where.
             terms: of the equation, to know how many faces an axis needs.
-            square: whether as many data as unknowns are needed, as for collocation.
+            faces: "as many" of an axis as its highest derivative, for a square system; "enough" is not fewer; "any"
+                where the solution is observed elsewhere.
 
         Raises:
             ValueError, ShapeError: there is none, or too little, or it is of another size.
@@ -88,7 +90,7 @@ class Boundary:
             )
         if domain.points is not None:
             return cls._scattered(boundary, domain)
-        faces: list[Face] = []
+        found: list[Face] = []
         periodic: list[int] = []
         if isinstance(boundary, Mapping):
             unknown = [name for name in boundary if name not in domain.names]
@@ -101,7 +103,7 @@ class Boundary:
                         raise ValueError(f"boundary[{name!r}] is {given!r}: give (low, high), or 'periodic'.")
                     periodic.append(i)
                 elif given is not None:
-                    faces += _faces(given, i, domain)
+                    found += _faces(given, i, domain)
         elif (domain.d == 1 and isinstance(boundary, Sequence | torch.Tensor)) or hasattr(boundary, "shape"):
             if domain.d != 1:
                 raise ShapeError(
@@ -109,13 +111,13 @@ class Boundary:
                     + _example(domain, orders)
                     + "."
                 )
-            faces += _faces(tuple(boundary), 0, domain)
+            found += _faces(tuple(boundary), 0, domain)
         else:
             for i, order in enumerate(orders):
-                faces += _faces((boundary, boundary), i, domain) if order else []
-        made = cls(tuple(faces), tuple(periodic), _used(faces, orders, domain, terms))
-        if square:
-            made._check_count(orders, domain, is_function=callable(boundary))
+                found += _faces((boundary, boundary), i, domain) if order else []
+        made = cls(tuple(found), tuple(periodic), _used(found, orders, domain, terms))
+        if faces != "any":
+            made._check_count(orders, domain, may_exceed=faces == "enough" or callable(boundary))
         return made
 
     @classmethod
@@ -133,7 +135,7 @@ class Boundary:
             raise ShapeError(f"boundary has points of shape {tuple(points.shape)}, but needs (m, {domain.d}).")
         return cls(points=points, values=evaluate(boundary[1], lambda: [points], (len(points),), "boundary values"))
 
-    def _check_count(self, orders: Sequence[int], domain: Domain, *, is_function: bool) -> None:
+    def _check_count(self, orders: Sequence[int], domain: Domain, *, may_exceed: bool) -> None:
         for i, (name, order) in enumerate(zip(domain.names, orders, strict=True)):
             found = sum(face.axis == i for face in self.faces)
             if i in self.periodic:
@@ -143,7 +145,7 @@ class Boundary:
                     f"The equation is of order {order} along {name!r} and needs data on {order} of its faces, but got "
                     f"{found}: give boundary={_example(domain, orders)}."
                 )
-            if found > order and not (is_function and order):
+            if found > order and not may_exceed:
                 raise ValueError(
                     f"The equation is of order {order} along {name!r}, so data on {found} faces are too many for "
                     f"collocation: give boundary={_example(domain, orders)}, or use method='marginal'."

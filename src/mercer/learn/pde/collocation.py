@@ -18,7 +18,7 @@ from mercer.learn.pde.grid_basis import AxisBasis
 from mercer.learn.pde.kronecker_sum import KroneckerSum
 from mercer.learn.pde.system import Collocation
 
-__all__ = ["solve_by_collocation"]
+__all__ = ["Result", "solve_by_collocation", "solve_linear"]
 
 log = logging.getLogger(__name__)
 RESTART = 20
@@ -54,7 +54,7 @@ def solve_by_collocation(
     if equation.is_linear:
         rhs = system.at_free(equation.source).sub_(system.apply(equation.products, U))
         system.settle(equation.products)
-        w, residual = _solve_linear(system, equation.products, rhs, tol)
+        w, residual = solve_linear(system, equation.products, rhs, tol)
         return _checked(system, w, residual, 1, tol), system
     w, residual = torch.zeros(system.shape, dtype=torch.float64), math.inf
     for step in range(1, max_iter + 1):
@@ -63,7 +63,7 @@ def solve_by_collocation(
         before = _residual(system, U, arguments)
         rhs = source - system.apply(products, U)
         scale = float(rhs.abs().max())
-        change, _ = _solve_linear(system, products, rhs, min(1e-2, max(tol, 1e-10)))
+        change, _ = solve_linear(system, products, rhs, min(1e-2, max(tol, 1e-10)))
         size = 1.0
         while size > 1e-3:
             trial = system.full(w + size * change)
@@ -92,7 +92,7 @@ def _checked(system: Collocation, w: Tensor, residual: float, n_iter: int, tol: 
     return found
 
 
-def _solve_linear(system: Collocation, products: Sequence[Product], rhs: Tensor, tol: float) -> tuple[Tensor, float]:
+def solve_linear(system: Collocation, products: Sequence[Product], rhs: Tensor, tol: float) -> tuple[Tensor, float]:
     """A direct solution where the operator is a Kronecker sum, else GMRES with the nearest one as preconditioner."""
     size = float(torch.linalg.norm(rhs)) or 1.0
     if len(system.shape) == 1:

@@ -13,10 +13,11 @@ from torch import Tensor
 from mercer.arrays import as_tensor, check_finite
 from mercer.errors import ShapeError
 
-__all__ = ["Domain", "evaluate", "observed"]
+__all__ = ["Domain", "evaluate", "evenly", "observed"]
 
 NAMES = ("x", "y", "z")
 FEWEST_NODES = 4
+LOOKED_AT = 4096  # points of a grid of two axes or more where a solution is checked
 BLOCK = 1 << 16  # points with which a function is called at once on a grid
 
 
@@ -100,6 +101,12 @@ class Domain:
         nodes = list(self.nodes)
         nodes[axis] = nodes[axis][-1:] if side else nodes[axis][:1]
         return torch.cartesian_prod(*nodes).reshape(-1, self.d)
+
+
+def evenly(n: int, d: int) -> Tensor:
+    """Which of n nodes of one axis of d to take, so that a grid of them has LOOKED_AT at most; of a single axis all."""
+    most = n if d == 1 else min(n, int(LOOKED_AT ** (1.0 / d)))
+    return torch.linspace(0, n - 1, most, dtype=torch.float64).round().long()
 
 
 def evaluate(data: Any, points: Callable[[], Iterable[Tensor]], shape: tuple[int, ...], name: str) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mercer.learn.pde.boundary import Boundary
+from mercer.learn.pde.boundary import Boundary, Needed
 from mercer.learn.pde.domain import Domain, evaluate
 from mercer.learn.pde.nonlinear import Nonlinear
 from mercer.learn.pde.operators import DifferentialOperator, LinearTerm
@@ -67,9 +67,13 @@ class Equation:
 
     @classmethod
     def of(
-        cls, operator: DifferentialOperator, domain: Domain, source: Any, boundary: Any, *, square: bool
+        cls, operator: DifferentialOperator, domain: Domain, source: Any, boundary: Any, *, faces: Needed
     ) -> Equation:
         """From the arguments of ``PDESolver`` and its ``fit``.
+
+        Args:
+            operator, domain, source, boundary: those.
+            faces: how many with data there have to be, as in :meth:`Boundary.of`.
 
         Raises:
             ValueError, ShapeError, TypeError: see there.
@@ -78,20 +82,26 @@ class Equation:
         inner = [t for _, f in operator.nonlinear for o in f.of for t in o.linear_terms(domain.names)]
         if not any(sum(t.orders) for t in (*terms, *inner)):
             raise ValueError(f"{operator!r} has no derivative: it is no differential equation.")
-        known = Boundary.of(boundary, domain, [*terms, *inner], square=square)
+        known = Boundary.of(boundary, domain, [*terms, *inner], faces=faces)
         has_value = any(face.order == 0 for face in known.faces) or known.points is not None
         if not has_value and not operator.nonlinear and not any(sum(t.orders) == 0 for t in terms):
             raise ValueError(
                 "The boundary data leave the solution open: slopes and periodic axes alone say nothing of a constant "
                 "that is added. Give values on at least one face."
             )
+        return cls.at(operator, domain, source, known)
+
+    @classmethod
+    def at(cls, operator: DifferentialOperator, domain: Domain, source: Any, boundary: Boundary) -> Equation:
+        """With boundary data as they are."""
+        terms = operator.linear_terms(domain.names)
         f = evaluate(source, domain.point_blocks, domain.shape, "source")
         unknowns = {s.name: float(s.start) for t in terms for s in t.symbols if isinstance(s, Unknown)}
         functions = tuple(
             (c, f, tuple(tuple(_products(o.linear_terms(domain.names), domain)) for o in f.of))
             for c, f in operator.nonlinear
         )
-        return cls(domain, tuple(_products(terms, domain)), functions, f, known, unknowns)
+        return cls(domain, tuple(_products(terms, domain)), functions, f, boundary, unknowns)
 
     @property
     def is_linear(self) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mercer.kernels import Kernel
 from mercer.learn.pde.axis_kernel import AxisKernel, Gram
+from mercer.learn.pde.domain import evenly
 from mercer.operators.kronecker import multiply_modes
 
 __all__ = ["AxisBasis", "GridFunction"]
@@ -79,6 +80,14 @@ class GridFunction:
 
     def __init__(self, bases: Sequence[AxisBasis], values: Tensor) -> None:
         self.bases, self.values = list(bases), values
+
+    def misfit(self) -> float:
+        """How far it is off at nodes, as the jitter makes it, as a share of the largest value."""
+        chosen = [evenly(len(basis.nodes), len(self.bases)) for basis in self.bases]
+        rows = tuple(b.cross(b.nodes[c], 0) for b, c in zip(self.bases, chosen, strict=True))
+        expected = self.values[torch.meshgrid(*chosen, indexing="ij")]
+        found = multiply_modes(rows, self.values.reshape(-1, 1)).view_as(expected)
+        return float((found - expected).abs().max()) / (float(self.values.abs().max()) or 1.0)
 
     def __call__(self, points: Tensor, orders: Sequence[int]) -> Tensor:
         """The derivative of these orders at points ``(m, d)``; ``(m,)``.

@@ -68,13 +68,7 @@ class Prediction(Saved, Settings):
             raise ValueError(
                 f"derivatives={derivatives!r}: one order from 0 to 2 for each of {self.n_features_in_} axes."
             )
-        if self.method_ == "marginal":
-            mean = self._conditioned().mean(points, orders)
-        else:
-            mean = self._function()(points, orders)
-            if self._extra is not None:
-                second = GridFunction(self._bases(self._extra["kernels"]), torch.as_tensor(self._extra["values"]))
-                mean = mean + second(points, orders)
+        mean = self._derivatives(points, orders)
         if not return_std:
             return like(mean, X)
         if self._functionals is None:
@@ -131,6 +125,16 @@ class Prediction(Saved, Settings):
         return [
             AxisBasis(torch.as_tensor(x), kernel, jitter) for x, kernel in zip(self.nodes_ or (), kernels, strict=True)
         ]
+
+    def _derivatives(self, points: Tensor, orders: Sequence[int]) -> Tensor:
+        """Of the solution at points ``(m, d)``, ``(m,)``."""
+        if self.method_ == "marginal":
+            return self._conditioned().mean(points, orders)
+        mean = self._function()(points, orders)
+        if self._extra is None:
+            return mean
+        second = GridFunction(self._bases(self._extra["kernels"]), torch.as_tensor(self._extra["values"]))
+        return mean + second(points, orders)
 
     def _function(self) -> GridFunction:
         if self._solution is None:

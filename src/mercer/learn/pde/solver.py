@@ -11,7 +11,8 @@ from torch import Tensor
 
 from mercer.errors import NotConverged
 from mercer.kernels import Kernel, SpectralMixture
-from mercer.learn.pde.collocation import solve_by_collocation
+from mercer.learn.pde.between import equation_between, relative_residual
+from mercer.learn.pde.boundary import Needed
 from mercer.learn.pde.domain import Domain, observed
 from mercer.learn.pde.equation import Equation
 from mercer.learn.pde.functionals import encoded, functionals_of
@@ -23,11 +24,14 @@ from mercer.learn.pde.method import (
     MOST_CONDITIONED,
     choose_method,
     note_frequencies,
+    note_residual,
     require_method,
     starting_kernels,
 )
 from mercer.learn.pde.prediction import Prediction
+from mercer.learn.pde.refinement import collocate
 from mercer.learn.pde.text import parse_operator
+from mercer.learn.pde.waves import smooth_kernels
 
 __all__ = ["PDESolver"]
 
@@ -47,7 +51,8 @@ class PDESolver(Prediction):
         grid: number of nodes of each axis, or of all, ends included; or the nodes themselves; or, for
             ``method="marginal"``, points ``(m, d)`` anywhere in the domain.
         kernel: None: the waves of the source and of the boundary data, a Student-t envelope, lengthscales of three
-            times the axis. A kernel of one column or its text, for all axes; or a list, one each. A
+            times the axis; in collocation, where the residual between the nodes asks for it, the best of that
+            and of four kernels without waves. A kernel of one column or its text, for all axes; or a list, one each. A
             ``SpectralMixture`` is where methods that learn begin; any other stationary kernel is kept as it is.
         method: ``"collocation"``: the kernel fixed, the equation holds at every node, solved directly; grids only;
             about ``10 (n_1^3 + n_2^3)`` operations and memory in proportion to the nodes. ``"marginal"``: the
@@ -76,7 +81,9 @@ class PDESolver(Prediction):
         spectrum_: for each axis ``{"frequencies", "weights", "lengthscales"}``, the heaviest first.
         coefficients_: learnt coefficients of the equation, by name.
         method_: what was done.
-        residual_: relative root mean square residual of the equation at the points.
+        residual_: root mean square residual of the equation between the nodes, as a share of its largest term; at the
+            points themselves if they are scattered, or if the source or a coefficient is an array. In collocation
+            the solution's misfit at the nodes, if that is larger.
         loss_curve_: minus the log likelihood or density at each step; empty for collocation.
         n_iter_: steps taken.
 
@@ -155,7 +162,8 @@ class PDESolver(Prediction):
         operator = parse_operator(self.operator)
         domain = Domain.of(self.domain, self.grid)
         method = choose_method(self.method, operator, domain, observations)
-        equation = Equation.of(operator, domain, source, boundary, square=method == "collocation")
+        faces: Needed = "any" if observations is not None else "as many" if method == "collocation" else "enough"
+        equation = Equation.of(operator, domain, source, boundary, faces=faces)
         require_method(method, equation, observations)
         kernels = starting_kernels(self.kernel, equation)
         self.method_, self.n_features_in_ = method, domain.d
@@ -170,34 +178,31 @@ class PDESolver(Prediction):
             for given, default in zip((self.lr, self.max_iter, self.tol), DEFAULTS[method], strict=True)
         )
         note_frequencies(domain, kernels)
+        between = equation_between(operator, domain, source)
         if method == "collocation":
-            self._fit_collocation(equation, kernels, int(max_iter), float(tol))
+            self._fit_collocation(equation, between, kernels, int(max_iter), float(tol))
         elif method == "marginal":
             seen = observed(observations, noise, domain)
             self._fit_marginal(equation, kernels, seen, float(lr), int(max_iter), float(tol))
         else:
             self._fit_joint(equation, kernels, float(lr), int(max_iter), float(tol), callback)
-        if method != "collocation" and self.residual_ > max(float(tol), 1e-3):
-            log.info(
-                "The equation is left with a relative residual of %.1e after %d steps.", self.residual_, self.n_iter_
-            )
+        if method != "collocation" and between is not None:
+            self.residual_ = relative_residual(between, self._derivatives, self.coefficients_)
+        note_residual(self.residual_, max(float(tol), 1e-3), self.n_iter_, method)
         return self
 
-    def _fit_collocation(self, equation: Equation, kernels: list[Kernel], max_iter: int, tol: float) -> None:
-        self.kernels_ = kernels
-        made: dict[tuple[str, bytes], AxisBasis] = {}
-        bases = []
-        for kernel, nodes in zip(kernels, equation.domain.nodes, strict=True):
-            key = (repr(kernel), nodes.numpy().tobytes())
-            if key not in made:
-                made[key] = AxisBasis(nodes, kernel)
-            bases.append(made[key])
+    def _fit_collocation(
+        self, equation: Equation, between: Equation | None, kernels: list[Kernel], max_iter: int, tol: float
+    ) -> None:
+        rivals = smooth_kernels(equation.domain) if self.kernel is None else []
         try:
-            found, _ = solve_by_collocation(equation, bases, tol=tol, max_iter=max_iter)
+            found = collocate(equation, between, kernels, rivals, tol=tol, max_iter=max_iter)
         except NotConverged as error:
-            self._keep_grid(equation, error.solution.values, error.solution.residual, error.solution.n_iter, bases)
+            self.kernels_ = kernels
+            self._keep_grid(equation, error.solution.values, error.solution.residual, error.solution.n_iter, None)
             raise
-        self._keep_grid(equation, found.values, found.residual, found.n_iter, bases)
+        self.kernels_, result = found.kernels, found.result
+        self._keep_grid(equation, result.values, result.residual, result.n_iter, found.system.bases)
 
     def _keep_grid(
         self, equation: Equation, values: Tensor, residual: float, n_iter: int, bases: list[AxisBasis] | None

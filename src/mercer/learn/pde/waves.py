@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mercer.kernels import SpectralMixture
+from mercer.kernels import Kernel, SpectralMixture
 from mercer.learn.pde.domain import Domain
 from mercer.learn.pde.equation import Equation
 
-__all__ = ["axis_signals", "kernel_of_signals", "mixtures_from_data"]
+__all__ = ["axis_signals", "kernel_of_signals", "mixtures_from_data", "smooth_kernels"]
 
 SIGNALS = 4  # singular vectors of a table of data that are looked at along each axis
 FAINTEST = 1e-3  # a singular value as a share of the largest, below which it is not looked at
@@ -22,6 +22,7 @@ SCATTERED_WAVES = 4  # in values at scattered points; each further one costs a t
 LIGHTEST = 1e-6  # a wave of less energy, as a share of its signal's, is round-off or the tail of another one's peak
 BROAD = 0.1  # energy of the part without a wave, for what is smooth and what was overlooked
 LENGTHSCALE = 3.0  # times the axis: measured best over smooth, single-scale and growing solutions among 1, 3 and 10
+SMOOTH = (("student_t", 3.0), ("gaussian", 0.5), ("gaussian", 0.25), ("gaussian", 0.1))  # lengthscales by the axis
 CLOSEST = 0.25  # waves at a smaller distance, in cycles per length of the axis, are one
 
 
@@ -38,6 +39,20 @@ def mixtures_from_data(equation: Equation, n_components: int, envelope: str) -> 
     return [
         kernel_of_signals(signals, high - low, n_components, envelope)
         for signals, (low, high) in zip(_all_signals(equation), domain.bounds, strict=True)
+    ]
+
+
+def smooth_kernels(domain: Domain) -> list[list[Kernel]]:
+    """What to try for a solution without waves, which short or monotonous data seem to have: one kernel an axis each.
+
+    The smoother a kernel is and the longer, the faster it converges with the nodes and the sooner round-off ends that.
+    """
+    return [
+        [
+            SpectralMixture(1, frequencies=0.0, lengthscale=share * (high - low), envelope=envelope)
+            for low, high in domain.bounds
+        ]
+        for envelope, share in SMOOTH
     ]
 
 
