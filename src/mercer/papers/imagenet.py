@@ -8,13 +8,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mercer.errors import FileFormatError, MissingExtra
+from mercer.data.image_file import open_image
+from mercer.errors import FileFormatError
 from mercer.progress import track
 
 __all__ = ["accuracy", "images_in", "read_image"]
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # as the official networks were trained
+BICUBIC = 3  # pillow's number for it
 CROP = 0.9  # of the shorter side, as in the official evaluation
 
 
@@ -30,19 +32,11 @@ def read_image(path: Path, side: int) -> Tensor:
         MissingExtra: pillow is not installed.
         FileFormatError: it is no image.
     """
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError as error:
-        raise MissingExtra("reading images needs pillow: pip install 'mercer[tables]'") from error
-    try:
-        with Image.open(path) as file:
-            image = file.convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
-        raise FileFormatError(f"{path} is no image: {error}") from None
+    image = open_image(path, "RGB")
     scale = int(side / CROP) / min(image.size)
     width, height = (max(side, round(n * scale)) for n in image.size)
     left, top = (width - side) // 2, (height - side) // 2
-    image = image.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + side, top + side))
+    image = image.resize((width, height), BICUBIC).crop((left, top, left + side, top + side))
     planes = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(side, side, 3).permute(2, 0, 1)
     mean, deviation = (torch.tensor(values)[:, None, None] for values in (MEAN, DEVIATION))
     return (planes.float() / 255.0 - mean) / deviation

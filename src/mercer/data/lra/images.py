@@ -10,9 +10,10 @@ import numpy as np
 
 from mercer.config import require_memory
 from mercer.data.cifar_batch import read_batch
+from mercer.data.image_file import open_image
 from mercer.data.lra.task import LongRangeTask, Split
 from mercer.data.lra.texts import find_file
-from mercer.errors import FileFormatError, MissingExtra, ShapeError
+from mercer.errors import FileFormatError, ShapeError
 from mercer.progress import track
 
 __all__ = ["load_image", "load_pathfinder"]
@@ -96,15 +97,7 @@ def _metadata(file: Path) -> list[tuple[Path, int]]:
 
 
 def _read_png(path: Path, side: int) -> Array:
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError:
-        raise MissingExtra("PNG images need pillow: pip install 'mercer[tables]'") from None
-    try:
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("L"))
-    except (UnidentifiedImageError, OSError) as error:
-        raise FileFormatError(f"{path} is no image that can be read: {error}") from None
+    pixels = np.asarray(open_image(path, "L"))
     if pixels.shape != (side, side):
         raise FileFormatError(f"{path} has {pixels.shape[1]} x {pixels.shape[0]} pixels, not {side} x {side}.")
     return pixels.ravel()
