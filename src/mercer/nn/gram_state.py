@@ -67,13 +67,13 @@ def gram_factor(K: Tensor, asking: str) -> Tensor:
     lower, failed = torch.linalg.cholesky_ex(K)
     if bool(failed.any()):
         values = K.detach().reshape(-1, *K.shape[-2:])[int(failed.flatten().argmax())]
-        kind = f"{asking}: the {len(values)} x {len(values)} kernel matrix of the inducing points"
+        kind = f"{asking}: the {len(values)} x {len(values)} kernel matrix"
         if not bool(torch.isfinite(values).all()):
             raise IndefiniteGram(f"{kind} holds NaN or infinity. Scale the inputs, or take a smaller learning rate.")
         eigenvalues = torch.linalg.eigvalsh(values)
         raise IndefiniteGram(
             f"{kind} is not positive definite: its smallest eigenvalue is {float(eigenvalues[0]):.3g}, the largest "
-            f"{float(eigenvalues[-1]):.3g}. Do inducing points coincide? Give fewer, a larger jitter, or float64."
+            f"{float(eigenvalues[-1]):.3g}. Do points coincide? Give fewer of them, more jitter or noise, or float64."
         )
     result: Tensor = lower
     return result
