@@ -57,6 +57,7 @@ KERNELS_OF_GRAM: dict[str, KernelOfGram] = {
     "erf": _of(ErrorFunction()),
     "gelu": _of(GaussianErrorUnit()),
     "linear": _linear,
+    "identity": _linear,
 }
 
 
@@ -73,7 +74,7 @@ def kernel_of_gram(name: Any) -> KernelOfGram:
 
 def is_homogeneous(name: str) -> bool:
     """Whether a Gram matrix times c gives c times the kernel, so that one of weight and height says all."""
-    return name in ("relu", "normalized_gaussian", "linear")
+    return name in ("relu", "normalized_gaussian", "linear", "identity")
 
 
 def gram_kernel(G: Tensor, kernel: str = "rbf") -> Tensor:
@@ -84,7 +85,7 @@ def gram_kernel(G: Tensor, kernel: str = "rbf") -> Tensor:
     ``relu``             :math:`(\sqrt{G_{ii} G_{jj} - G_{ij}^2} + (\pi - \theta) G_{ij}) / \pi`
     normalized_gaussian  :math:`\sqrt{G_{ii} G_{jj}} \exp(\cos \theta - 1)`
     ``erf``, ``gelu``    of a layer of such units, whose weights have variance 1
-    ``linear``           G itself
+    linear, identity     G itself
     ==================== ===============================================================================
 
     Args:

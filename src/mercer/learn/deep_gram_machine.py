@@ -52,8 +52,8 @@ class DeepGramMachine(MultiOutputMixin, RegressorMixin, Saved, BaseEstimator):
         learn_hyperparameters: whether the scale of each column, heights and weights of the kernels and the noise are
             learnt too.
         closed_form: solve the linear machine without noise by :func:`deep_linear_gram_matrices`; needs
-            ``kernel="linear"``, ``noise=0``, no learnt hyperparameters, ``standardize=False`` (centred targets are never
-            independent), and as many independent targets as rows.
+            ``kernel="linear"``, ``noise=0``, no learnt hyperparameters, ``standardize=False`` (centred targets
+            are never independent), and as many independent targets as rows.
         standardize: whether the columns of X and y are centred and divided by their deviation.
         init: "nngp" starts at the fixed kernel, "random" at Gram matrices drawn around it.
         jitter: of the kernels' diagonals, as a share of their mean.
@@ -240,11 +240,12 @@ class DeepGramMachine(MultiOutputMixin, RegressorMixin, Saved, BaseEstimator):
         start = torch.cat([p.detach().flatten() for p in moving]).cpu().numpy()
         # Targets that can be fitted exactly would make the covariance singular; starts below the floor stay allowed.
         floor = math.log(_LEAST_NOISE * (float(Y.square().mean()) or 1.0))
-        lows = [min(floor, float(p.detach())) if p is log_noise else -math.inf for p in moving for _ in range(p.numel())]
-        bounds = Bounds(lows) if log_noise.requires_grad else None
+        lows = np.full(sum(p.numel() for p in moving), -np.inf)
+        if log_noise.requires_grad:
+            lows[-1] = min(floor, float(log_noise.detach()))
         options = {"maxiter": int(self.max_iter), "maxfun": 2 * int(self.max_iter), "ftol": 1e-14, "gtol": 1e-9}
         # The stubs know only some of the forms of ``options``.
-        found: Any = minimize(negative, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)  # type: ignore[call-overload]
+        found: Any = minimize(negative, start, jac=True, method="L-BFGS-B", bounds=Bounds(lows), options=options)  # type: ignore[call-overload]
         _set(moving, found.x)
         self.n_iter_ = max(1, int(found.nit))
         if found.status == 1:
@@ -261,8 +262,8 @@ class DeepGramMachine(MultiOutputMixin, RegressorMixin, Saved, BaseEstimator):
         n_targets, rank = Y.shape[1], int(torch.linalg.matrix_rank(Y))
         if rank < len(Y):
             raise IndefiniteGram(
-                f"closed_form=True needs as many independent targets as rows, but of {len(Y)} rows there are {n_targets} "
-                f"targets, {rank} of them independent. Leave it out and give noise > 0."
+                f"closed_form=True needs as many independent targets as rows, but of {len(Y)} rows there are "
+                f"{n_targets} targets, {rank} of them independent. Leave it out and give noise > 0."
             )
         grams = deep_linear_gram_matrices(below, Y @ Y.mT / n_targets, [*nus, float(n_targets)])
         for layer, kernel, G in zip(self._layers(network), list(network)[3::2], grams, strict=True):
