@@ -1,3 +1,4 @@
+import copy
 import math
 from functools import cache
 
@@ -8,6 +9,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits, make_moons
 
 from mercer.errors import ShapeError
+from mercer.kernels import IndefiniteGram
 from mercer.learn import DeepGramMachine, DeepKernelMachineClassifier, DeepKernelMachineRegressor
 
 RNG = np.random.default_rng(0)
@@ -278,5 +280,9 @@ def test_mistakes_are_named():
         DeepKernelMachineRegressor(nu="auto").fit(X[:1], Y[:1])
     with pytest.raises(ValueError, match=r"shape of the prediction, \(80,\), not \(80, 1\)"):
         fitted().log_predictive_density(X, Y[:, None])
+    broken = copy.deepcopy(fitted())
+    broken._log_parameters = [math.nan]
+    with pytest.raises(IndefiniteGram, match=r"objective is nan.*in layer . of 2"):
+        broken.objective(X, Y)
     with pytest.raises(ValueError, match="at least two classes"):
         DeepKernelMachineClassifier().fit(X, np.zeros(N))

@@ -116,8 +116,10 @@ def square(function: KernelOfGram, G: Tensor) -> Tensor:
 
 def check_gram(G: Tensor, name: str = "G") -> None:
     """Raise ShapeError or IndefiniteGram unless a matrix can be one of inner products."""
-    if G.dim() != 2 or G.shape[0] != G.shape[1]:
-        raise ShapeError(f"{name} must be a square matrix of inner products (P, P), not of shape {tuple(G.shape)}.")
+    if G.dim() != 2 or G.shape[0] != G.shape[1] or not len(G):
+        raise ShapeError(
+            f"{name} must be a square matrix of inner products (P, P), P >= 1, not of shape {tuple(G.shape)}."
+        )
     values = G.detach()
     if not bool(torch.isfinite(values).all()):
         raise IndefiniteGram(f"{name} holds NaN or infinity, and inner products are finite.")

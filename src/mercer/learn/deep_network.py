@@ -25,6 +25,7 @@ from mercer.nn import (
     PatchesToGram,
     gram_penalty,
 )
+from mercer.nn.gram_output import check_objective
 
 _VARIANCE_OF_IMAGES = 10.0  # of latent functions at the start
 
@@ -162,6 +163,11 @@ class DeepState(InducingState):
     def penalty(self) -> Tensor:
         """``nu`` times the divergence of each layer."""
         return gram_penalty(self.network)
+
+    def _value(self, A: Tensor, left: Tensor, expected: Expected, n: int) -> Tensor:
+        value = super()._value(A, left, expected, n)
+        check_objective(value, self.network)
+        return value
 
     def start_adam(self, learning_rate: float) -> None:
         """Make an optimiser of all that can move."""
