@@ -372,6 +372,45 @@ def test_more_monomials_than_memory_holds_are_refused_before_any_is_computed():
         HierarchicalRegressor(degree=17, features="monomials").fit(*SMALL)
 
 
+@pytest.mark.filterwarnings("ignore:No hidden feature found")
+@pytest.mark.parametrize("size", [1e-300, 1e160, 1e300])
+def test_targets_of_any_size_give_the_same(size):
+    model, other = HierarchicalRegressor().fit(*SMALL), HierarchicalRegressor().fit(SMALL[0], size * SMALL[1])
+    np.testing.assert_allclose(other.predict(XT) / size, model.predict(XT), rtol=1e-9)
+    assert other.gain_ == pytest.approx(model.gain_, abs=1e-12)
+
+
+@pytest.mark.parametrize("more", [{}, {"degree": None}, {"features": "random"}, {"features": "RBF(2.0)"}])
+def test_columns_whose_products_overflow_are_refused(more):
+    with pytest.raises(ValueError, match=r"beyond double precision. Give whiten=True"):
+        HierarchicalRegressor(**more).fit(1e200 * SMALL[0], SMALL[1])
+
+
+@pytest.mark.filterwarnings("ignore:No hidden feature found")
+@pytest.mark.parametrize("whiten", [True, "ranks"])
+def test_whitening_takes_any_size_and_columns_that_do_not_vary(whiten):
+    model = HierarchicalRegressor(whiten=whiten).fit(*SMALL)
+    for size in (1e-200, 1e200):
+        other = HierarchicalRegressor(whiten=whiten).fit(size * SMALL[0], SMALL[1])
+        np.testing.assert_allclose(other.predict(size * XT), model.predict(XT), rtol=1e-6)
+    alike = np.ones((20, 2))
+    plain = HierarchicalRegressor().fit(alike, np.arange(20.0))
+    found = HierarchicalRegressor(whiten=whiten).fit(alike, np.arange(20.0))
+    np.testing.assert_allclose(found.predict(alike), plain.predict(alike), rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:No hidden feature found")
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_gain_of_fitted_values_is_that_of_new_rows(seed):
+    data, n = hierarchical_polynomial(8, 4000, random_state=seed), 90  # two rows a monomial
+    model = HierarchicalRegressor(crossfit=None).fit(data[0][:n], data[1][:n])
+    new, y = data[0][n:], data[1][n:]
+    first, second = model.first_stage_predict(new), model.link_(model.transform(new)[:, 0])
+    gain = (np.mean((first - y) ** 2) - np.mean((second - y) ** 2)) / np.var(y)
+    # The features at the rows themselves have seen y, and made it 0.3 to 0.8 where it is 0.01 to 0.08.
+    assert model.gain_ == pytest.approx(gain, abs=0.15)
+
+
 def test_a_constant_target_is_refused():
     with pytest.raises(ValueError, match="y is constant"):
         HierarchicalRegressor().fit(X, np.full(1000, 3.0))
