@@ -209,6 +209,15 @@ def test_mistakes_are_named():
         sample_wide_dgp(X, Y, width=8, nu=math.inf)
     with pytest.raises(ShapeError, match=r"X must be \(n, d\)"):
         sample_wide_dgp(X, Y[:3], width=8)
+    for y in (np.ones((8, 2, 2)), 1.0):
+        with pytest.raises(ShapeError, match=r"X must be \(n, d\), with n >= 1, and y"):
+            sample_wide_dgp(X, y, width=8)
+    with pytest.raises(ShapeError, match=r"with n >= 1"):
+        sample_wide_dgp(X[:0], Y[:0], width=8)
+    with pytest.raises(ValueError, match="noise must be a finite number >= 0, not 'a'"):
+        sample_wide_dgp(X, Y, width=8, noise="a")
+    with pytest.raises(ShapeError, match=r"bottom must be a square matrix .* not of shape \(0, 0\)"):
+        deep_linear_gram_matrices(np.zeros((0, 0)), np.zeros((0, 0)), [1.0, 1.0])
     with pytest.raises(ValueError, match="one for each hidden layer and the output"):
         deep_linear_gram_matrices(np.eye(2), np.eye(2), [1.0])
     with pytest.raises(ShapeError, match="bottom and top must be alike"):

@@ -270,6 +270,8 @@ def test_mistakes_are_named():
         DeepKernelMachineRegressor(nu="automatic").fit(X, Y)
     with pytest.raises(ValueError, match="one for each of the 2 layers"):
         DeepKernelMachineRegressor(nu=(1.0, 2.0, 3.0)).fit(X, Y)
+    with pytest.raises(ValueError, match="tol must be a finite number >= 0, not nan"):
+        DeepKernelMachineRegressor(tol=math.nan).fit(X, Y)
     with pytest.raises(ValueError, match="batch_size must be a whole number"):
         DeepKernelMachineRegressor(batch_size=0).fit(X, Y)
     with pytest.raises(ValueError, match="learning_rate must be a finite number >= 0"):

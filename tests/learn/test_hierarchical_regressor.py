@@ -9,7 +9,7 @@ from sklearn.linear_model import Ridge
 
 import mercer as mc
 from mercer.data import hierarchical_polynomial
-from mercer.errors import MemoryBudgetError
+from mercer.errors import MemoryBudgetError, ShapeError
 from mercer.kernels import NNGP, RBF, HermitePolynomial
 from mercer.kernels.hermite import hermite_products
 from mercer.learn import HierarchicalRegressor, KernelRidge
@@ -358,13 +358,43 @@ def test_tensors_in_tensors_out():
         ({"alpha": 0.0, "degree": 3}, "alpha=0 with 120 rows and 165 features of degree 3"),
         ({"solver": "gd", "degree": 3}, "solver='gd' descends over features"),
         ({"activation": "sign"}, "activation='sign' has no closed form"),
-        ({"link": "cubic"}, "cubic"),
+        ({"link": "cubic"}, "link must be one of 'relu', 'hermite', 'spline', or a kernel or its text: .*cubic"),
+        ({"features": "zz"}, "features must be one of 'kernel', 'monomials', 'random', or a kernel or its text: .*zz"),
+        ({"activation": "hermite13"}, "activation 'hermite13': the degree is a whole number from 1 to 12"),
     ],
     ids=str,
 )
 def test_bad_arguments_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         HierarchicalRegressor(**options).fit(*SMALL)
+
+
+@pytest.mark.parametrize("link", [None, 3])
+def test_a_link_of_another_type_is_refused(link):
+    with pytest.raises(TypeError, match="link must be one of 'relu', 'hermite', 'spline', or a kernel or its text"):
+        HierarchicalRegressor(link=link).fit(*SMALL)
+
+
+def test_the_link_takes_one_value_and_refuses_other_columns():
+    model = HierarchicalRegressor().fit(X, Y)
+    assert model.link_(0.5) == model.link_([0.5])[0]
+    assert np.shape(model.link_(0.5)) == ()
+    with pytest.raises(ShapeError, match=r"t must be \(m, 1\) learnt features, not \(4, 2\)"):
+        model.link_(np.ones((4, 2)))
+    two = HierarchicalRegressor(n_features=2).fit(X, Y)
+    assert two.link_(np.ones((4, 2))).shape == (4,)
+    with pytest.raises(ShapeError, match=r"t must be \(m, 2\) learnt features, not \(\)"):
+        two.link_(0.5)
+
+
+@pytest.mark.parametrize("features", ["kernel", "random"])
+def test_an_activation_can_have_its_own_degree(features, tmp_path):
+    own = HierarchicalRegressor(activation="hermite3", features=features, degree=2).fit(X, Y)
+    other = HierarchicalRegressor(degree=3, features=features).fit(X, Y)
+    np.testing.assert_array_equal(own.predict(XT), other.predict(XT))
+    assert own.degree_ == 3
+    own.save(tmp_path / "model")
+    np.testing.assert_array_equal(HierarchicalRegressor.load(tmp_path / "model").predict(XT), own.predict(XT))
 
 
 def test_more_monomials_than_memory_holds_are_refused_before_any_is_computed():

@@ -16,16 +16,16 @@ from mercer.config import require_memory
 from mercer.kernels import HermitePolynomial
 from mercer.kernels.features.exact import LIMIT
 from mercer.kernels.hermite import hermite_exponents, hermite_products
-from mercer.kernels.neural.activations import Unit
+from mercer.kernels.neural.activations import Unit, hermite_degree
 from mercer.learn.arguments import check_not_negative, check_whole
 from mercer.learn.first_stage import FirstStage
-from mercer.learn.first_stage_kinds import KINDS, draw_units, first_stage, hidden_unit, kernel_of
+from mercer.learn.first_stage_kinds import KINDS, draw_units, first_stage, hidden_unit, is_hermite, kernel_of
 from mercer.learn.hierarchy import Hierarchy, Problem
 from mercer.learn.inputs import Given, check_data, estimator_columns
 from mercer.learn.link import Link
 from mercer.learn.link_basis import NAMES, Basis
 from mercer.learn.saving import Saved
-from mercer.learn.similarity import Similarity, resolve
+from mercer.learn.similarity import Similarity, naming, resolve
 from mercer.learn.whitening import Whitening
 from mercer.plots import BLUE, GREY, axes_or_new
 
@@ -102,6 +102,8 @@ class HierarchicalModel(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         is_kind = isinstance(self.features, str) and self.features in KINDS
         if not (is_kind and (self._is_hermite or self.features == "monomials")):
             found = [None]
+        elif self.features != "monomials" and (own := hermite_degree(self.activation)) is not None:
+            found = [own]
         elif self.degree is not None:
             found = [int(self.degree)]
         largest = max(1.0, float(points.abs().max()))
@@ -177,14 +179,17 @@ class HierarchicalModel(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
     @property
     def _is_hermite(self) -> bool:
-        return isinstance(self.activation, str) and self.activation == "hermite"
+        return is_hermite(self.activation)
 
     def _similarity(self, width: int, degree: int | None) -> Similarity | None:
         names = None if self._whitening is not None else estimator_columns(self)
         return kernel_of(self.features, self.activation, degree or 1, width=width, names=names)
 
     def _link_similarity(self, n_features: int) -> Similarity | None:
-        return None if isinstance(self.link, str) and self.link in NAMES else resolve(self.link, width=n_features)
+        if isinstance(self.link, str) and self.link in NAMES:
+            return None
+        with naming("link", NAMES):
+            return resolve(self.link, width=n_features)
 
     # after it
 
@@ -229,7 +234,7 @@ class HierarchicalModel(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         check_is_fitted(self)
         similarity = self._link_similarity(len(self._offset)) if self._basis_kind == "kernel" else None
         basis = Basis(self._basis_kind, tuple(self._basis_arrays), similarity)
-        return Link(basis, self._link_weights, self._shift, self._scale)
+        return Link(basis, self._link_weights, self._shift, self._scale, len(self._offset))
 
     @property
     def _n_features_out(self) -> int:

@@ -44,7 +44,8 @@ class HierarchicalRegressor(RegressorMixin, HierarchicalModel):
             "monomials" the same polynomials always as features; "random" a layer of finite width; or a kernel or its
             text, of which ``degree`` says nothing.
         width: of the layer of "random"; None is four units a monomial, at most one for two rows.
-        activation: of the layer: "hermite" (sum of h_1 to h_k on directions of norm 1), "relu" and the other names or
+        activation: of the layer: "hermite" (sum of h_1 to h_k on directions of norm 1; "hermite3" with its own 3 in the
+            place of ``degree``), "relu" and the other names or
             layers of :mod:`mercer.kernels.neural.layers`, with standard normal biases.
         solver: "ridge" (exact), or "gd": what ``n_steps`` steps of full-batch gradient descent have of it.
         n_steps: of "gd".
