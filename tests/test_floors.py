@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "mercer"
-GROUND = {"arrays", "config", "errors", "progress", "timing", "store", "plots", "lazy"}
+GROUND = {"arguments", "arrays", "config", "errors", "progress", "timing", "store", "plots", "lazy"}
 # From the ground up; what stands on one line does not import from its neighbour.
 FLOORS = [
     GROUND,

@@ -1,7 +1,10 @@
 """Data that are generated or quoted: what they hold, and that the seed decides."""
 
+import math
+
 import numpy as np
 import pytest
+import torch
 
 from mercer.data import (
     hierarchical_polynomial,
@@ -82,12 +85,21 @@ def test_the_link_is_in_normalised_hermite_polynomials_and_the_seed_decides():
     np.testing.assert_allclose(y, 1.0 + 2.0 * (p**2 - 1.0) / 2.0**0.5)
     np.testing.assert_array_equal(X, hierarchical_polynomial(4, 50, random_state=7)[0])
     assert (hierarchical_polynomial(4, 50, random_state=8)[0] != X).any()
+    draws = [hierarchical_polynomial(4, 50.0, random_state=torch.Generator().manual_seed(k))[0] for k in (1, 1, 2)]
+    np.testing.assert_array_equal(draws[0], draws[1])
+    assert (draws[0] != draws[2]).any()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"d": 0, "n": 5}, "each is a whole number >= 1"),
+        ({"d": 0, "n": 5}, "d must be a whole number >= 1, not 0"),
+        ({"d": 2.5, "n": 5}, "d must be a whole number >= 1, not 2.5"),
+        ({"d": 2, "n": "a"}, "n must be a whole number >= 1, not 'a'"),
+        ({"d": 2, "n": 5, "k": 1.5}, "k must be a whole number >= 1, not 1.5"),
+        ({"d": 2, "n": 5, "link": 3}, "link must be one or more finite coefficients of h_0, h_1, ..., not 3"),
+        ({"d": 2, "n": 5, "link": ()}, "link must be one or more finite"),
+        ({"d": 2, "n": 5, "link": (0.0, math.nan)}, "link must be one or more finite"),
         ({"d": 5, "n": 5, "feature": "cubic"}, "one of diagonal, parity, quadratic"),
         ({"d": 3, "n": 5, "k": 3, "feature": "parity"}, "3 columns have 1 sets of 3"),
         ({"d": 5, "n": 5, "k": 3, "feature": "quadratic"}, "has degree 2"),

@@ -30,5 +30,7 @@ def test_a_split_is_read_from_files(tmp_path):
     np.testing.assert_array_equal(y, table[[4, 0, 1], 3])
     np.testing.assert_array_equal(X_test, table[[2]][:, [0, 2]])
     np.testing.assert_array_equal(y_test, table[[2], 3])
+    with pytest.raises(ValueError, match=r"name must be one of 'boston', .* not 'zz'"):
+        uci_split(tmp_path, "zz", 0)
     with pytest.raises(FileNotFoundError, match=r"index_train_7\.txt is missing: folder must hold yacht/"):
         uci_split(tmp_path, "yacht", 7)

@@ -54,7 +54,7 @@ def test_many_matrices_at_once():
 
 def test_what_is_no_gram_matrix_is_refused():
     with pytest.raises(
-        ShapeError, match=r"G must be a square matrix of inner products \(P, P\), not of shape \(2, 3\)"
+        ShapeError, match=r"G must be a square matrix of inner products \(P, P\), P >= 1, not of shape \(2, 3\)"
     ):
         gram_kernel(torch.ones(2, 3))
     with pytest.raises(IndefiniteGram, match="its smallest eigenvalue is -1 "):

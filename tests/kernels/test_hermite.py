@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy.special import binom
+from scipy.special import binom, roots_genlaguerre
 
 from mercer.kernels import RBF, HermitePolynomial, Linear, Polynomial, hermite_degree_shares
+from mercer.kernels.degrees import _gauss_rule
 from mercer.kernels.features import ExactFeatures
 from mercer.kernels.hermite import hermite_exponents, hermite_products, hermite_values
 from mercer.learn import KernelRidge
@@ -71,6 +72,36 @@ def test_shares_of_polynomials_are_exact_and_end_with_the_degree():
     np.testing.assert_allclose(hermite_degree_shares(Linear(), 4, max_degree=3), [0.0, 1.0, 0.0, 0.0], atol=1e-12)
     square = hermite_degree_shares(Polynomial(2, offset=0.0), 4, max_degree=3)
     np.testing.assert_allclose(square, [4.0 / 24.0, 0.0, 20.0 / 24.0, 0.0], atol=1e-12)
+
+
+@pytest.mark.parametrize("d", [344, 345, 1000])
+def test_shares_in_many_columns_are_those_of_the_closed_form(d):
+    a, j = 2.0 / d, np.arange(4)
+    expected = (1.0 + a) ** (-0.5 * d) * binom(0.5 * d + j - 1.0, j) * (a / (1.0 + a)) ** j
+    np.testing.assert_allclose(hermite_degree_shares(RBF(d**0.5), d, max_degree=3), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 19.0])
+@pytest.mark.parametrize("n", [1, 2, 7, 48])
+def test_gauss_rules_are_scipys(alpha, n):
+    i = np.arange(1.0, n)
+    nodes, weights = _gauss_rule(2.0 * np.arange(n) + 1.0 + alpha, i * (i + alpha))
+    expected = roots_genlaguerre(n, alpha)
+    np.testing.assert_allclose(nodes, expected[0], rtol=1e-12)
+    np.testing.assert_allclose(weights, expected[1] / expected[1].sum(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", ["RBF(2.0)", "Matern(1.0, 0.5)"])
+def test_shares_from_as_few_nodes_as_are_allowed_are_not_negative(kernel):
+    for degree in range(1, 9):
+        assert hermite_degree_shares(kernel, 5, max_degree=degree, n_nodes=degree + 1).min() >= 0.0
+        with pytest.raises(ValueError, match=f"Give n_nodes > {degree}"):
+            hermite_degree_shares(kernel, 5, max_degree=degree, n_nodes=degree)
+
+
+def test_shares_of_a_text_and_a_number_of_numpy():
+    found = hermite_degree_shares("RBF(2.0)", np.int64(3))
+    np.testing.assert_array_equal(found, hermite_degree_shares(RBF(2.0), 3))
 
 
 def test_shares_need_a_rotation_invariant_kernel():

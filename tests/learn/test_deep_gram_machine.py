@@ -158,10 +158,31 @@ def test_without_data_the_features_are_the_priors():
     assert distance(draws.gram_matrices.mean(0)[0], free().kernel_matrices_[0]) < 0.04
 
 
+@pytest.mark.parametrize(
+    "nu",
+    [np.int64(3), np.float32(3.0), np.array([3.0, 3.0]), torch.tensor(3.0), torch.tensor([3, 3]), [np.int64(3), 3.0]],
+)
+def test_numbers_of_numpy_and_torch_are_taken_for_nu(nu):
+    with pytest.warns(ConvergenceWarning):
+        assert DeepGramMachine(nu=nu, max_iter=1).fit(X, Y).nu_ == [3.0, 3.0]
+
+
+@pytest.mark.parametrize("y", [np.full(8, 3.0), 1e6 * np.ones(8)])
+@pytest.mark.parametrize("standardize", [True, False])
+def test_the_learnt_noise_has_a_floor(y, standardize):
+    model = DeepGramMachine(depth=1, standardize=standardize).fit(X, y)
+    np.testing.assert_allclose(model.predict(X), y, rtol=1e-5)
+    alone = DeepGramMachine(depth=1).fit(X[:1], y[:1])
+    np.testing.assert_allclose(alone.predict(X[:1]), y[:1])
+    assert alone.noise_ == pytest.approx(1e-6)
+
+
 def test_mistakes_are_named():
     with pytest.raises(ValueError, match=r"nu must be one number, or one for each of the 2 layers, not \[1.0\]"):
         DeepGramMachine(nu=[1.0]).fit(X, Y)
-    for nu in (0.0, -1.0, math.nan, "large", True):
+    with pytest.raises(ValueError, match="nu='auto' is for DeepKernelMachineRegressor"):
+        DeepGramMachine(nu="auto").fit(X, Y)
+    for nu in (0.0, -1.0, math.nan, "large", True, np.array([True, True]), np.ones((2, 2))):
         with pytest.raises(ValueError, match="nu must be positive"):
             DeepGramMachine(nu=nu).fit(X, Y)
     with pytest.raises(ValueError, match="depth must be a whole number >= 1, not 0"):
@@ -172,9 +193,11 @@ def test_mistakes_are_named():
         DeepGramMachine(init="zero").fit(X, Y)
     with pytest.raises(ValueError, match="closed_form=True needs kernel='linear'"):
         DeepGramMachine(closed_form=True).fit(X, Y)
-    with pytest.raises(IndefiniteGram, match=r"layer 1 of 2: .* positive definite"):
+    with pytest.raises(IndefiniteGram, match=r"layer 1 of 2: the 3 x 3 kernel matrix is not positive definite"):
         DeepGramMachine(jitter=0.0, **PLAIN).fit(np.zeros((3, 1)), [1.0, 2.0, 3.0])
-    with pytest.raises(IndefiniteGram, match="top"):
+    with pytest.raises(ValueError, match="standardize=False"):
+        DeepGramMachine(closed_form=True, **LINEAR | {"standardize": True}).fit(X_WIDE, Y_WIDE)
+    with pytest.raises(IndefiniteGram, match="as many independent targets as rows, but of 5 rows there are 2"):
         DeepGramMachine(nu=1.0, closed_form=True, **LINEAR).fit(X_WIDE, Y_WIDE[:, :2])
     with pytest.raises(ValueError, match="give 2 Gram matrices, one a layer, not 1"):
         free().objective([np.eye(8)])
@@ -186,6 +209,15 @@ def test_mistakes_are_named():
         sample_wide_dgp(X, Y, width=8, nu=math.inf)
     with pytest.raises(ShapeError, match=r"X must be \(n, d\)"):
         sample_wide_dgp(X, Y[:3], width=8)
+    for y in (np.ones((8, 2, 2)), 1.0):
+        with pytest.raises(ShapeError, match=r"X must be \(n, d\), with n >= 1, and y"):
+            sample_wide_dgp(X, y, width=8)
+    with pytest.raises(ShapeError, match=r"with n >= 1"):
+        sample_wide_dgp(X[:0], Y[:0], width=8)
+    with pytest.raises(ValueError, match="noise must be a finite number >= 0, not 'a'"):
+        sample_wide_dgp(X, Y, width=8, noise="a")
+    with pytest.raises(ShapeError, match=r"bottom must be a square matrix .* not of shape \(0, 0\)"):
+        deep_linear_gram_matrices(np.zeros((0, 0)), np.zeros((0, 0)), [1.0, 1.0])
     with pytest.raises(ValueError, match="one for each hidden layer and the output"):
         deep_linear_gram_matrices(np.eye(2), np.eye(2), [1.0])
     with pytest.raises(ShapeError, match="bottom and top must be alike"):

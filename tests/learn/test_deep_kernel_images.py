@@ -106,6 +106,7 @@ def test_predictions_do_not_depend_on_what_is_predicted_together(monkeypatch):
         ({"image_shape": (0, 6)}, ValueError, "image_shape must be"),
         ({"image_shape": "6x6"}, ValueError, "image_shape must be"),
         ({"patch_size": 2}, ValueError, "patch_size must be odd"),
+        ({"patch_size": 99}, ValueError, "patch_size=99 is beyond what a patch sees of"),
         ({"image_shape": (6, 7)}, ShapeError, "rows of 42 pixels, but X has 36 columns"),
         ({"inducing": np.ones((4, 36))}, ShapeError, r"inducing must be \(M, 9\)"),
     ],

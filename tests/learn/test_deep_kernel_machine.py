@@ -1,3 +1,4 @@
+import copy
 import math
 from functools import cache
 
@@ -8,6 +9,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits, make_moons
 
 from mercer.errors import ShapeError
+from mercer.kernels import IndefiniteGram
 from mercer.learn import DeepGramMachine, DeepKernelMachineClassifier, DeepKernelMachineRegressor
 
 RNG = np.random.default_rng(0)
@@ -61,6 +63,101 @@ def test_learning_the_kernel_is_better_than_the_fixed_one():
     truth = 5.0 + 3.0 * np.where(test[:, 0] > 0.0, np.sin(6.0 * test[:, 0]), 0.0)
     errors = [np.sqrt(np.mean((model.predict(test) - truth) ** 2)) for model in (fitted(), fixed)]
     assert errors[0] < 0.9 * errors[1]
+
+
+@pytest.mark.parametrize("more", [{}, {"batch_size": 30}, {"likelihood": "student_t"}, {"natural_rate": 0.5}])
+def test_the_objective_is_that_of_what_was_learnt(more):
+    model = DeepKernelMachineRegressor(**QUICK | {"max_epochs": 4} | more).fit(X, Y)
+    assert model.objective_ == model.objective(X, Y)
+    labels = DeepKernelMachineClassifier(depth=1, **QUICK | {"max_epochs": 2}).fit(X, F > 0.1)
+    assert labels.objective_ == labels.objective(X, F > 0.1)
+
+
+def test_the_objective_does_not_depend_on_how_many_rows_are_looked_at_together(monkeypatch):
+    before = fitted().objective(X, Y)
+    monkeypatch.setattr(DeepKernelMachineRegressor, "_rows_at_once", lambda self: 30)
+    assert fitted().objective(X, Y) == pytest.approx(before, rel=1e-13)
+
+
+def test_the_bound_and_the_forecast_are_those_of_gpytorchs_sgpr():
+    gpytorch = pytest.importorskip("gpytorch")
+    Z, noise = torch.from_numpy(X[::8].copy()), 0.2
+
+    class Stacked(gpytorch.kernels.Kernel):
+        def forward(self, A, B, diag=False, **_):
+            distance = self.covar_dist(A, B, square_dist=True, diag=diag)
+            return (torch.exp(-0.25 * distance) - 1.0).exp()
+
+    class Theirs(gpytorch.models.ExactGP):
+        def __init__(self, points, y, likelihood):
+            super().__init__(points, y, likelihood)
+            self.mean_module = gpytorch.means.ZeroMean()
+            self.covar_module = gpytorch.kernels.InducingPointKernel(Stacked(), Z, likelihood)
+
+        def forward(self, x):
+            return gpytorch.distributions.MultivariateNormal(self.mean_module(x), self.covar_module(x))
+
+    likelihood = gpytorch.likelihoods.GaussianLikelihood().double()
+    likelihood.noise = torch.tensor(noise, dtype=torch.float64)
+    points, y = torch.from_numpy(X), torch.from_numpy(F)
+    theirs = Theirs(points, y, likelihood).double()
+    bound = gpytorch.mlls.ExactMarginalLogLikelihood(likelihood, theirs)
+    with torch.no_grad():
+        expected = N * float(bound(theirs(points), y))
+        theirs.eval()
+    # The correction makes the forecast another approximation's, that of independent residuals.
+    with torch.no_grad(), gpytorch.settings.sgpr_diagonal_correction(False):
+        mean = theirs(points + 0.05).mean
+    model = DeepKernelMachineRegressor(
+        depth=1, nu=math.inf, inducing=Z, likelihood_params={"noise": noise}, max_epochs=1, **PLAIN
+    ).fit(X, F)
+    # 1e-6: our jitter of 1e-8 on 80 variances, in two kernels, over twice the noise.
+    assert model.objective_ == pytest.approx(expected, rel=1e-6)
+    np.testing.assert_allclose(model.predict(X + 0.05), mean, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "student_t", "poisson"])
+def test_several_targets_share_the_kernel(kind, tmp_path):
+    both = np.column_stack([Y, 100.0 * X[:, 0]])
+    if kind == "poisson":
+        both = np.random.default_rng(0).poisson(np.exp(1.0 + np.column_stack([F, X[:, 0]])))
+    model = DeepKernelMachineRegressor(depth=1, likelihood=kind, **QUICK).fit(X, both)
+    mean, deviation = model.predict(X, return_std=True)
+    assert mean.shape == deviation.shape == (N, 2)
+    assert model.score(X, both) > 0.4  # after 40 steps
+    assert model.predict(X, quantiles=[0.1, 0.5])[1].shape == (N, 2, 2)
+    assert np.isfinite(model.log_predictive_density(X, both)).sum() == N
+    assert model.objective_ == model.objective(X, both)
+    model.save(tmp_path / "model")
+    loaded = DeepKernelMachineRegressor.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict(X), mean)
+    assert loaded.objective(X, both) == model.objective_
+
+
+def test_a_target_beside_others_is_forecast_as_alone():
+    fixed = {"nu": math.inf, "inducing": X[:20], "max_epochs": 1, **PLAIN, "standardize": True}
+    both = np.column_stack([Y, 100.0 * X[:, 0]])
+    together = DeepKernelMachineRegressor(**fixed).fit(X, both)
+    alone = [DeepKernelMachineRegressor(**fixed).fit(X, y) for y in both.T]
+    for j, model in enumerate(alone):
+        for asked in ({"return_std": True}, {"interval": 0.9}, {"quantiles": [0.2, 0.5]}):
+            for a, b in zip(together.predict(X, **asked), model.predict(X, **asked), strict=True):
+                np.testing.assert_allclose(a[:, j], b, rtol=1e-10)
+        assert together.likelihood_params_["noise"][j] == pytest.approx(model.likelihood_params_["noise"])
+    assert together.objective_ == pytest.approx(sum(model.objective_ for model in alone), rel=1e-12)
+    density = sum(model.log_predictive_density(X, y) for model, y in zip(alone, both.T, strict=True))
+    np.testing.assert_allclose(together.log_predictive_density(X, both), density, rtol=1e-10)
+    column = DeepKernelMachineRegressor(**fixed).fit(X, Y[:, None])
+    np.testing.assert_allclose(column.predict(X), alone[0].predict(X)[:, None], rtol=1e-12)
+
+
+def test_more_inducing_points_than_rows_are_all_rows():
+    options = {"depth": 1, "max_epochs": 1}
+    with pytest.warns(UserWarning, match="n_inducing=90, but there are 80 points to choose from"):
+        model = DeepKernelMachineRegressor(n_inducing=90, **options).fit(X, Y)
+    assert len(model.inducing_points_) == N
+    assert len(DeepKernelMachineRegressor(n_inducing=N, **options).fit(X, Y).inducing_points_) == N
+    assert len(DeepKernelMachineRegressor(**options).fit(X, Y).inducing_points_) == N
 
 
 def test_forecasts_have_errors_of_the_right_size():
@@ -140,7 +237,7 @@ def test_the_learnt_gram_matrices_are_there_to_see():
             fitted().features(X, layer=layer)
 
 
-@pytest.mark.parametrize("kernel", ["relu", "normalized_gaussian", "erf", "gelu", "linear"])
+@pytest.mark.parametrize("kernel", ["relu", "normalized_gaussian", "erf", "gelu", "linear", "identity"])
 def test_every_kernel_trains(kernel):
     model = DeepKernelMachineRegressor(kernel=kernel, nu=[5.0, 20.0], **QUICK | {"max_epochs": 5}).fit(X, Y)
     assert model.objective_curve_[-1] > model.objective_curve_[0]
@@ -173,11 +270,21 @@ def test_mistakes_are_named():
         DeepKernelMachineRegressor(nu="automatic").fit(X, Y)
     with pytest.raises(ValueError, match="one for each of the 2 layers"):
         DeepKernelMachineRegressor(nu=(1.0, 2.0, 3.0)).fit(X, Y)
+    with pytest.raises(ValueError, match="tol must be a finite number >= 0, not nan"):
+        DeepKernelMachineRegressor(tol=math.nan).fit(X, Y)
     with pytest.raises(ValueError, match="batch_size must be a whole number"):
         DeepKernelMachineRegressor(batch_size=0).fit(X, Y)
     with pytest.raises(ValueError, match="learning_rate must be a finite number >= 0"):
         DeepKernelMachineClassifier(learning_rate=-1.0).fit(X, F > 0)
     with pytest.raises(ShapeError, match=r"inducing must be \(M, 2\) points"):
         DeepKernelMachineRegressor(inducing=X[:5, :1]).fit(X, Y)
+    with pytest.raises(ValueError, match=r"1 sample.*nu='auto' needs at least 2"):
+        DeepKernelMachineRegressor(nu="auto").fit(X[:1], Y[:1])
+    with pytest.raises(ValueError, match=r"shape of the prediction, \(80,\), not \(80, 1\)"):
+        fitted().log_predictive_density(X, Y[:, None])
+    broken = copy.deepcopy(fitted())
+    broken._log_parameters = [math.nan]
+    with pytest.raises(IndefiniteGram, match=r"objective is nan.*in layer . of 2"):
+        broken.objective(X, Y)
     with pytest.raises(ValueError, match="at least two classes"):
         DeepKernelMachineClassifier().fit(X, np.zeros(N))

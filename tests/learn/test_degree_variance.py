@@ -38,6 +38,21 @@ def test_the_low_degrees_of_a_hierarchical_polynomial_are_its_plateau():
     assert found.shares.sum() == pytest.approx(0.418, abs=3.0 * float(np.hypot(*found.errors)))
 
 
+@pytest.mark.parametrize("spoil", [lambda X: X + 3.0, lambda X: 10.0 * X, lambda X: 0.0 * X, lambda X: 1e200 * X])
+def test_columns_that_are_not_standardised_are_refused(spoil):
+    X = np.random.default_rng(0).normal(size=(500, 3))
+    y = X[:, 0] * X[:, 1]
+    X[:, 2] = spoil(X[:, 2])
+    with pytest.raises(ValueError, match=r"column 2 has mean .* Standardise the columns"):
+        degree_variance(y, X)
+
+
+def test_heavy_tails_are_taken_once_standardised():
+    X = np.random.default_rng(0).standard_t(3.0, size=(500, 2))
+    found = degree_variance(X[:, 0], (X - X.mean(0)) / X.std(0))
+    assert found.shares[0] > 0.8
+
+
 def test_what_does_not_fit_is_refused():
     X = np.random.default_rng(0).normal(size=(10, 2))
     with pytest.raises(ShapeError, match=r"X must be \(n, d\) with n >= 3 and y \(n,\)"):

@@ -9,7 +9,7 @@ from sklearn.linear_model import Ridge
 
 import mercer as mc
 from mercer.data import hierarchical_polynomial
-from mercer.errors import MemoryBudgetError
+from mercer.errors import MemoryBudgetError, ShapeError
 from mercer.kernels import NNGP, RBF, HermitePolynomial
 from mercer.kernels.hermite import hermite_products
 from mercer.learn import HierarchicalRegressor, KernelRidge
@@ -358,7 +358,9 @@ def test_tensors_in_tensors_out():
         ({"alpha": 0.0, "degree": 3}, "alpha=0 with 120 rows and 165 features of degree 3"),
         ({"solver": "gd", "degree": 3}, "solver='gd' descends over features"),
         ({"activation": "sign"}, "activation='sign' has no closed form"),
-        ({"link": "cubic"}, "cubic"),
+        ({"link": "cubic"}, "link must be one of 'relu', 'hermite', 'spline', or a kernel or its text: .*cubic"),
+        ({"features": "zz"}, "features must be one of 'kernel', 'monomials', 'random', or a kernel or its text: .*zz"),
+        ({"activation": "hermite13"}, "activation 'hermite13': the degree is a whole number from 1 to 12"),
     ],
     ids=str,
 )
@@ -367,9 +369,76 @@ def test_bad_arguments_are_refused(options, message):
         HierarchicalRegressor(**options).fit(*SMALL)
 
 
+@pytest.mark.parametrize("link", [None, 3])
+def test_a_link_of_another_type_is_refused(link):
+    with pytest.raises(TypeError, match="link must be one of 'relu', 'hermite', 'spline', or a kernel or its text"):
+        HierarchicalRegressor(link=link).fit(*SMALL)
+
+
+def test_the_link_takes_one_value_and_refuses_other_columns():
+    model = HierarchicalRegressor().fit(X, Y)
+    assert model.link_(0.5) == model.link_([0.5])[0]
+    assert np.shape(model.link_(0.5)) == ()
+    with pytest.raises(ShapeError, match=r"t must be \(m, 1\) learnt features, not \(4, 2\)"):
+        model.link_(np.ones((4, 2)))
+    two = HierarchicalRegressor(n_features=2).fit(X, Y)
+    assert two.link_(np.ones((4, 2))).shape == (4,)
+    with pytest.raises(ShapeError, match=r"t must be \(m, 2\) learnt features, not \(\)"):
+        two.link_(0.5)
+
+
+@pytest.mark.parametrize("features", ["kernel", "random"])
+def test_an_activation_can_have_its_own_degree(features, tmp_path):
+    own = HierarchicalRegressor(activation="hermite3", features=features, degree=2).fit(X, Y)
+    other = HierarchicalRegressor(degree=3, features=features).fit(X, Y)
+    np.testing.assert_array_equal(own.predict(XT), other.predict(XT))
+    assert own.degree_ == 3
+    own.save(tmp_path / "model")
+    np.testing.assert_array_equal(HierarchicalRegressor.load(tmp_path / "model").predict(XT), own.predict(XT))
+
+
 def test_more_monomials_than_memory_holds_are_refused_before_any_is_computed():
     with pytest.raises(MemoryBudgetError, match=r"ridge with 1081575 monomials of degree 17 in 8 columns.* Use feat"):
         HierarchicalRegressor(degree=17, features="monomials").fit(*SMALL)
+
+
+@pytest.mark.filterwarnings("ignore:No hidden feature found")
+@pytest.mark.parametrize("size", [1e-300, 1e160, 1e300])
+def test_targets_of_any_size_give_the_same(size):
+    model, other = HierarchicalRegressor().fit(*SMALL), HierarchicalRegressor().fit(SMALL[0], size * SMALL[1])
+    np.testing.assert_allclose(other.predict(XT) / size, model.predict(XT), rtol=1e-9)
+    assert other.gain_ == pytest.approx(model.gain_, abs=1e-12)
+
+
+@pytest.mark.parametrize("more", [{}, {"degree": None}, {"features": "random"}, {"features": "RBF(2.0)"}])
+def test_columns_whose_products_overflow_are_refused(more):
+    with pytest.raises(ValueError, match=r"beyond double precision. Give whiten=True"):
+        HierarchicalRegressor(**more).fit(1e200 * SMALL[0], SMALL[1])
+
+
+@pytest.mark.filterwarnings("ignore:No hidden feature found")
+@pytest.mark.parametrize("whiten", [True, "ranks"])
+def test_whitening_takes_any_size_and_columns_that_do_not_vary(whiten):
+    model = HierarchicalRegressor(whiten=whiten).fit(*SMALL)
+    for size in (1e-200, 1e200):
+        other = HierarchicalRegressor(whiten=whiten).fit(size * SMALL[0], SMALL[1])
+        np.testing.assert_allclose(other.predict(size * XT), model.predict(XT), rtol=1e-6)
+    alike = np.ones((20, 2))
+    plain = HierarchicalRegressor().fit(alike, np.arange(20.0))
+    found = HierarchicalRegressor(whiten=whiten).fit(alike, np.arange(20.0))
+    np.testing.assert_allclose(found.predict(alike), plain.predict(alike), rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:No hidden feature found")
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_gain_of_fitted_values_is_that_of_new_rows(seed):
+    data, n = hierarchical_polynomial(8, 4000, random_state=seed), 90  # two rows a monomial
+    model = HierarchicalRegressor(crossfit=None).fit(data[0][:n], data[1][:n])
+    new, y = data[0][n:], data[1][n:]
+    first, second = model.first_stage_predict(new), model.link_(model.transform(new)[:, 0])
+    gain = (np.mean((first - y) ** 2) - np.mean((second - y) ** 2)) / np.var(y)
+    # The features at the rows themselves have seen y, and made it 0.3 to 0.8 where it is 0.01 to 0.08.
+    assert model.gain_ == pytest.approx(gain, abs=0.15)
 
 
 def test_a_constant_target_is_refused():

@@ -159,7 +159,7 @@ def test_only_one_thing_beside_the_mean():
         model.predict(Z, return_std=True, interval=0.9)
     mean, found = model.predict(Z, quantiles=[0.1, 0.9])
     np.testing.assert_allclose(model.predict(Z, interval=0.8), [mean, *found.T])
-    with pytest.raises(ValueError, match="y must have one target for each of the 9 rows"):
+    with pytest.raises(ValueError, match="y must have the shape of the prediction, \\(9,\\)"):
         model.log_predictive_density(Z, F)
 
 

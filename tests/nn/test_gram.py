@@ -215,6 +215,37 @@ def test_single_precision_and_rows_with_places():
     torch.testing.assert_close(layer(images).ti.reshape(N, P), layer(below).ti)
 
 
+def test_the_objective_sums_outputs_and_stands_for_all_rows():
+    model, density = nn.Sequential(GramLayer(3)), -torch.arange(8.0).reshape(4, 2)
+    assert float(gram_objective(model, density, n_data=8).detach()) == -2.0 * 28.0
+    assert float(gram_objective(model, density.sum(1), n_data=8).detach()) == -2.0 * 28.0
+
+
+@pytest.mark.parametrize("parametrization", ["whitened", "free"])
+def test_an_objective_that_is_not_finite_names_a_layer_and_its_smallest_eigenvalue(parametrization):
+    model = nn.Sequential(
+        GramLayer(P, **DOUBLE),
+        GramLayer(P, parametrization=parametrization, **DOUBLE),
+        GramLayer(P, math.inf, **DOUBLE),
+    )
+    model[1].factor.set(torch.diag(torch.tensor([1e-3] + [1.0] * (P - 1), dtype=torch.float64)))
+    model(kernel_state())
+    for bad in (math.nan, -math.inf):
+        with pytest.raises(IndefiniteGram, match=r"objective is .* is 1e-06, in GramLayer at '1'"):
+            gram_objective(model, torch.tensor([bad, 0.0]), n_data=2)
+    with torch.no_grad():
+        next(model[0].parameters()).fill_(math.nan)
+    with pytest.raises(IndefiniteGram, match="is -inf, in GramLayer at '0'"):
+        gram_objective(model, torch.zeros(2), n_data=2)
+
+
+def test_rows_of_numpy_and_the_identity_are_taken():
+    rows = draw(N, D)
+    layer = FeaturesToGram(draw(P, D))
+    torch.testing.assert_close(layer(rows.numpy()).ti, layer(rows).ti)
+    torch.testing.assert_close(GramKernel("identity")(torch.eye(2)), torch.eye(2))
+
+
 def test_parameters_that_cannot_move_do_not():
     assert not GramKernel("relu").log_weight.requires_grad  # its height says the same
     assert GramKernel("relu", bias=1.0).log_weight.requires_grad
@@ -268,5 +299,30 @@ def test_mistakes_are_named():
         gram_penalty(nn.Linear(1, 1))
     with pytest.raises(ShapeError, match="has no row"):
         gram_objective(GramLayer(2), torch.ones(0), n_data=1)
+    with pytest.raises(ValueError, match="n_data, the rows in all, must be a whole number >= 4, not 3"):
+        gram_objective(GramLayer(2), torch.ones(4, 2), n_data=3)
+    for size in (0, -1, 2.5, True):
+        with pytest.raises(ValueError, match="GramLayer: n_inducing must be a whole number >= 1"):
+            GramLayer(size)
+    for nu in ("a", True, math.nan):
+        with pytest.raises(ValueError, match="nu must be positive"):
+            GramLayer(3, nu)
+    with pytest.raises(ValueError, match="GramOutput: n_outputs must be a whole number >= 1, not 0"):
+        GramOutput(2, 0)
+    with pytest.raises(ShapeError, match="GramLayer takes a GramState, which FeaturesToGram gives, not Tensor"):
+        GramLayer(3)(torch.eye(3))
+    for layer in (GramLayer(P), GramOutput(P, 1)):
+        with pytest.raises(TypeError, match=r"of torch.float32, but what it is given of torch.float64"):
+            layer(state)
+    with pytest.raises(TypeError, match=r"float16 is too coarse"):
+        GramLayer(2, dtype=torch.float16)(GramState(*(torch.ones(s).half() for s in ((2, 2), (3, 2), 3))))
+    with pytest.raises(IndefiniteGram, match="GramOutput: t holds -1, "):
+        GramOutput(2, 1)(GramState(torch.eye(2), torch.zeros(1, 2), -torch.ones(1)))
+    with pytest.raises(ShapeError, match=r"inducing must be \(P, d\) points, not of shape \(0, 3\)"):
+        FeaturesToGram(torch.ones(0, 3))
+    with pytest.raises(ValueError, match="inducing contains NaN"):
+        FeaturesToGram(torch.full((2, 3), math.nan))
+    with pytest.raises(ShapeError, match=r"P >= 1, not of shape \(0, 0\)"):
+        GramKernel()(torch.zeros(0, 0))
     with pytest.raises(ShapeError, match="they must be alike"):
         gram_divergence(torch.eye(2), torch.eye(3))

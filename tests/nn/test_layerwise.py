@@ -1,5 +1,7 @@
 """The three-layer network, and its training layer by layer: it is the estimator with random units."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -76,10 +78,27 @@ def test_it_learns_what_its_first_stage_cannot():
 
 
 def test_what_cannot_be_trained_is_refused():
-    with pytest.raises(ValueError, match="width_inner is a whole number >= 1"):
+    with pytest.raises(ValueError, match="BottleneckResidualMLP: width_inner must be a whole number >= 1"):
         BottleneckResidualMLP(3, 0, 4)
-    with pytest.raises(ValueError, match="hermite13"):
-        BottleneckResidualMLP(3, 4, 4, "hermite13")
+    for name in ("hermite0", "hermite13"):
+        with pytest.raises(ValueError, match=f"activation '{name}': the degree is a whole number from 1 to 12"):
+            BottleneckResidualMLP(3, 4, 4, name)
+    for steps in (0, -1, 2.5):
+        with pytest.raises(ValueError, match="steps must be a whole number >= 1"):
+            train_layerwise(network(), X, Y, steps=steps)
+    for decay in (-1.0, (1e-3, math.nan)):
+        with pytest.raises(ValueError, match="weight_decay must be a finite number >= 0"):
+            train_layerwise(network(), X, Y, weight_decay=decay)
+    with pytest.raises(ValueError, match="weight_decay must be one number, or a pair"):
+        train_layerwise(network(), X, Y, weight_decay=(1e-3,))
+    with pytest.raises(ValueError, match="learning_rate must be a finite number >= 0"):
+        train_layerwise(network(), X, Y, learning_rate=-1.0)
+    with pytest.raises(ValueError, match="X contains NaN"):
+        train_layerwise(network(), X * math.nan, Y)
+    with pytest.raises(TypeError, match="trains a BottleneckResidualMLP, not Linear"):
+        train_layerwise(torch.nn.Linear(6, 1), X, Y)
+    with pytest.raises(TypeError, match="float16 is too coarse"):
+        train_layerwise(network().half(), X, Y)
     with pytest.raises(ShapeError, match=r"X must be \(n, 6\)"):
         network()(torch.zeros(2, 5).double())
     with pytest.raises(ShapeError, match=r"y must be \(1200,\)"):
@@ -93,3 +112,5 @@ def test_numpy_rows_train_a_network_in_its_own_type():
     train_layerwise(net, X.numpy(), Y.numpy(), steps=3)
     assert net.u.dtype == torch.float32
     assert np.isfinite(net(X.float()).detach().numpy()).all()
+    torch.testing.assert_close(net(X.numpy()), net(X.float()))
+    assert BottleneckResidualMLP(np.int64(6), np.int64(4), 3.0)(X).dtype == torch.float32

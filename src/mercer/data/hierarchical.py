@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
+
+from mercer.arguments import check_whole
 
 __all__ = ["hierarchical_polynomial"]
 
@@ -21,7 +24,7 @@ def hierarchical_polynomial(
     k: int = 2,
     link: Sequence[float] = (0.0, math.sqrt(0.5), 0.0, math.sqrt(0.5)),
     feature: str = "diagonal",
-    random_state: int = 0,
+    random_state: Any = 0,
 ) -> tuple[Array, Array, Array]:
     r"""Rows ``y = g(p(x))`` without noise, x standard normal, p a hidden polynomial of degree k in all columns.
 
@@ -39,13 +42,14 @@ def hierarchical_polynomial(
         k: degree of p, >= 1.
         link: coefficients of g in normalised Hermite polynomials h_0, h_1, ...; the default is (h_1 + h_3) / sqrt(2).
         feature: "diagonal", "parity" or "quadratic".
-        random_state: of p and of the rows.
+        random_state: of p and of the rows: an int, a generator of NumPy or torch, or None.
 
     Returns:
         X ``(n, d)``, y ``(n,)`` and p ``(n,)``, float64.
 
     Raises:
-        ValueError: another feature, numbers below 1, or too few columns for so many different sets.
+        ValueError: another feature, numbers below 1, no coefficients of g, or too few columns for so many different
+            sets.
 
     Source: Wang, Nichani & Lee, Learning hierarchical polynomials with three-layer neural networks (arXiv 2311.13774).
 
@@ -53,10 +57,15 @@ def hierarchical_polynomial(
     >>> bool(np.allclose(y, (p + (p**3 - 3 * p) / 6**0.5) / 2**0.5))
     True
     """
-    if min(d, n, k) < 1:
-        raise ValueError(f"hierarchical_polynomial(d={d}, n={n}, k={k}): each is a whole number >= 1.")
+    for name, value in (("d", d), ("n", n), ("k", k)):
+        check_whole(f"hierarchical_polynomial: {name}", value)
+    d, n, k = int(d), int(n), int(k)
+    if isinstance(link, str) or np.ndim(link) != 1 or not len(link) or not np.isfinite(link).all():
+        raise ValueError(f"link must be one or more finite coefficients of h_0, h_1, ..., not {link!r}.")
     if feature not in _FEATURES:
         raise ValueError(f"feature must be one of {', '.join(_FEATURES)}, not {feature!r}.")
+    if isinstance(random_state, torch.Generator):
+        random_state = int(torch.randint(2**31 - 1, (1,), generator=random_state))
     draw = np.random.default_rng(random_state)
     if feature == "diagonal":
         signs = draw.permutation(np.where(np.arange(d) < (d + 1) // 2, 1.0, -1.0)) / math.sqrt(d)

@@ -8,6 +8,7 @@ import numpy as np
 
 __all__ = ["uci_split"]
 
+_NAMES = ("boston", "concrete", "energy", "kin8nm", "naval", "power", "protein", "wine", "yacht")
 Array = np.ndarray[Any, Any]
 
 
@@ -24,9 +25,12 @@ def uci_split(folder: str | os.PathLike[str], name: str, split: int) -> tuple[Ar
         Training rows and targets, test rows and targets, as they are in the file.
 
     Raises:
+        ValueError: an unknown name, of which there is no folder either.
         FileNotFoundError: a file is missing; the message names it.
     """
-    place = Path(folder) / name
+    place = Path(folder) / str(name)
+    if name not in _NAMES and not place.is_dir():
+        raise ValueError(f"name must be one of {', '.join(map(repr, _NAMES))}, or a folder in {folder}, not {name!r}.")
     parts = {}
     for part in ("data", "index_features", "index_target", f"index_train_{split}", f"index_test_{split}"):
         path = place / f"{part}.txt"

@@ -57,6 +57,7 @@ KERNELS_OF_GRAM: dict[str, KernelOfGram] = {
     "erf": _of(ErrorFunction()),
     "gelu": _of(GaussianErrorUnit()),
     "linear": _linear,
+    "identity": _linear,
 }
 
 
@@ -73,7 +74,7 @@ def kernel_of_gram(name: Any) -> KernelOfGram:
 
 def is_homogeneous(name: str) -> bool:
     """Whether a Gram matrix times c gives c times the kernel, so that one of weight and height says all."""
-    return name in ("relu", "normalized_gaussian", "linear")
+    return name in ("relu", "normalized_gaussian", "linear", "identity")
 
 
 def gram_kernel(G: Tensor, kernel: str = "rbf") -> Tensor:
@@ -84,7 +85,7 @@ def gram_kernel(G: Tensor, kernel: str = "rbf") -> Tensor:
     ``relu``             :math:`(\sqrt{G_{ii} G_{jj} - G_{ij}^2} + (\pi - \theta) G_{ij}) / \pi`
     normalized_gaussian  :math:`\sqrt{G_{ii} G_{jj}} \exp(\cos \theta - 1)`
     ``erf``, ``gelu``    of a layer of such units, whose weights have variance 1
-    ``linear``           G itself
+    linear, identity     G itself
     ==================== ===============================================================================
 
     Args:
@@ -115,8 +116,10 @@ def square(function: KernelOfGram, G: Tensor) -> Tensor:
 
 def check_gram(G: Tensor, name: str = "G") -> None:
     """Raise ShapeError or IndefiniteGram unless a matrix can be one of inner products."""
-    if G.dim() != 2 or G.shape[0] != G.shape[1]:
-        raise ShapeError(f"{name} must be a square matrix of inner products (P, P), not of shape {tuple(G.shape)}.")
+    if G.dim() != 2 or G.shape[0] != G.shape[1] or not len(G):
+        raise ShapeError(
+            f"{name} must be a square matrix of inner products (P, P), P >= 1, not of shape {tuple(G.shape)}."
+        )
     values = G.detach()
     if not bool(torch.isfinite(values).all()):
         raise IndefiniteGram(f"{name} holds NaN or infinity, and inner products are finite.")

@@ -8,13 +8,14 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
+from scipy.optimize import Bounds, minimize
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from mercer.arrays import as_tensor, generator
+from mercer.kernels import IndefiniteGram
 from mercer.learn.arguments import check_not_negative, check_whole
 from mercer.learn.deep_linear import deep_linear_gram_matrices
 from mercer.learn.deep_network import build_network, check_depth, column_scales, each_nu, layers_of
@@ -28,6 +29,7 @@ from mercer.nn.gram_state import gram_factor
 __all__ = ["DeepGramMachine"]
 
 _SPREAD = 0.3  # of the entries of a random start
+_LEAST_NOISE = 1e-6  # that is learnt, in units of the mean square of y: the floor of other Gaussian likelihoods here
 
 
 class DeepGramMachine(MultiOutputMixin, RegressorMixin, Saved, BaseEstimator):
@@ -46,11 +48,12 @@ class DeepGramMachine(MultiOutputMixin, RegressorMixin, Saved, BaseEstimator):
         depth: L, Gram layers.
         kernel: of every layer, as in :class:`DeepKernelMachineRegressor`.
         nu: > 0, one or one a layer; ``math.inf`` fixes Gram matrices at the kernel.
-        noise: sigma^2, >= 0, of the scaled y.
+        noise: sigma^2, >= 0, of the scaled y; what is learnt stays above a millionth of the mean square of y.
         learn_hyperparameters: whether the scale of each column, heights and weights of the kernels and the noise are
             learnt too.
         closed_form: solve the linear machine without noise by :func:`deep_linear_gram_matrices`; needs
-            ``kernel="linear"``, ``noise=0``, no learnt hyperparameters, and as many independent targets as rows.
+            ``kernel="linear"``, ``noise=0``, no learnt hyperparameters, ``standardize=False`` (centred targets
+            are never independent), and as many independent targets as rows.
         standardize: whether the columns of X and y are centred and divided by their deviation.
         init: "nngp" starts at the fixed kernel, "random" at Gram matrices drawn around it.
         jitter: of the kernels' diagonals, as a share of their mean.
@@ -198,11 +201,15 @@ class DeepGramMachine(MultiOutputMixin, RegressorMixin, Saved, BaseEstimator):
             raise ValueError(f"init must be 'nngp' or 'random', not {self.init!r}.")
         nus = each_nu(self.nu, int(self.depth))
         if self.closed_form and (
-            self.kernel != "linear" or self.noise or self.learn_hyperparameters or math.inf in nus
+            self.kernel not in ("linear", "identity")
+            or self.noise
+            or self.learn_hyperparameters
+            or self.standardize
+            or math.inf in nus
         ):
             raise ValueError(
-                "closed_form=True needs kernel='linear', noise=0, learn_hyperparameters=False and a finite nu; "
-                "otherwise there is no closed form. Leave it out: L-BFGS finds the matrices."
+                "closed_form=True needs kernel='linear', noise=0, learn_hyperparameters=False, standardize=False and a "
+                "finite nu; otherwise there is no closed form. Leave it out: L-BFGS finds the matrices."
             )
         return nus
 
@@ -231,9 +238,14 @@ class DeepGramMachine(MultiOutputMixin, RegressorMixin, Saved, BaseEstimator):
             return -float(total.detach()), -torch.cat([g.flatten() for g in gradients]).cpu().numpy()
 
         start = torch.cat([p.detach().flatten() for p in moving]).cpu().numpy()
+        # Targets that can be fitted exactly would make the covariance singular; starts below the floor stay allowed.
+        floor = math.log(_LEAST_NOISE * (float(Y.square().mean()) or 1.0))
+        lows = np.full(sum(p.numel() for p in moving), -np.inf)
+        if log_noise.requires_grad:
+            lows[-1] = min(floor, float(log_noise.detach()))
         options = {"maxiter": int(self.max_iter), "maxfun": 2 * int(self.max_iter), "ftol": 1e-14, "gtol": 1e-9}
         # The stubs know only some of the forms of ``options``.
-        found: Any = minimize(negative, start, jac=True, method="L-BFGS-B", options=options)  # type: ignore[call-overload]
+        found: Any = minimize(negative, start, jac=True, method="L-BFGS-B", bounds=Bounds(lows), options=options)  # type: ignore[call-overload]
         _set(moving, found.x)
         self.n_iter_ = max(1, int(found.nit))
         if found.status == 1:
@@ -247,7 +259,12 @@ class DeepGramMachine(MultiOutputMixin, RegressorMixin, Saved, BaseEstimator):
         """The closed form, and the factors of the layers that belong to it."""
         states = layers_of(network, _no_rows(network))
         below = states[1].ii.detach()
-        n_targets = Y.shape[1]
+        n_targets, rank = Y.shape[1], int(torch.linalg.matrix_rank(Y))
+        if rank < len(Y):
+            raise IndefiniteGram(
+                f"closed_form=True needs as many independent targets as rows, but of {len(Y)} rows there are "
+                f"{n_targets} targets, {rank} of them independent. Leave it out and give noise > 0."
+            )
         grams = deep_linear_gram_matrices(below, Y @ Y.mT / n_targets, [*nus, float(n_targets)])
         for layer, kernel, G in zip(self._layers(network), list(network)[3::2], grams, strict=True):
             C = gram_factor(below, layer.name)

@@ -77,7 +77,7 @@ def images_of(shape: Any, patch_size: Any) -> Images | None:
     """The images of an estimator's arguments; None where its rows are no images.
 
     Raises:
-        ValueError: another shape, or an even size.
+        ValueError: another shape, an even size, or one beyond the image.
     """
     if shape is None:
         return None
@@ -88,4 +88,9 @@ def images_of(shape: Any, patch_size: Any) -> Images | None:
         raise ValueError(f"image_shape must be (height, width) or (channels, height, width), not {shape!r}.")
     if not is_count(patch_size) or patch_size % 2 == 0:
         raise ValueError(f"patch_size must be odd, so that a patch has a middle, not {patch_size!r}.")
+    if patch_size >= 2 * max(sizes[-2:]):
+        raise ValueError(
+            f"patch_size={patch_size} is beyond what a patch sees of {sizes[-2]} x {sizes[-1]} pixels: give at most "
+            f"{2 * max(sizes[-2:]) - 1}."
+        )
     return Images((int(sizes[0]), int(sizes[1]), int(sizes[2])), int(patch_size))

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import torch
+from sklearn.base import MultiOutputMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from mercer.arrays import as_tensor
-from mercer.learn.deep_kernel_model import DeepKernelModel
+from mercer.learn.deep_kernel_model import N_INDUCING, DeepKernelModel
 from mercer.learn.deep_network import DeepState
 from mercer.learn.likelihoods import likelihood
 from mercer.learn.sparse_response import SparseResponse
@@ -18,7 +19,7 @@ from mercer.learn.sparse_response import SparseResponse
 __all__ = ["DeepKernelMachineRegressor"]
 
 
-class DeepKernelMachineRegressor(SparseResponse, DeepKernelModel):
+class DeepKernelMachineRegressor(MultiOutputMixin, SparseResponse, DeepKernelModel):
     r"""Regression by a kernel machine that learns its kernel, layer by layer, with a forecast's uncertainty.
 
     .. math:: \max_{G_1, \ldots, G_L} \log P(y \mid G_L) - \sum_l \nu_l\,
@@ -32,12 +33,13 @@ class DeepKernelMachineRegressor(SparseResponse, DeepKernelModel):
 
     Args:
         depth: L, Gram layers.
-        kernel: of every layer: "rbf", "relu", "normalized_gaussian", "erf", "gelu" or "linear".
+        kernel: of every layer: "rbf", "relu", "normalized_gaussian", "erf", "gelu", "linear" or "identity" (the
+            same as linear).
         nu: how strongly each Gram matrix is held at the kernel, > 0; one, or one a layer. ``math.inf`` is the fixed
             kernel. "auto" goes from inf to 1, each model from the one before, takes what forecasts a fifth of the rows
             best, and goes on with all rows: about seven fits. On small data a small ``nu`` is over-confident.
         likelihood, likelihood_params: as in :class:`SparseGaussianProcessRegressor`.
-        n_inducing: how many; from the number of rows on, all of them.
+        n_inducing: how many. Where there are fewer rows, all of them, with a warning unless it is the default.
         inducing: where they start: "kmeans++", or the points ``(P, d)``.
         learn_inducing: whether they move.
         learn_hyperparameters: whether the scale of each column, the kernels' heights and weights, and the likelihood's
@@ -63,11 +65,12 @@ class DeepKernelMachineRegressor(SparseResponse, DeepKernelModel):
         nu_: of each layer.
         nu_path_: with "auto", pairs of ``nu`` and the mean log density of the rows left out (of the scaled y).
         objective_curve_: of every epoch, of the scaled y.
-        objective_: its last value.
+        objective_: of all rows at what was learnt.
         likelihood_params_: the learnt parameters of the likelihood, in the units of y.
         n_iter_: epochs.
 
-    Cost: ``n P^2 + P^3`` multiply-adds a layer and an epoch; of images ``n h w (1 + size^2) P^2``.
+    Cost: ``n P^2 + P^3`` multiply-adds a layer and an epoch, and as many a target; of images
+    ``n h w (1 + size^2) P^2``.
     Source: Yang, Robeyns, Milsom, Anson, Schoots & Aitchison, A theory of representation learning gives a deep
     generalisation of kernel methods (ICML 2023); whitened here. Images: Milsom, Anson & Aitchison, Convolutional deep
     kernel machines (ICLR 2024).
@@ -89,7 +92,7 @@ class DeepKernelMachineRegressor(SparseResponse, DeepKernelModel):
         nu: Any = 10.0,
         likelihood: str = "gaussian",
         likelihood_params: Mapping[str, float] | None = None,
-        n_inducing: int = 100,
+        n_inducing: int = N_INDUCING,
         inducing: Any = "kmeans++",
         learn_inducing: bool = True,
         learn_hyperparameters: bool = True,
@@ -129,7 +132,8 @@ class DeepKernelMachineRegressor(SparseResponse, DeepKernelModel):
 
         Args:
             X: ``(n, d)``.
-            y: ``(n,)``; whole numbers >= 0 where the likelihood is of counts.
+            y: ``(n,)``, or ``(n, t)``: targets that share the learnt kernel and the likelihood's parameters, each in
+                units of its own deviation. Whole numbers >= 0 where the likelihood is of counts.
 
         Raises:
             ValueError: arguments out of range, y that cannot be of this likelihood, NaN or infinity.
@@ -137,18 +141,19 @@ class DeepKernelMachineRegressor(SparseResponse, DeepKernelModel):
         """
         self._check_options()
         start = likelihood(self.likelihood, self.likelihood_params, allowed=self._allowed)
-        given, y = self._check_training(X, y)
+        given, y = self._check_training(X, y, multi_output=True)
         targets = self._first_targets(start, y, given.device)
+        self._is_vector = targets.dim() == 1
         if not self.standardize and not start.is_count:
             self._scale = [0.0, 1.0]
-        self._learn(given, self._scaled(targets), 1)
+        self._learn(given, self._scaled(targets), 1 if self._is_vector else targets.shape[1])
         return self
 
     def objective(self, X: Any, y: Any) -> float:
         """The objective of these rows (of the scaled y) at what was learnt: the bound less ``nu`` times divergences."""
         check_is_fitted(self)
-        given, y = self._check_training(X, y, reset=False)
-        targets = as_tensor(y, dtype=torch.float64, device=given.device)
+        given, y = self._check_training(X, y, reset=False, multi_output=not self._is_vector)
+        targets = as_tensor(y, dtype=torch.float64, device=self._columns[0].device)
         self._likelihood().check(targets)
         return self._objective(given, self._scaled(targets))
 
@@ -156,4 +161,4 @@ class DeepKernelMachineRegressor(SparseResponse, DeepKernelModel):
         made = type(self._likelihood())(state.log_parameters)
         mean, variance = state.q.moments(*state.whitened(X))
         offset = self._scale[0] if made.is_count else 0.0
-        return made.log_predictive_density(y, mean[:, 0] + offset, variance[:, 0])
+        return made.log_predictive_density(y.reshape(mean.shape), mean + offset, variance).sum(-1)

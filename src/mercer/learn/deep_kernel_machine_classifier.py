@@ -9,7 +9,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from mercer.learn.deep_kernel_model import DeepKernelModel
+from mercer.learn.deep_kernel_model import N_INDUCING, DeepKernelModel
 from mercer.learn.deep_network import DeepState
 from mercer.learn.latent_classifier import LatentClassifier
 
@@ -48,7 +48,7 @@ class DeepKernelMachineClassifier(LatentClassifier, DeepKernelModel):
         depth: int = 2,
         kernel: str = "rbf",
         nu: Any = 10.0,
-        n_inducing: int = 100,
+        n_inducing: int = N_INDUCING,
         inducing: Any = "kmeans++",
         learn_inducing: bool = True,
         learn_hyperparameters: bool = True,

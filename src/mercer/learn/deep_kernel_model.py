@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,9 @@ from mercer.learn.saving import Saved
 from mercer.learn.variational import Variational
 from mercer.nn import GramPooling, GramStandardization, GramState
 
-__all__ = ["DeepKernelModel"]
+__all__ = ["N_INDUCING", "DeepKernelModel"]
 
+N_INDUCING = 100  # by default: as many, or all points where there are fewer
 _AT_ONCE = 4096  # rows up to which all of them are one batch
 _REFERENCE_ROWS = 32  # of images, whose mean and spread stand for those of all
 _PLACES_AT_ONCE = 16_384  # of images, in a minibatch: 100 MB at 100 inducing points and two layers
@@ -57,8 +59,11 @@ class DeepKernelModel(MinibatchModel, Saved, BaseEstimator):
     patch_size: int
     _log_parameters: list[float]
 
-    def _check_training(self, X: Any, y: Any, *, reset: bool = True, y_numeric: bool = True) -> tuple[Given, Any]:
-        checked: tuple[Given, Any] = check_data(self, X, y, reset=reset, y_numeric=y_numeric)
+    def _check_training(
+        self, X: Any, y: Any, *, reset: bool = True, y_numeric: bool = True, multi_output: bool = False
+    ) -> tuple[Given, Any]:
+        kinds = {"y_numeric": y_numeric, "multi_output": multi_output}
+        checked: tuple[Given, Any] = check_data(self, X, y, reset=reset, **kinds)
         return checked
 
     def _check_points(self, X: Any) -> Given:
@@ -114,12 +119,19 @@ class DeepKernelModel(MinibatchModel, Saved, BaseEstimator):
                 center, width = self._scales_of_inducing()
                 how = (how - center) / width
         Z = choose_inducing(RBF(), candidates, self.n_inducing, how, rng)
+        if isinstance(how, str) and len(candidates) < self.n_inducing != N_INDUCING:
+            warnings.warn(
+                f"n_inducing={self.n_inducing}, but there are {len(candidates)} points to choose from: all of them are "
+                f"used.",
+                UserWarning,
+                stacklevel=3,
+            )
         nus, start = self._nus(), None
         if isinstance(self.nu, str):
             nus, start = self._choose_nu(X, y, Z, n_latent, rng)
         state = self._start(X, Z, nus, n_latent, start)
         self.objective_curve_ = self._climb(state, X, y, rng)
-        self.objective_, self.n_iter_ = self.objective_curve_[-1], len(self.objective_curve_)
+        self.objective_, self.n_iter_ = self._objective(given, y), len(self.objective_curve_)
 
     def _climb(self, state: DeepState, X: Tensor, y: Tensor, rng: np.random.RandomState) -> list[float]:
         """Train; the objective of each epoch."""
@@ -134,6 +146,8 @@ class DeepKernelModel(MinibatchModel, Saved, BaseEstimator):
         self, X: Tensor, y: Tensor, Z: Tensor, n_latent: int, rng: np.random.RandomState
     ) -> tuple[list[float], DeepState]:
         """From the fixed kernel to the free one, each model from the one before; the best on rows left out."""
+        if len(y) < 2:
+            raise ValueError("Found array with 1 sample(s), but nu='auto' needs at least 2, since it leaves some out.")
         order = torch.from_numpy(rng.permutation(len(y))).to(X.device)
         out, rows = order.tensor_split([max(1, int(_HELD_OUT * len(y)))])
         found: list[tuple[float, float, DeepState]] = []
@@ -214,7 +228,10 @@ class DeepKernelModel(MinibatchModel, Saved, BaseEstimator):
 
     @torch.no_grad()
     def _objective(self, given: Given, y: Tensor) -> float:
-        return float(self._state().bound(self._standardised(given.points), y, len(y)))
+        X, n, rows = self._standardised(given.points), len(y), self._rows_at_once()
+        state, y = self._state(), y.to(X.device)
+        parts = zip(X.split(rows), y.split(rows), strict=True)
+        return sum(len(part) / n * float(state.bound(part, of_part, n)) for part, of_part in parts)
 
     @torch.no_grad()
     def features(self, X: Any, *, layer: int = -1) -> Any:

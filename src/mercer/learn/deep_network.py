@@ -25,6 +25,7 @@ from mercer.nn import (
     PatchesToGram,
     gram_penalty,
 )
+from mercer.nn.gram_output import check_objective
 
 _VARIANCE_OF_IMAGES = 10.0  # of latent functions at the start
 
@@ -38,18 +39,30 @@ def check_depth(depth: Any, kernel: Any) -> None:
 
 
 def each_nu(nu: Any, depth: int) -> list[float]:
-    """One ``nu`` for each Gram layer.
+    """One ``nu`` for each Gram layer, from numbers of Python, NumPy or torch.
 
     Raises:
         ValueError: one that is not positive, or another number of them than layers.
     """
-    values = list(nu) if isinstance(nu, Sequence) and not isinstance(nu, str) else [nu] * depth
+    if isinstance(nu, str) and nu == "auto":
+        raise ValueError(
+            "nu='auto' is for DeepKernelMachineRegressor and DeepKernelMachineClassifier, which choose it by rows left "
+            "out. Give a number, or one for each layer."
+        )
+    given = _plain(nu)
+    is_many = isinstance(given, Sequence) and not isinstance(given, str)
+    values = [_plain(value) for value in given] if is_many else [given] * depth
     if len(values) != depth:
         raise ValueError(f"nu must be one number, or one for each of the {depth} layers, not {nu!r}.")
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0.0:
             raise ValueError(f"nu must be positive (math.inf is the fixed kernel of a wide network), not {nu!r}.")
     return [float(value) for value in values]
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of NumPy and torch as Python's, arrays as lists."""
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def column_scales(values: Tensor, *, standardize: bool) -> list[Tensor]:
@@ -150,6 +163,11 @@ class DeepState(InducingState):
     def penalty(self) -> Tensor:
         """``nu`` times the divergence of each layer."""
         return gram_penalty(self.network)
+
+    def _value(self, A: Tensor, left: Tensor, expected: Expected, n: int) -> Tensor:
+        value = super()._value(A, left, expected, n)
+        check_objective(value, self.network)
+        return value
 
     def start_adam(self, learning_rate: float) -> None:
         """Make an optimiser of all that can move."""

@@ -11,20 +11,25 @@ from torch import Tensor
 
 from mercer.kernels import NNGP, HermitePolynomial
 from mercer.kernels.features.exact import FeatureMap, exact_features
-from mercer.kernels.neural.activations import Unit, as_unit, hermite_sum
+from mercer.kernels.neural.activations import Unit, as_unit, hermite_degree, hermite_sum
 from mercer.learn.first_stage import FirstStage
 from mercer.learn.ridge import primal_features
-from mercer.learn.similarity import Similarity, resolve
+from mercer.learn.similarity import Similarity, naming, resolve
 
-__all__ = ["KINDS", "draw_units", "first_stage", "hidden_unit", "kernel_of"]
+__all__ = ["KINDS", "draw_units", "first_stage", "hidden_unit", "is_hermite", "kernel_of"]
 
 KINDS = ("kernel", "monomials", "random")
 _UNITS_OF_A_PRODUCT = 4  # random units for each product of Hermite polynomials
 
 
+def is_hermite(activation: Any) -> bool:
+    """Whether the layer's kernel is one of polynomials: "hermite", or "hermite3" with a degree of its own."""
+    return isinstance(activation, str) and (activation == "hermite" or hermite_degree(activation) is not None)
+
+
 def hidden_unit(activation: Any, degree: int) -> Unit:
     """The activation of the hidden layer; "hermite" is the sum of h_1 to h_degree."""
-    return hermite_sum(degree) if isinstance(activation, str) and activation == "hermite" else as_unit(activation)
+    return hermite_sum(degree) if is_hermite(activation) else as_unit(activation)
 
 
 def kernel_of(
@@ -34,8 +39,9 @@ def kernel_of(
     if isinstance(features, str) and features == "random":
         return None
     if not (isinstance(features, str) and features in KINDS):
-        return resolve(features, width=width, names=names)
-    if features == "monomials" or (isinstance(activation, str) and activation == "hermite"):
+        with naming("features", KINDS):
+            return resolve(features, width=width, names=names)
+    if features == "monomials" or is_hermite(activation):
         return Similarity(HermitePolynomial(degree))
     return Similarity(NNGP(depth=2, activation=as_unit(activation), sigma_w=1.0, sigma_b=1.0))
 

@@ -16,16 +16,16 @@ from mercer.config import require_memory
 from mercer.kernels import HermitePolynomial
 from mercer.kernels.features.exact import LIMIT
 from mercer.kernels.hermite import hermite_exponents, hermite_products
-from mercer.kernels.neural.activations import Unit
+from mercer.kernels.neural.activations import Unit, hermite_degree
 from mercer.learn.arguments import check_not_negative, check_whole
 from mercer.learn.first_stage import FirstStage
-from mercer.learn.first_stage_kinds import KINDS, draw_units, first_stage, hidden_unit, kernel_of
+from mercer.learn.first_stage_kinds import KINDS, draw_units, first_stage, hidden_unit, is_hermite, kernel_of
 from mercer.learn.hierarchy import Hierarchy, Problem
 from mercer.learn.inputs import Given, check_data, estimator_columns
 from mercer.learn.link import Link
 from mercer.learn.link_basis import NAMES, Basis
 from mercer.learn.saving import Saved
-from mercer.learn.similarity import Similarity, resolve
+from mercer.learn.similarity import Similarity, naming, resolve
 from mercer.learn.whitening import Whitening
 from mercer.plots import BLUE, GREY, axes_or_new
 
@@ -37,6 +37,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "whiten": (False, True, "ranks"),
 }
 _DEGREES = (1, 2, 3, 4)  # among which degree=None chooses
+_MOST_DIGITS = 300  # before the point
 _SHOWN = 4000  # points of a plot
 
 
@@ -86,18 +87,32 @@ class HierarchicalModel(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         values = as_tensor(y, dtype=torch.float64, device=given.device)
         if len(values) < 2:
             raise ValueError("Found array with 1 sample(s), but at least 2 are needed to tell a link from a constant.")
-        self._shift, self._scale = float(values.mean()), float(values.std(correction=0))
+        # A power of two, which no digit depends on: squares of 1e160 are beyond double precision.
+        unit = 2.0 ** min(math.frexp(float(values.abs().max()))[1], 1000)
+        self._shift = unit * float((values / unit).mean())
+        self._scale = unit * float((values / unit).std(correction=0))
         if not self._scale > 1e-12 * abs(self._shift):
             raise ValueError(f"y is constant ({self._shift:g}): there is nothing to learn.")
         return (values - self._shift) / self._scale
 
-    def _candidates(self, n: int, d: int) -> list[int | None]:
+    def _candidates(self, points: Tensor) -> list[int | None]:
+        """The degrees to try; a square of a feature of the highest must not overflow."""
+        n, d = points.shape
+        found: list[int | None] = [k for k in _DEGREES if k == 1 or 2 * math.comb(d + k, k) <= n]
         is_kind = isinstance(self.features, str) and self.features in KINDS
         if not (is_kind and (self._is_hermite or self.features == "monomials")):
-            return [None]
-        if self.degree is not None:
-            return [int(self.degree)]
-        return [k for k in _DEGREES if k == 1 or 2 * math.comb(d + k, k) <= n]
+            found = [None]
+        elif self.features != "monomials" and (own := hermite_degree(self.activation)) is not None:
+            found = [own]
+        elif self.degree is not None:
+            found = [int(self.degree)]
+        largest = max(1.0, float(points.abs().max()))
+        if 2 * (found[-1] or 1) * math.log10(largest) > _MOST_DIGITS:
+            raise ValueError(
+                f"X has values of up to {largest:.1e}, of which the squares of stage 1's features are beyond double "
+                f"precision. Give whiten=True, or columns of mean 0 and standard deviation 1."
+            )
+        return found
 
     def _problem(
         self, points: Tensor, y: Tensor, inside: Tensor | slice, outside: Tensor | None, degree: int | None
@@ -164,14 +179,17 @@ class HierarchicalModel(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
     @property
     def _is_hermite(self) -> bool:
-        return isinstance(self.activation, str) and self.activation == "hermite"
+        return is_hermite(self.activation)
 
     def _similarity(self, width: int, degree: int | None) -> Similarity | None:
         names = None if self._whitening is not None else estimator_columns(self)
         return kernel_of(self.features, self.activation, degree or 1, width=width, names=names)
 
     def _link_similarity(self, n_features: int) -> Similarity | None:
-        return None if isinstance(self.link, str) and self.link in NAMES else resolve(self.link, width=n_features)
+        if isinstance(self.link, str) and self.link in NAMES:
+            return None
+        with naming("link", NAMES):
+            return resolve(self.link, width=n_features)
 
     # after it
 
@@ -216,7 +234,7 @@ class HierarchicalModel(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         check_is_fitted(self)
         similarity = self._link_similarity(len(self._offset)) if self._basis_kind == "kernel" else None
         basis = Basis(self._basis_kind, tuple(self._basis_arrays), similarity)
-        return Link(basis, self._link_weights, self._shift, self._scale)
+        return Link(basis, self._link_weights, self._shift, self._scale, len(self._offset))
 
     @property
     def _n_features_out(self) -> int:
@@ -249,7 +267,7 @@ class HierarchicalModel(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         return given, first, self._offset + values[:, 1:]
 
     def plot_link(self, axes: Any = None) -> Any:
-        """Draw y over the first learnt feature, each row's feature learnt without the row, and the link.
+        """Draw y over the first learnt feature, as the link was learnt from it, and the link.
 
         Args:
             axes: of matplotlib, to draw into; None makes a figure.

@@ -44,7 +44,8 @@ class HierarchicalRegressor(RegressorMixin, HierarchicalModel):
             "monomials" the same polynomials always as features; "random" a layer of finite width; or a kernel or its
             text, of which ``degree`` says nothing.
         width: of the layer of "random"; None is four units a monomial, at most one for two rows.
-        activation: of the layer: "hermite" (sum of h_1 to h_k on directions of norm 1), "relu" and the other names or
+        activation: of the layer: "hermite" (sum of h_1 to h_k on directions of norm 1; "hermite3" with its own 3 in the
+            place of ``degree``), "relu" and the other names or
             layers of :mod:`mercer.kernels.neural.layers`, with standard normal biases.
         solver: "ridge" (exact), or "gd": what ``n_steps`` steps of full-batch gradient descent have of it.
         n_steps: of "gd".
@@ -55,7 +56,8 @@ class HierarchicalRegressor(RegressorMixin, HierarchicalModel):
             paper.
         crossfit: how stage 2 gets features that have not seen their y: "loo" leaves each row out in closed form;
             "split" learns the feature from one half of the rows and the link from the other (the paper); None takes the
-            fitted values.
+            fitted values, with which the link is wrong where rows are few: ``gain_`` is then its error at features
+            learnt without the row.
         whiten: False, True (uncorrelated columns of variance 1), or "ranks" (normal scores first, for skewed columns).
         random_state: of random units, halves, and the knots of several features.
 
@@ -141,7 +143,7 @@ class HierarchicalRegressor(RegressorMixin, HierarchicalModel):
         self._seed = int(torch.randint(2**31 - 1, (1,), generator=draw))
         inside, outside = halves if self.crossfit == "split" else (slice(None), None)
         found = {}
-        for degree in self._candidates(*points.shape):
+        for degree in self._candidates(points):
             problem = self._problem(points, target, inside, outside, degree)
             found[degree] = learn_hierarchy(problem, n_features=int(self.n_features), n_refinements=int(self.refine))
         best = min(found, key=lambda k: found[k].loss)

@@ -29,7 +29,7 @@ class Feature:
         coefficients: ``(r, p)``.
         offset: ``(p,)``.
         inside: ``(n, p)``, their values at the rows of the first stage, each learnt without its row.
-        outside: ``(m, p)``, at the rows by which the link is learnt.
+        outside: ``(m, p)``, at the rows by which the link is learnt; fitted values where nothing is left out.
     """
 
     coefficients: Tensor
@@ -66,7 +66,8 @@ class Problem:
         stage: the ridge regression that features are found by, at its rows.
         y: ``(n,)`` there.
         later_points, later_y: the rows by which the link is learnt; None where they are the same.
-        left_out: whether features at the rows of the first stage are those of models made without the row.
+        left_out: whether the link is learnt from features of models made without the row; else from fitted ones, and
+            only its errors are those at features made without the row.
         link: "relu", "hermite", "spline", or a kernel, which is then in ``similarity``.
         alpha, alpha_link: penalties; None chooses by left-out errors.
         seed: of directions and centres of the link.
@@ -86,10 +87,11 @@ class Problem:
     def feature(self, target: Tensor, weights: Tensor | None = None) -> tuple[Feature, float, Tensor]:
         """The ridge regression of a target ``(n,)``, as it comes, with its penalty and left-out errors ``(n,)``."""
         found = self.stage.fit(target[:, None], alpha=self.alpha if weights is None else None, weights=weights)
-        inside = target[:, None] - found.errors
-        if not self.left_out:
-            inside = self.stage(found.coefficients, self.stage.points)
-        outside = inside if self.later_points is None else self.stage(found.coefficients, self.later_points)
+        inside = outside = target[:, None] - found.errors
+        if self.later_points is not None:
+            outside = self.stage(found.coefficients, self.later_points)
+        elif not self.left_out:
+            outside = self.stage(found.coefficients, self.stage.points)
         feature = Feature(found.coefficients, target.new_zeros(1), inside, outside)
         return feature, found.alpha, found.errors[:, 0]
 
@@ -98,7 +100,8 @@ class Problem:
         generator = torch.Generator().manual_seed(self.seed)
         basis = make_basis(self.link, feature.outside, similarity=self.similarity, generator=generator)
         steps = self.stage.n_steps
-        return learn_link(basis, feature.outside, self.later_y, alpha=self.alpha_link, n_steps=steps)
+        link, alpha, errors = learn_link(basis, feature.outside, self.later_y, alpha=self.alpha_link, n_steps=steps)
+        return link, alpha, errors if self.left_out else self.y - link.evaluate(feature.inside)
 
 
 @dataclass(frozen=True)

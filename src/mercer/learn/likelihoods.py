@@ -76,13 +76,13 @@ class Likelihood:
     def expected_log_density(self, y: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         """``E log p(y | f)`` for ``f ~ N(mean, variance)``: Gauss-Hermite quadrature unless there is a closed form."""
         nodes, weights = gauss_hermite(mean)
-        return (self.log_density(y[:, None], mean[:, None] + variance.sqrt()[:, None] * nodes) * weights).sum(1)
+        return (self.log_density(y[..., None], mean[..., None] + variance.sqrt()[..., None] * nodes) * weights).sum(-1)
 
     def log_predictive_density(self, y: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         """``log E p(y | f)`` for ``f ~ N(mean, variance)``."""
         nodes, weights = gauss_hermite(mean)
-        values = self.log_density(y[:, None], mean[:, None] + variance.sqrt()[:, None] * nodes)
-        return torch.logsumexp(values + weights.log(), 1)
+        values = self.log_density(y[..., None], mean[..., None] + variance.sqrt()[..., None] * nodes)
+        return torch.logsumexp(values + weights.log(), -1)
 
     def distribution(self, f: Array) -> Any:
         """The distribution of y given f, of scipy, frozen."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mercer.arrays import as_tensor, like
+from mercer.errors import ShapeError
 from mercer.learn.descent import path_over_features
 from mercer.learn.first_stage import best_of
 from mercer.learn.link_basis import Basis
@@ -25,17 +26,26 @@ class Link:
         basis: functions of the features.
         weights: ``(r,)``.
         shift: and ``scale``: the units of y.
+        n_features: p, of which it is a function.
     """
 
     basis: Basis
     weights: Tensor
     shift: float = 0.0
     scale: float = 1.0
+    n_features: int = 1
 
     def __call__(self, t: Any) -> Any:
-        """The prediction at features ``(m,)`` or ``(m, p)``, in the kind of what is given."""
+        """The prediction at one feature ``()``, ``(m,)`` of it, or ``(m, p)``, in the kind of what is given.
+
+        Raises:
+            ShapeError: another number of features than was learnt.
+        """
         values = as_tensor(t, dtype=torch.float64, device=self.weights.device)
-        return like(self.evaluate(values[:, None] if values.dim() == 1 else values), t)
+        rows = values if values.dim() == 2 else values.reshape(-1, 1)
+        if values.dim() > 2 or rows.shape[1] != self.n_features:
+            raise ShapeError(f"link: t must be (m, {self.n_features}) learnt features, not {tuple(values.shape)}.")
+        return like(self.evaluate(rows).reshape(values.shape[:1]), t)
 
     def evaluate(self, t: Tensor) -> Tensor:
         """The same for tensors ``(m, p)`` in float64: ``(m,)``."""
@@ -57,4 +67,4 @@ def learn_link(
     F = basis(t)
     rows = StoredRows(len(F), F.shape[1], lambda block: F[block])
     found = best_of(path_over_features(rows, y[:, None], None, n_steps), alpha)
-    return Link(basis, found.coefficients[:, 0]), found.alpha, found.errors[:, 0]
+    return Link(basis, found.coefficients[:, 0], n_features=t.shape[1]), found.alpha, found.errors[:, 0]

@@ -9,7 +9,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from mercer.learn.arguments import check_whole
+from mercer.learn.arguments import check_not_negative, check_whole
 from mercer.learn.random_states import as_random_state
 from mercer.learn.sparse_training import InducingState, train
 from mercer.learn.variational import Expected
@@ -55,6 +55,7 @@ class MinibatchModel:
         check_whole("batch_size", self.batch_size, or_none=True)
         check_whole("max_epochs", self.max_epochs)
         check_whole("n_iter_no_change", self.n_iter_no_change)
+        check_not_negative("tol", self.tol)
         if self.natural_rate is not None and not 0.0 < self.natural_rate <= 1.0:
             raise ValueError(f"natural_rate must be above 0 and at most 1, not {self.natural_rate!r}.")
 

@@ -24,10 +24,13 @@ _QUARTILES = 1.349  # the distance of the quartiles of a standard normal distrib
 
 @dataclass(frozen=True)
 class Scale:
-    """How y relates to the model: ``y = level + width * model``, or for counts ``log rate = level + f``."""
+    """How y relates to the model: ``y = level + width * model``, or for counts ``log rate = level + f``.
 
-    level: float
-    width: float
+    Of several targets level and width are ``(t,)``.
+    """
+
+    level: Any
+    width: Any
     is_count: bool
 
     @classmethod
@@ -52,7 +55,7 @@ class Scale:
         floor = 10 * torch.finfo(torch.float64).eps * abs(middle)
         return cls(middle, width if width > floor else 1.0, False)
 
-    def targets(self, y: Tensor) -> tuple[Tensor, float]:
+    def targets(self, y: Tensor) -> tuple[Tensor, Any]:
         """What the model sees, and what is added to its latent function."""
         return (y, self.level) if self.is_count else ((y - self.level) / self.width, 0.0)
 
@@ -64,7 +67,7 @@ class Response:
     Attributes:
         likelihood: of y given the latent function, in the model's units.
         scale: the units.
-        mean, variance: of the latent function, ``(m,)``, without the level.
+        mean, variance: of the latent function, ``(m,)``, without the level; of several targets ``(m, t)``.
     """
 
     likelihood: Likelihood
@@ -87,7 +90,8 @@ class Response:
 
     def quantile(self, share: float) -> Tensor:
         """The least y whose distribution function is at least ``share``; counts stay counts."""
-        mean, deviation = self._location().cpu().numpy(), self.variance.sqrt().cpu().numpy()
+        location = self._location()
+        mean, deviation = location.flatten().cpu().numpy(), self.variance.sqrt().flatten().cpu().numpy()
         nodes, weights = (v.numpy() for v in gauss_hermite(torch.zeros(0, dtype=torch.float64)))
         distribution = self.likelihood.distribution(mean[:, None] + deviation[:, None] * nodes)  # (m, nodes)
 
@@ -114,17 +118,21 @@ class Response:
                 middle = np.where((newton >= low) & (newton <= high), newton, 0.5 * (low + high))
                 if (abs(middle - before) <= _ROUND_OFF * (1.0 + abs(middle))).all():
                     break
-            high = self.scale.level + self.scale.width * middle
-        return torch.from_numpy(high).to(self.mean.device)
+            high = middle
+        found = torch.from_numpy(high).to(location.device).reshape(location.shape)
+        return found if self.scale.is_count else self.scale.level + self.scale.width * found
 
     def log_density(self, y: Tensor) -> Tensor:
-        """``log p(y)`` of each row, in the units of y."""
+        """``log p(y)`` of each row, in the units of y; of all its targets together."""
         if y.shape != self.mean.shape:
-            raise ValueError(f"y must have one target for each of the {len(self.mean)} rows, not {tuple(y.shape)}.")
+            raise ValueError(
+                f"y must have the shape of the prediction, {tuple(self.mean.shape)}, not {tuple(y.shape)}."
+            )
         y = y.to(self.mean.device)
         values = y if self.scale.is_count else (y - self.scale.level) / self.scale.width
         found = self.likelihood.log_predictive_density(values, self._location(), self.variance)
-        return found if self.scale.is_count else found - np.log(self.scale.width)
+        found = found if self.scale.is_count else found - torch.as_tensor(self.scale.width, dtype=torch.float64).log()
+        return found.sum(-1) if found.dim() == 2 else found
 
     def answer(
         self, given: Given, *, return_std: bool, interval: float | None, quantiles: Sequence[float] | None
@@ -141,7 +149,7 @@ class Response:
             return (given.answer(mean), *(given.answer(limit) for limit in limits))
         if quantiles is not None:
             found = [self.quantile(check_level(share, "quantiles: each")) for share in quantiles]
-            return given.answer(mean), given.answer(torch.stack(found, 1))
+            return given.answer(mean), given.answer(torch.stack(found, -1))
         return given.answer(mean)
 
     def _location(self) -> Tensor:

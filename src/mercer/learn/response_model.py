@@ -28,7 +28,7 @@ class ResponseModel(RegressorMixin):
 
     _allowed: ClassVar[tuple[str, ...]]
     likelihood: str
-    _scale: list[float]
+    _scale: list[Any]
     _log_parameters: list[float]
 
     def predict(
@@ -46,6 +46,8 @@ class ResponseModel(RegressorMixin):
             return_std: also the standard deviation of a new y, noise included, ``(m,)``; infinite for ``df <= 2``.
             interval: a share such as 0.9: also the limits between which a new y lies with (at least) that probability.
             quantiles: shares: also the quantiles of a new y, ``(m, len(quantiles))``. Those of counts are counts.
+
+        Models of several targets give ``(m, t)`` where ``(m,)`` stands here, and quantiles ``(m, t, len(quantiles))``.
 
         Returns:
             The mean; (mean, deviation); (mean, lower, upper); or (mean, quantiles).
@@ -68,11 +70,13 @@ class ResponseModel(RegressorMixin):
         return given.answer(mean), given.answer(variance)
 
     @property
-    def likelihood_params_(self) -> dict[str, float]:
-        """The parameters of the likelihood, in the units of y (``noise``: of its square)."""
+    def likelihood_params_(self) -> dict[str, Any]:
+        """The parameters of the likelihood, in the units of y (``noise``: of its square); of several y one for each."""
         check_is_fitted(self)
         width = self._scale[1]
-        return {k: v * width ** _POWERS.get(k, 0) for k, v in self._likelihood().parameters.items()}
+        width = width.cpu().numpy() if isinstance(width, Tensor) else width
+        found = self._likelihood().parameters
+        return {k: v * width ** _POWERS[k] if k in _POWERS else v for k, v in found.items()}
 
     def _latent(self, X: Any) -> tuple[Given, Tensor, Tensor]:
         """The checked points, and mean and variance of f there, ``(m,)`` each, in the model's units."""
@@ -84,11 +88,13 @@ class ResponseModel(RegressorMixin):
         return given, Response(self._likelihood(), self._response_scale(), mean, variance)
 
     def _first_targets(self, start: Likelihood, y: Any, device: torch.device) -> Tensor:
-        """The targets that level and scale are taken from, ``(n,)`` float64, checked; ``start`` is kept too."""
+        """The targets that level and scale are taken from, ``(n,)`` or ``(n, t)`` float64, checked; keeps ``start``."""
         targets = as_tensor(y, dtype=torch.float64, device=device)
         start.check(targets)
-        scale = Scale.of(start, targets)
-        self._scale, self._log_parameters = [scale.level, scale.width], start.log_parameters.tolist()
+        scales = [Scale.of(start, column) for column in targets.reshape(len(targets), -1).mT]
+        self._scale, self._log_parameters = [scales[0].level, scales[0].width], start.log_parameters.tolist()
+        if targets.dim() == 2:
+            self._scale = [targets.new_tensor([getattr(s, name) for s in scales]) for name in ("level", "width")]
         return targets
 
     def _likelihood(self) -> Likelihood:

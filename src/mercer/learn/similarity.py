@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,7 +18,7 @@ from mercer.kernels.named import NAMES, from_name
 from mercer.kernels.sklearn_translation import from_sklearn
 from mercer.learn.inputs import densify, is_sparse
 
-__all__ = ["Similarity", "resolve"]
+__all__ = ["Similarity", "naming", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,18 @@ class Similarity:
 
 def _double(points: Any) -> Any:
     return points.astype("float64") if is_sparse(points) else points.to(torch.float64)
+
+
+@contextmanager
+def naming(argument: str, names: tuple[str, ...]) -> Iterator[None]:
+    """What a kernel is refused for, after the argument's name and the names that it could have had."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(
+            f"{argument} must be one of {', '.join(map(repr, names))}, or a kernel or its text: {error}"
+        ) from error
 
 
 def resolve(

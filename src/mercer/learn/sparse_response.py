@@ -14,9 +14,10 @@ __all__ = ["SparseResponse"]
 
 
 class SparseResponse(ResponseModel):
-    """Mixin of regressors whose ``_moments`` gives mean and variance of one latent function, ``(m, 1)`` each."""
+    """Mixin of regressors whose ``_moments`` gives mean and variance of a latent function a target, ``(m, t)`` each."""
 
     _allowed = ("gaussian", "student_t", "poisson", "negative_binomial")
+    _is_vector = True  # y was (n,)
     _check_points: Any
     _moments: Any
 
@@ -31,11 +32,11 @@ class SparseResponse(ResponseModel):
         offset = self._scale[0] if made.is_count else 0.0
 
         def expected(mean: Tensor, variance: Tensor) -> Tensor:
-            return made.expected_log_density(y, mean[:, 0] + offset, variance[:, 0])
+            return made.expected_log_density(y.reshape(mean.shape), mean + offset, variance).sum(-1)
 
         return expected
 
     def _latent(self, X: Any) -> tuple[Given, Tensor, Tensor]:
         given = self._check_points(X)
         mean, variance = self._moments(given.points)
-        return given, mean[:, 0], variance[:, 0]
+        return (given, mean[:, 0], variance[:, 0]) if self._is_vector else (given, mean, variance)

@@ -17,6 +17,7 @@ from mercer.learn.arguments import check_whole
 
 __all__ = ["DegreeVariance", "degree_variance"]
 
+_TOLERANCE, _SIGMAS = 0.5, 5.0  # of means and variances of columns: the distance, and that of a sample beside it
 _BLOCK_PAIRS = 1 << 17  # of float64 at a time: what stays in the cache
 
 
@@ -64,7 +65,7 @@ def degree_variance(
 
     Raises:
         ShapeError: y and X do not fit together.
-        ValueError: a constant y, or one that is not finite.
+        ValueError: a constant y, or one that is not finite; columns that are far from mean 0 and variance 1.
 
     Cost: ``n^2 (d + 5 max_degree) / 2`` multiply-adds.
 
@@ -89,6 +90,7 @@ def degree_variance(
         )
     check_finite(rows, "X")
     check_finite(values, "y")
+    _check_standardised(rows)
     values = values - values.mean()
     variance = float(values.square().sum() / (n - 1))
     if not variance > 0.0:
@@ -96,6 +98,20 @@ def degree_variance(
     parts = _contributions(rows, values, max_degree) / variance  # (n, degrees)
     errors = 2.0 * parts.std(0) / n**0.5  # of a mean over pairs, each row being in n - 1 of them
     return DegreeVariance(parts.mean(0).cpu().numpy(), errors.cpu().numpy())
+
+
+def _check_standardised(X: Tensor) -> None:
+    """Raise ValueError for a column whose mean or variance is further from 0 and 1 than those of a sample can be."""
+    mean, variance, noise = X.mean(0), X.var(0), _SIGMAS / len(X) ** 0.5
+    # Values of heavy tails have a variance that varies by more: those of standardised columns are 1 all the same.
+    bad = ((mean.abs() > _TOLERANCE + noise) | ~((variance - 1.0).abs() < _TOLERANCE + 2.0 * noise)).nonzero()
+    if len(bad):
+        first = int(bad[0])
+        raise ValueError(
+            f"degree_variance: column {first} has mean {float(mean[first]):.3g} and variance "
+            f"{float(variance[first]):.3g}, and the formula holds for 0 and 1. Standardise the columns "
+            f"(sklearn.preprocessing.StandardScaler), and leave out constant ones."
+        )
 
 
 def _contributions(X: Tensor, y: Tensor, max_degree: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Self
 
 import torch
@@ -35,11 +36,16 @@ class Whitening:
             levels = (torch.arange(count, dtype=X.dtype, device=X.device) + 0.5) / count
             knots, scores = torch.quantile(X, levels, dim=0), torch.special.ndtri(levels)
             X = _to_scores(X, knots, scores)
-        mean = X.mean(0)
-        values, vectors = torch.linalg.eigh((X - mean).mT @ (X - mean) / len(X))
+        unit = 2.0 ** min(math.frexp(float(X.abs().max()))[1], 1000)  # no digit depends on it; squares may overflow
+        mean = unit * (X / unit).mean(0)
+        centred = (X - mean) / unit
+        values, vectors = torch.linalg.eigh(centred.mT @ centred / len(X))
         kept = values > max(_RANK_TOLERANCE * float(values.max()), 1e-300)
-        root = (vectors[:, kept] * values[kept].rsqrt()).contiguous()  # as a file gives it back, to the last digit
-        return cls(mean, root, knots, scores)
+        root = (
+            vectors[:, kept] * values[kept].rsqrt() / unit
+        ).contiguous()  # as a file gives it back, to the last digit
+        # Rows that are all alike are at 0 in one direction: a stage needs a column.
+        return cls(mean, root if root.shape[1] else torch.zeros_like(X[:1]).mT, knots, scores)
 
     def __call__(self, X: Tensor) -> Tensor:
         """``(m, d) -> (m, r)``; differentiable."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from mercer.arrays import as_tensor, check_finite, generator, like
 from mercer.errors import ShapeError
 from mercer.kernels.gram import KernelOfGram, kernel_of_gram, square
-from mercer.learn.arguments import check_whole
+from mercer.learn.arguments import check_not_negative, check_whole
 from mercer.learn.deep_network import check_depth, each_nu
 from mercer.learn.gram_density import add_noise, log_density
 from mercer.nn.gram_state import gram_factor
@@ -94,15 +94,17 @@ def sample_wide_dgp(
     nus = each_nu(nu, int(depth))
     n_warmup = int(0.4 * n_samples) if n_warmup is None else n_warmup
     check_whole("n_warmup", n_warmup, least=0)
-    if not 0.0 < noise < math.inf or math.inf in nus or n_warmup >= n_samples:
+    check_not_negative("noise", noise)
+    if not noise > 0.0 or math.inf in nus or n_warmup >= n_samples:
         raise ValueError(
             f"sample_wide_dgp needs 0 < noise < inf, a finite nu and n_warmup < n_samples, not noise={noise!r}, "
             f"nu={nu!r}, n_warmup={n_warmup!r} and n_samples={n_samples!r}."
         )
     points, targets = as_tensor(X, dtype=torch.float64), as_tensor(y, dtype=torch.float64)
-    if points.dim() != 2 or len(points) != len(targets):
+    if points.dim() != 2 or targets.dim() not in (1, 2) or len(points) != len(targets) or not points.numel():
         raise ShapeError(
-            f"X must be (n, d) and y (n,) or (n, t), not {tuple(points.shape)} and {tuple(targets.shape)}."
+            f"X must be (n, d), with n >= 1, and y (n,) or (n, t), not {tuple(points.shape)} and "
+            f"{tuple(targets.shape)}."
         )
     check_finite(points, "X")
     check_finite(targets, "y")

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mercer.arrays import generator
+from mercer.arguments import check_whole
+from mercer.arrays import as_tensor, generator
 from mercer.errors import ShapeError
-from mercer.kernels.neural.activations import Unit, as_unit, hermite_sum
+from mercer.kernels.neural.activations import Unit, as_unit, hermite_degree, hermite_sum
 
 __all__ = ["BottleneckResidualMLP"]
-
-_HERMITE = re.compile(r"hermite([1-9]|1[0-2])")
 
 
 class BottleneckResidualMLP(nn.Module):
@@ -67,17 +65,17 @@ class BottleneckResidualMLP(nn.Module):
         super().__init__()
         sizes = {"in_features": in_features, "width_inner": width_inner, "width_outer": width_outer}
         for name, value in sizes.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"BottleneckResidualMLP({name}={value!r}): {name} is a whole number >= 1.")
+            check_whole(f"BottleneckResidualMLP: {name}", value)
+        in_features, width_inner, width_outer = map(int, sizes.values())
         self.in_features = in_features
-        hermite = _HERMITE.fullmatch(activation_inner) if isinstance(activation_inner, str) else None
-        self.inner = hermite_sum(int(hermite[1])) if hermite else as_unit(activation_inner)
+        degree = hermite_degree(activation_inner)
+        self.inner = as_unit(activation_inner) if degree is None else hermite_sum(degree)
         self.outer = as_unit(activation_outer)
         draw = generator(random_state)
         V = torch.randn(width_inner, in_features, generator=draw)
         bias = torch.randn(width_inner, generator=draw)
         self.register_buffer("V", V / V.square().sum(1, keepdim=True).sqrt())
-        self.register_buffer("inner_bias", torch.zeros_like(bias) if hermite else bias)
+        self.register_buffer("inner_bias", bias if degree is None else torch.zeros_like(bias))
         self.register_buffer("a", 2.0 * torch.randint(0, 2, (width_outer,), generator=draw) - 1.0)
         self.register_buffer("b", torch.randn(width_outer, generator=draw))
         self.register_buffer("mean", torch.zeros(()))
@@ -85,14 +83,15 @@ class BottleneckResidualMLP(nn.Module):
         self.u = nn.Parameter(torch.zeros(width_inner))
         self.c = nn.Parameter(torch.zeros(width_outer))
 
-    def hidden(self, X: Tensor) -> Tensor:
-        """The first layer ``(n, width_inner)``, over the root of its width."""
+    def hidden(self, X: Any) -> Tensor:
+        """The first layer ``(n, width_inner)``, over the root of its width, of numbers ``(n, in_features)``."""
+        X = as_tensor(X, dtype=self.V.dtype, device=self.V.device)
         if X.dim() != 2 or X.shape[1] != self.in_features:
             raise ShapeError(f"BottleneckResidualMLP: X must be (n, {self.in_features}), not {tuple(X.shape)}.")
         features: Tensor = self.inner.function(X @ self.V.mT + self.inner_bias) * len(self.V) ** -0.5
         return features
 
-    def bottleneck(self, X: Tensor) -> Tensor:
+    def bottleneck(self, X: Any) -> Tensor:
         """g, ``(n,)``: what the first stage of training learns."""
         return self.hidden(X) @ self.u
 
@@ -101,7 +100,7 @@ class BottleneckResidualMLP(nn.Module):
         t = (g - self.mean) / self.scale
         return self.outer.function(self.a * t[:, None] - self.b)
 
-    def forward(self, X: Tensor) -> Tensor:
+    def forward(self, X: Any) -> Tensor:
         """f, ``(n,)``."""
         g = self.bottleneck(X)
         return g + self.units(g) @ self.c

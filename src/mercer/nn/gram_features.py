@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from mercer.arrays import as_tensor
+from mercer.arrays import as_tensor, check_finite
 from mercer.errors import ShapeError
 from mercer.nn.gram_state import GramState
 
@@ -25,7 +25,8 @@ class FeaturesToGram(nn.Module):
         dtype: None is that of ``inducing``.
 
     Raises:
-        ShapeError: inducing points that are no matrix.
+        ShapeError: inducing points that are no matrix, or none.
+        ValueError: NaN or infinity among them.
 
     >>> FeaturesToGram(torch.eye(2))(torch.ones(3, 2)).ti.shape
     torch.Size([3, 2])
@@ -42,21 +43,22 @@ class FeaturesToGram(nn.Module):
     ) -> None:
         super().__init__()
         points = as_tensor(inducing, dtype=dtype).detach().clone()
-        if points.dim() != 2:
+        if points.dim() != 2 or not points.numel():
             raise ShapeError(f"FeaturesToGram: inducing must be (P, d) points, not of shape {tuple(points.shape)}.")
+        check_finite(points, "inducing")
         d = points.shape[1]
         self.inducing = nn.Parameter(points, requires_grad=learn_inducing)
         self.log_scale = nn.Parameter(points.new_zeros(d if ard else 1), requires_grad=learn)
 
-    def forward(self, X: Tensor) -> GramState:
-        """Of rows ``(n, d)``.
+    def forward(self, X: Any) -> GramState:
+        """Of rows ``(n, d)``, a tensor or anything that holds numbers.
 
         Raises:
             ShapeError: another number of columns.
         """
-        d = self.inducing.shape[1]
+        d, X = self.inducing.shape[1], as_tensor(X, dtype=self.inducing.dtype, device=self.inducing.device)
         if X.dim() != 2 or X.shape[1] != d:
             raise ShapeError(f"FeaturesToGram: X must be (n, {d}) like its inducing points, not {tuple(X.shape)}.")
         scale = self.log_scale.exp() / d**0.5
-        X, Z = X.to(self.inducing.dtype) * scale, self.inducing * scale
+        X, Z = X * scale, self.inducing * scale
         return GramState(Z @ Z.mT, X @ Z.mT, X.square().sum(1))

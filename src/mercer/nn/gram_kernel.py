@@ -21,7 +21,7 @@ class GramKernel(nn.Module):
     r"""``K = height * kernel(weight * G + bias)``, of a Gram matrix or of a whole state.
 
     Args:
-        kernel: "rbf", "relu", "normalized_gaussian", "erf", "gelu" or "linear"; see
+        kernel: "rbf", "relu", "normalized_gaussian", "erf", "gelu", "linear" or "identity"; see
             :func:`mercer.kernels.gram_kernel`. The lengthscale of "rbf" is ``weight ** -0.5``.
         height, weight: > 0; where they start. For kernels of which a multiple of G gives a multiple (relu,
             normalized_gaussian, linear) the weight stays, unless there is a bias.

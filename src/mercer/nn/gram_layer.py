@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mercer.arguments import check_whole
 from mercer.errors import ShapeError
 from mercer.kernels.gram import check_gram
-from mercer.nn.gram_state import GramState, gram_factor
+from mercer.nn.gram_state import GramState, check_state, gram_factor
 
 __all__ = ["GramLayer", "GramResidual", "LowerFactor", "gram_divergence"]
 
@@ -60,6 +61,11 @@ class LowerFactor(nn.Module):
         """V, ``(size, size)``."""
         return self.below.tril(-1) + torch.diag(self.log_diagonal.exp())
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of V."""
+        return self.below.dtype
+
     @torch.no_grad()
     def set(self, V: Tensor) -> None:
         """Take the values of a lower triangular matrix with positive diagonal."""
@@ -98,6 +104,11 @@ class FreeFactor(nn.Module):
         root: Tensor = self.V * len(self.V) ** -0.5
         return root
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of V."""
+        return self.V.dtype
+
     @torch.no_grad()
     def set(self, root: Tensor) -> None:
         """Take the Gram matrix ``root root'``."""
@@ -127,7 +138,7 @@ class GramLayer(nn.Module):
         dtype: of the parameters; None is torch's default.
 
     Raises:
-        ValueError: ``nu`` that is not positive, or another parametrisation.
+        ValueError: no inducing point, ``nu`` that is not positive, or another parametrisation.
 
     Cost: ``3 n P^2 + P^3`` multiply-adds.
     Source: Yang et al., A theory of representation learning gives a deep generalisation of kernel methods (ICML 2023),
@@ -149,10 +160,12 @@ class GramLayer(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if not nu > 0.0:
+        check_whole("GramLayer: n_inducing", n_inducing)
+        if isinstance(nu, bool | str) or not nu > 0.0:
             raise ValueError(f"GramLayer: nu must be positive, or math.inf for the kernel below, not {nu!r}.")
         if parametrization not in ("whitened", "free"):
             raise ValueError(f"GramLayer: parametrization must be 'whitened' or 'free', not {parametrization!r}.")
+        n_inducing = int(n_inducing)
         self.n_inducing, self.nu, self.name = n_inducing, float(nu), "GramLayer"
         is_free = parametrization == "free" and math.isfinite(nu)  # the kernel below has no parameters
         self.factor: LowerFactor | FreeFactor = (
@@ -166,13 +179,11 @@ class GramLayer(nn.Module):
         """Gram matrices from the kernel matrices below.
 
         Raises:
-            ShapeError: another number of inducing points.
+            ShapeError: no state, or another number of inducing points.
+            TypeError: another type, or half precision.
             IndefiniteGram: the kernel matrix below is not positive definite.
         """
-        if below.n_inducing != self.n_inducing:
-            raise ShapeError(
-                f"{self.name} has {self.n_inducing} inducing points, but what it is given has {below.n_inducing}."
-            )
+        check_state(below, self.n_inducing, self.name, self.factor.dtype)
         C, W, left = below.whitened(self.name)
         if isinstance(self.factor, FreeFactor):
             R = self.factor(C)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -99,7 +100,7 @@ def require_count(owner: str, name: str, value: Any, *, multiple: int = 1) -> No
         TypeError: no whole number.
         ValueError: too small, or no multiple.
     """
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{owner}({name}={value!r}): {name} must be a whole number.")
     if value < 1 or value % multiple:
         kind = "even and " if multiple == 2 else ""

@@ -7,6 +7,7 @@ Each is a small frozen object with the name and arguments by which a text can bu
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -196,6 +197,14 @@ class Hermite(Unit):
 
     def function(self, z: Tensor) -> Tensor:
         return Poly(self.coefficients).function(z)
+
+
+def hermite_degree(name: Any) -> int | None:
+    """The k of "hermite<k>", which is :func:`hermite_sum`; None for other activations, and for "hermite" alone."""
+    found = re.fullmatch(r"hermite(\d+)", name) if isinstance(name, str) else None
+    if found and not 1 <= int(found[1]) <= 12:
+        raise ValueError(f"activation {name!r}: the degree is a whole number from 1 to 12, as in 'hermite3'.")
+    return int(found[1]) if found else None
 
 
 def hermite_sum(degree: int) -> Poly:

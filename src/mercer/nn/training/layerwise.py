@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mercer.arrays import as_tensor, generator
+from mercer.arguments import check_not_negative, check_whole
+from mercer.arrays import as_tensor, check_finite, generator
 from mercer.errors import ShapeError
 from mercer.nn.bottleneck import BottleneckResidualMLP
 from mercer.nn.training.loop import History, train
@@ -62,6 +63,8 @@ def train_layerwise(
     Raises:
         NotConverged: a learning rate so large that the loss became infinite.
         ShapeError: as many rows of X and y are needed, and at least two.
+        ValueError: arguments out of range, NaN or infinity.
+        TypeError: another network, or one of a half type.
 
     Cost: ``4 n m`` multiply-adds a step, m the units of the stage.
 
@@ -72,24 +75,39 @@ def train_layerwise(
     >>> float((net(x).detach() - y).square().mean()) < 0.1
     True
     """
+    if not isinstance(net, BottleneckResidualMLP):
+        raise TypeError(f"train_layerwise trains a BottleneckResidualMLP, not {type(net).__name__}.")
+    check_whole("steps", steps)
+    decays = weight_decay if isinstance(weight_decay, tuple) else (weight_decay, weight_decay)
+    if len(decays) != 2:
+        raise ValueError(f"weight_decay must be one number, or a pair for the two stages, not {weight_decay!r}.")
+    for decay in decays:
+        check_not_negative("weight_decay", decay)
+    if learning_rate is not None:
+        check_not_negative("learning_rate", learning_rate)
     example = net.u.detach()
+    if example.dtype in (torch.float16, torch.bfloat16):
+        raise TypeError(f"train_layerwise: {example.dtype} is too coarse to train in. Use net.float().")
     points, target = (as_tensor(v, dtype=example.dtype, device=example.device) for v in (X, y))
     n = len(points)
     if target.shape != (n,) or n < 2:
         raise ShapeError(
             f"train_layerwise: X has {n} rows, so y must be ({n},) with n >= 2, not {tuple(target.shape)}."
         )
-    decays = weight_decay if isinstance(weight_decay, tuple) else (weight_decay, weight_decay)
+    check_finite(points, "X")
+    check_finite(target, "y")
     order = torch.randperm(n, generator=generator(random_state)).to(points.device)
     first, second = order.tensor_split(2) if split else (order, order)
     with torch.no_grad():
         hidden = net.hidden(points)
-    history = _descend(net, "u", hidden[first], target[first], decays[0], steps, learning_rate)
+    history = _descend(net, "u", hidden[first], target[first], decays[0], int(steps), learning_rate)
     with torch.no_grad():
         g = net.bottleneck(points[second])
         _place(net, g)
         units = net.units(g)
-    return LayerwiseHistory(history, _descend(net, "c", units, target[second] - g, decays[1], steps, learning_rate))
+    return LayerwiseHistory(
+        history, _descend(net, "c", units, target[second] - g, decays[1], int(steps), learning_rate)
+    )
 
 
 def _place(net: BottleneckResidualMLP, g: Tensor) -> None:

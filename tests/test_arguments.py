@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mercer.learn.arguments import check_not_negative, check_whole
+from mercer.arguments import check_not_negative, check_whole
 
 
 @pytest.mark.parametrize("value", [1, 7, 3.0, np.int64(2), np.float32(4.0)])
