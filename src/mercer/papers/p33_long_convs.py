@@ -12,7 +12,7 @@ forward pass smooths the taps or shrinks the small ones to zero.
 torch.Size([2, 4096, 32])
 >>> round(layer.kernel.alive_fraction(), 2)  # of the taps; the others have neither value nor gradient
 0.62
->>> fft_convolution_plan(65_536, 128).name
+>>> fft_convolution_plan(1_048_576, 128).name  # where parts begin depends on the cache
 'parts'
 
 ```
