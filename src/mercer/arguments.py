@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
-__all__ = ["check_not_negative", "check_whole"]
+__all__ = ["check_not_negative", "check_sizes", "check_whole"]
 
 
 def check_whole(name: str, value: Any, *, least: int = 1, or_none: bool = False) -> None:
@@ -26,6 +26,19 @@ def check_whole(name: str, value: Any, *, least: int = 1, or_none: bool = False)
         return
     if not (_is_finite(value) and value == int(value) and value >= least):
         raise ValueError(f"{name} must be a whole number >= {least}{' or None' * or_none}, not {value!r}.")
+
+
+def check_sizes(owner: str, **sizes: Any) -> None:
+    """Raise ValueError unless all are ints >= 1, or None where there is none.
+
+    >>> check_sizes("LongConv", channels=16, length=64.5)
+    Traceback (most recent call last):
+    ValueError: LongConv: channels=16 and length=64.5 must be 1 or more, and whole.
+    """
+    if any(size is not None and not (isinstance(size, Integral) and int(size) >= 1) for size in sizes.values()):
+        *others, last = (f"{name}={size}" for name, size in sizes.items())
+        named = f"{', '.join(others)} and {last}" if others else last
+        raise ValueError(f"{owner}: {named} must be 1 or more, and whole.")
 
 
 def check_not_negative(name: str, value: Any) -> None:

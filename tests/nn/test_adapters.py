@@ -363,3 +363,17 @@ def test_low_rank_updates_begin_as_nothing_and_are_all_that_is_trained():
         add_low_rank(network(), lambda name, layer: False)
     with pytest.raises(ValueError, match="rank=0"):
         LowRankLinear(nn.Linear(2, 2), rank=0)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")  # torch's own
+def test_an_adapted_encoder_of_torch_takes_masks_of_padding():
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(32, 4, 64, batch_first=True), 2).eval()
+    x, padding = torch.randn(2, 5, 32), torch.tensor([[False] * 5, [False] * 3 + [True] * 2])
+    with torch.no_grad():
+        expected = encoder(x, src_key_padding_mask=padding)
+        report = add_adapters(encoder)
+        found = encoder(x, src_key_padding_mask=padding)
+    torch.testing.assert_close(found[~padding], expected[~padding])
+    assert not encoder.use_nested_tensor
+    report.remove()
+    assert encoder.use_nested_tensor

@@ -245,3 +245,26 @@ def test_what_makes_no_model_is_refused():
         model.train().step(torch.randn(2, 2), [])
     with pytest.raises(ShapeError, match=r"x is \(B, L\), not"):
         SequenceModel(5, 3, layer=CAUSAL, tokens=True, **SMALL)(torch.randn(2, 10, 5))
+
+
+def test_no_batch_norm_comes_into_a_causal_model_by_another_door():
+    class Network(torch.nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.norm = torch.nn.BatchNorm1d(width)
+
+        def forward(self, x):
+            return self.norm(x.mT).mT
+
+    class Mixer(Network):
+        causal = True
+
+    for options in ({"layer": "norm", "feedforward": Network}, {"layer": Mixer}):
+        with pytest.raises(ValueError, match="batch norm"):
+            SequenceModel(3, 2, layers=2, width=16, causal=True, pool=None, **options)
+    SequenceModel(3, 2, layer="norm", layers=2, width=16, feedforward=Network)  # it sees both ways anyway
+
+
+def test_an_option_that_a_mixer_does_not_take_is_told():
+    with pytest.raises(ValueError, match=r"mixer='norm' takes no such option: .*'foo'"):
+        SequenceModel(3, 2, layer="norm", width=16, foo=1)

@@ -182,7 +182,7 @@ def test_a_transformer_has_kernel_layers_by_one_argument(feed_forward, count):
         (
             lambda: SNNKTransformer(3, vocabulary=5, max_length=4, depth=1)(torch.ones(1, 5, dtype=torch.int64)),
             ShapeError,
-            "at most 4 positions",
+            "1 to 4 positions",
         ),
     ],
 )

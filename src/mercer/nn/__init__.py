@@ -37,6 +37,7 @@ from mercer.nn.convolution import (
     SGConv,
     SGConvKernel,
     at_rate,
+    fold,
     identify_filter,
 )
 from mercer.nn.distilled_round import DistilledRound
@@ -126,6 +127,7 @@ __all__ = [
     "bundle",
     "compress",
     "diagnostics",
+    "fold",
     "functional",
     "gram_divergence",
     "gram_objective",

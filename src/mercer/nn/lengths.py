@@ -24,9 +24,9 @@ def kept_rows(x: Tensor, lengths: Lengths | None) -> Tensor | None:
         return None
     lengths = torch.as_tensor(lengths)
     B, n = x.shape[:2]
-    fits = lengths.shape == (B,)
+    fits = lengths.shape == (B,) and not (lengths.is_floating_point() or lengths.dtype == torch.bool)
     if fits and not torch.compiler.is_compiling():
         fits = bool(((lengths >= 0) & (lengths <= n)).all())
     if not fits:
-        raise ShapeError(f"lengths must be ({B},), one from 0 to {n} for each sequence, but are {lengths}.")
+        raise ShapeError(f"lengths must be ({B},), whole numbers from 0 to {n}, one a sequence, but are {lengths}.")
     return torch.arange(n, device=x.device) < lengths.to(x.device)[:, None]

@@ -219,7 +219,7 @@ def test_inputs_of_another_form_are_refused(build):
     with pytest.raises(ShapeError, match=r"x must be \(B, n, 16\)"):
         layer.step(torch.zeros(3, 15))
     for lengths in ([1, 2], [1, 2, 38], [1, 2, -1]):
-        with pytest.raises(ShapeError, match="one from 0 to 37 for each sequence"):
+        with pytest.raises(ShapeError, match="whole numbers from 0 to 37, one a sequence"):
             layer(torch.zeros(3, 37, 16), lengths=torch.tensor(lengths))
 
 

@@ -85,8 +85,8 @@ def test_padding_is_not_mixed_in():
     y = layer(u, lengths=lengths)
     u[0, 13:] = 100.0
     assert torch.equal(layer(u, lengths=lengths), y)
-    for wrong in ([3], [21, 3], [-1, 3]):
-        with pytest.raises(ShapeError, match=r"lengths must be \(2,\), one from 0 to 20"):
+    for wrong in ([3], [21, 3], [-1, 3], [3.5, 2.0], [True, False]):
+        with pytest.raises(ShapeError, match=r"lengths must be \(2,\), whole numbers from 0 to 20"):
             layer(u, lengths=wrong)
     u[0, 13:] = torch.nan
     assert torch.equal(layer(u, lengths=[13, 20]), y)
@@ -536,3 +536,13 @@ def test_what_makes_no_layer_is_refused():
     ):
         with pytest.raises(ValueError, match=message):
             SGConv.from_official(weights, length=64)
+
+
+def test_a_folded_kernel_that_is_resampled_is_for_one_length():
+    layer = SGConv(4, 64, resample="sequence", random_state=0).eval()
+    with pytest.raises(ValueError, match="has other taps for each length"):
+        layer.fold()
+    folded, u = layer.fold(30), torch.randn(1, 30, 4)
+    torch.testing.assert_close(folded(u), layer(u))
+    with pytest.raises(ShapeError, match="for sequences of 30 steps, not 20"):
+        folded(u[:, :20])

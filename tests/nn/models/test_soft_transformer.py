@@ -256,6 +256,18 @@ def test_mistakes_are_told():
         SoftTransformer("gigantic")
     with pytest.raises(ShapeError, match="at least 32 x 32"):
         small()(torch.zeros(1, 3, 31, 64))
+    with pytest.raises(ShapeError, match=r"\(B, 3, rows, columns\)"):
+        small()(torch.zeros(1, 1, 64, 64))
+    with pytest.raises(TypeError, match="images / 255"):
+        small()(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
+    for options, message in (
+        ({"num_classes": -1}, "num_classes=-1 must be >= 0"),
+        ({"in_chans": 0}, "in_chans=0 must be 1 or more"),
+        ({"drop_rate": 2.0}, "drop_rate=2.0 in"),
+        ({"size": SoftSize((1, 1, 1, 1), (16, 16, 16, 32), (2, 2, 2, 3))}, "3 heads do not divide a width of 32"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            SoftTransformer(**options)
 
 
 @pytest.mark.slow(reason="torch.export traces a whole network")

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mercer.errors import FileFormatError, ShapeError
-from mercer.nn import DiagAttention, NormAttention, S4DKernel, SoftmaxAttention
+from mercer.nn import DiagAttention, NormAttention, S4DKernel, SNNKLinear, SoftmaxAttention
 from mercer.nn.models import LanguageModel, SequenceState, TransNormer, create_model, list_models
 from mercer.nn.models.generation import sample
 from mercer.nn.training import next_token_loss, train
@@ -338,3 +338,16 @@ def test_a_loss_by_parts_is_the_loss_and_keeps_no_logits():
     assert not any(x.shape[-1:] == (30,) for x in kept)
     with pytest.raises(ValueError, match="n_rows=0"):
         next_token_loss(model, tokens, n_rows=0)
+
+
+def test_a_language_model_with_kernels_in_place_of_gated_layers():
+    def network(width):
+        return torch.nn.Sequential(SNNKLinear(width, 2 * width, 8), torch.nn.Linear(2 * width, width))
+
+    model = LanguageModel(11, mixer="softmax", layers=2, width=16, heads=2, feedforward=network).eval()
+    x = torch.randint(11, (2, 9))
+    whole = model(x)
+    before, state = model.prefill(x[:, :8])
+    torch.testing.assert_close(before, whole[:, :8])
+    torch.testing.assert_close(model.step(x[:, 8], state)[0], whole[:, 8])
+    assert sum(isinstance(part, SNNKLinear) for part in model.modules()) == 2

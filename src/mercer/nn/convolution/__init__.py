@@ -3,6 +3,7 @@
 from mercer.nn.convolution.butterfly import ButterflyConv
 from mercer.nn.convolution.dense_kernel import LongConvKernel
 from mercer.nn.convolution.dense_kernel_2d import LongConvKernel2d
+from mercer.nn.convolution.fold import fold
 from mercer.nn.convolution.folded import FoldedConv
 from mercer.nn.convolution.h3 import H3Conv, H3State
 from mercer.nn.convolution.identify import identify_filter
@@ -37,5 +38,6 @@ __all__ = [
     "SGConv",
     "SGConvKernel",
     "at_rate",
+    "fold",
     "identify_filter",
 ]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from copy import deepcopy
-from numbers import Integral
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-__all__ = ["ConvolutionKernel", "TapModule", "require_sizes", "stretched"]
+from mercer.arguments import check_sizes
+
+__all__ = ["ConvolutionKernel", "TapModule", "stretched"]
 
 
 class TapModule(nn.Module):
@@ -17,7 +18,7 @@ class TapModule(nn.Module):
 
     def __init__(self, channels: int, heads: int, learning_rate: float | None, **sizes: Any) -> None:
         super().__init__()
-        require_sizes(type(self).__name__, channels=channels, **sizes, heads=heads)
+        check_sizes(type(self).__name__, channels=channels, **sizes, heads=heads)
         self.channels, self.heads, self.learning_rate = channels, heads, learning_rate
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -64,13 +65,6 @@ class ConvolutionKernel(TapModule):
         if wanted is None or wanted < 1 or (most is not None and wanted > most):
             raise ValueError(f"{type(self).__name__} has taps 1 to {most}, not length={length}.")
         return wanted
-
-
-def require_sizes(owner: str, **sizes: Any) -> None:
-    """Raise ValueError unless all are whole numbers >= 1, or None."""
-    if any(size is not None and not (isinstance(size, Integral) and size >= 1) for size in sizes.values()):
-        given = [f"{name}={size}" for name, size in sizes.items()]
-        raise ValueError(f"{owner}: {', '.join(given[:-1])} and {given[-1]} must be 1 or more, and whole.")
 
 
 Kernel = TypeVar("Kernel", bound=ConvolutionKernel)

@@ -10,10 +10,11 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
+from mercer.arguments import check_sizes
 from mercer.errors import ShapeError
 from mercer.nn.convolution.dense_kernel import LongConvKernel
 from mercer.nn.convolution.folded import FoldedConv
-from mercer.nn.convolution.kernel import ConvolutionKernel, require_sizes
+from mercer.nn.convolution.kernel import ConvolutionKernel
 from mercer.nn.convolution.layer_parts import (
     ACTIVATIONS,
     OUTPUTS,
@@ -89,7 +90,7 @@ class LongConv(ConvolutionLayer):
         state: Method = "auto",
         random_state: Any = None,
     ) -> None:
-        require_sizes("LongConv", channels=channels, length=length, heads=heads)
+        check_sizes("LongConv", channels=channels, length=length, heads=heads)
         require_options(
             "LongConv",
             activation=(activation, tuple(ACTIVATIONS)),
@@ -221,9 +222,19 @@ class LongConv(ConvolutionLayer):
         known.
 
         Args:
-            length: of the kernel; None is all of it. Shorter sequences are fine.
+            length: of the kernel; None is all of it. Shorter sequences are fine, except with a kernel that is resampled
+                to each of them: its length has to be given, and is the only one then.
+
+        Raises:
+            ValueError: none is given for such a kernel.
         """
-        return FoldedConv(self.kernel_(length), self.D, self._fixed_output(), causal=self.causal).eval()
+        is_resampled = getattr(self.kernel, "resample", None) == "sequence"
+        if is_resampled and length is None:
+            raise ValueError(
+                "LongConv.fold: resample='sequence' has other taps for each length. Give that of the sequences."
+            )
+        only = length if is_resampled else None
+        return FoldedConv(self.kernel_(length), self.D, self._fixed_output(), causal=self.causal, only=only).eval()
 
     @classmethod
     def from_official(cls, state_dict: Mapping[str, Tensor], **options: Any) -> Self:

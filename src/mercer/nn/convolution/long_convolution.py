@@ -54,7 +54,9 @@ def long_conv(
             Two-sided: K is even, and the lags are 0 to K/2 - 1, then -K/2 to -1, as in a cyclic transform of size K.
         skip: D, ``(H,)`` or with heads ``(C, H)``.
         gate_in, gate_out: as u.
-        causal: False lets later times in.
+        causal: False lets later times in. A causal result does not depend on them in exact arithmetic; by transforms
+            the past changes by round-off of the largest value in the sequence, 1e-7 of it in float32, and a NaN or an
+            infinity anywhere makes all of a channel NaN. ``plan="direct"``, and steps, know nothing of the future.
         layout: where the time axis stands.
         plan: "auto" is the planner of :func:`mercer.operators.convolve`; "fft" one transform a row; "direct" the sum;
             "toeplitz" a matrix product with L x L entries a channel; "monarch" the transform as products of small

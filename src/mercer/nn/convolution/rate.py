@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import nn
 
 from mercer.nn.convolution.layer import LongConv
+from mercer.nn.convolution.replaced import replaced
 
 __all__ = ["at_rate"]
 
@@ -36,17 +36,5 @@ def at_rate(network: Network, factor: float) -> Network:
     >>> at_rate(model, 2)(torch.randn(1, 128, 1)).shape
     torch.Size([1, 3])
     """
-    if isinstance(network, LongConv):
-        return network.at_rate(factor)
-    made = deepcopy(network)
-    places = [
-        (parent, name)
-        for parent in made.modules()
-        for name, child in parent.named_children()
-        if isinstance(child, LongConv)
-    ]
-    if not places:
-        raise ValueError(f"at_rate: {type(network).__name__} has no LongConv. Other mixers have no rate to change.")
-    for parent, name in places:
-        setattr(parent, name, getattr(parent, name).at_rate(factor))
-    return made
+    made: Any = replaced(network, LongConv, lambda layer: layer.at_rate(factor))
+    return made  # type: ignore[no-any-return]

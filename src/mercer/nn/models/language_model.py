@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+from torch import nn
 
 from mercer.nn.models.mixer_block import is_causal
 from mercer.nn.models.mixers import Mixer, build_mixers
@@ -29,6 +32,8 @@ class LanguageModel(SequenceNetwork):
         block: rows of a block, of attentions that have blocks.
         length: of the kernels of convolutions, which need it.
         hidden: of the gated layers (:class:`mercer.nn.GatedMLP`); None is ``8 width / 3``.
+        feedforward: a function of the width that makes what stands in their place, such as ``lambda width:
+            SNNKLinear(width, width, 64)``.
         norm: ``"rms"``; ``"srms"``, without a gain; ``"layer"``; or a function of the width. A batch norm is refused:
             in training its mean over all places would tell each about those after it.
         dropout: in training.
@@ -57,6 +62,7 @@ class LanguageModel(SequenceNetwork):
         block: int = 64,
         length: int | None = None,
         hidden: int | None = None,
+        feedforward: Callable[[int], nn.Module] | None = None,
         norm: Norm = "rms",
         dropout: float = 0.0,
         **options: Any,
@@ -71,7 +77,16 @@ class LanguageModel(SequenceNetwork):
                     f"LanguageModel: {type(built).__name__} is not causal, so it would see what it predicts. If it is, "
                     f"say so by an attribute causal = True."
                 )
-        super().__init__(mixers, width, vocabulary=vocabulary, d_input=None, hidden=hidden, norm=norm, dropout=dropout)
+        super().__init__(
+            mixers,
+            width,
+            vocabulary=vocabulary,
+            d_input=None,
+            hidden=hidden,
+            feedforward=feedforward,
+            norm=norm,
+            dropout=dropout,
+        )
 
 
 register_model("language_model", LanguageModel)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mercer.nn.lengths import Lengths, kept_rows
-from mercer.nn.models.norms import Norm, build_norm, normed
+from mercer.nn.models.norms import Norm, build_norm, normed, refuse_batch_norm
 
 __all__ = ["CausalMixer", "MixerBlock", "is_causal"]
 
@@ -43,7 +43,8 @@ class MixerBlock(nn.Module):
         mixer: from ``(B, n, width)`` to the same; with ``step`` and ``initial_state`` it can go on token by token.
         width: of the rows.
         feedforward: what each row goes through afterwards, by itself; None leaves that out.
-        norm: "rms", "srms", "layer", "batch", or a function of the width. A batch norm is refused for causal mixers.
+        norm: "rms", "srms", "layer", "batch", or a function of the width. A batch norm is refused for causal mixers,
+            inside of them and of their networks too.
         prenorm: False norms the sums instead: ``norm(x + mixer(x))``.
         dropout: of both branches, in training.
 
@@ -69,6 +70,10 @@ class MixerBlock(nn.Module):
         self.mixer: Any = mixer
         self.mlp, self.prenorm = feedforward, prenorm
         causal = is_causal(mixer)
+        if causal:
+            for part in (mixer, feedforward):
+                if part is not None:
+                    refuse_batch_norm(part)
         self.mixer_norm = build_norm(norm, width, causal=causal)
         self.mlp_norm = None if feedforward is None else build_norm(norm, width, causal=causal)
         self.width = width

@@ -115,4 +115,8 @@ def build_mixers(
         build = partial(convolutions[mixer], length=length, **form)
     else:
         raise ValueError(f"mixer={mixer!r}: choose one of {', '.join(MIXERS)}, or give a function of the width.")
+    try:
+        inspect.signature(build).bind(width, **options)
+    except TypeError as error:
+        raise ValueError(f"mixer={mixer!r} takes no such option: {error}.") from None
     return [build(width, **options) for _ in range(layers)]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
 
+from mercer.arguments import check_sizes
 from mercer.errors import ShapeError
 from mercer.nn.attention.gated_mlp import GatedMLP
-from mercer.nn.convolution.kernel import require_sizes
 from mercer.nn.lengths import kept_rows
 from mercer.nn.models.generation import generate
 from mercer.nn.models.mixer_block import MixerBlock, is_causal
@@ -30,7 +30,7 @@ class SequenceNetwork(nn.Module):
         width: of the rows between layers.
         vocabulary: number of tokens; inputs are then tokens and outputs logits, by the weights of the embedding.
         d_input: columns of the input instead, which a linear layer takes to the width; outputs are ``(B, n, width)``.
-        hidden, norm, dropout: as of :class:`LanguageModel`.
+        hidden, feedforward, norm, dropout: as of :class:`LanguageModel`.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class SequenceNetwork(nn.Module):
         vocabulary: int | None,
         d_input: int | None,
         hidden: int | None,
+        feedforward: Callable[[int], nn.Module] | None = None,
         norm: Norm,
         dropout: float,
     ) -> None:
@@ -48,7 +49,7 @@ class SequenceNetwork(nn.Module):
         name = type(self).__name__
         if (vocabulary is None) == (d_input is None):
             raise ValueError(f"{name}: give vocabulary or d_input, and not both; got {vocabulary} and {d_input}.")
-        require_sizes(name, vocabulary=vocabulary, d_input=d_input, width=width)
+        check_sizes(name, vocabulary=vocabulary, d_input=d_input, width=width)
         if not mixers:
             raise ValueError(f"{name}: it needs at least one layer.")
         self.width, self.vocabulary, self.d_input = width, vocabulary, d_input
@@ -63,7 +64,13 @@ class SequenceNetwork(nn.Module):
         self.first_norm, self.last_norm = (build_norm(norm, width, causal=self.causal) for _ in range(2))
         self.dropout = nn.Dropout(dropout)
         self.blocks = MixerStack(
-            MixerBlock(mixer, width, feedforward=GatedMLP(width, hidden), norm=norm, dropout=dropout)
+            MixerBlock(
+                mixer,
+                width,
+                feedforward=GatedMLP(width, hidden) if feedforward is None else feedforward(width),
+                norm=norm,
+                dropout=dropout,
+            )
             for mixer in mixers
         )
         if self.causal:

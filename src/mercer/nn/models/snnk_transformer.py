@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from mercer.arguments import check_sizes
 from mercer.errors import ShapeError
 from mercer.nn.models.registry import register_model
 from mercer.nn.random_features import SNNKAdapter, SNNKLinear
@@ -69,6 +72,7 @@ class SNNKTransformerBlock(nn.Module):
         super().__init__()
         if feed_forward not in FEED_FORWARDS:
             raise ValueError(f"feed_forward={feed_forward!r}: choose from: {', '.join(FEED_FORWARDS)}.")
+        check_sizes("SNNKTransformerBlock", width=width, n_heads=n_heads, hidden=hidden, n_features=n_features)
         if width % n_heads:
             raise ValueError(f"width={width} is no multiple of n_heads={n_heads}.")
         self.width, inner = width, 4 * width if hidden is None else hidden
@@ -140,11 +144,19 @@ class SNNKTransformer(nn.Module):
         super().__init__()
         if (vocabulary is None) == (in_features is None):
             raise ValueError("SNNKTransformer: give vocabulary for tokens or in_features for vectors, and not both.")
+        check_sizes(
+            "SNNKTransformer",
+            n_outputs=n_outputs,
+            vocabulary=vocabulary,
+            in_features=in_features,
+            depth=depth,
+            max_length=max_length,
+        )
         count = depth if n_snnk_blocks is None else n_snnk_blocks
         if not 0 <= count <= depth:
             raise ValueError(f"n_snnk_blocks={count}: it is from 0 to depth={depth}.")
         self.max_length, self.is_tokens = max_length, vocabulary is not None
-        self.embedding: nn.Module = (
+        self.embedding: Any = (
             nn.Linear(in_features, width)
             if in_features is not None
             else nn.Embedding(vocabulary or 0, width, padding_idx=0)
@@ -167,9 +179,11 @@ class SNNKTransformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens ``(batch, length)`` or vectors ``(batch, length, in_features)`` to ``(batch, n_outputs)``."""
-        if x.dim() != (2 if self.is_tokens else 3) or x.shape[1] > self.max_length:
-            kind = "tokens (batch, length)" if self.is_tokens else "vectors (batch, length, in_features)"
-            raise ShapeError(f"SNNKTransformer takes {kind} of at most {self.max_length} positions, not {x.shape}.")
+        columns = None if self.is_tokens else self.embedding.in_features
+        fits = x.dim() == (2 if self.is_tokens else 3) and columns in (None, x.shape[-1])
+        if not (fits and 1 <= x.shape[1] <= self.max_length):
+            kind = "tokens (batch, length)" if self.is_tokens else f"vectors (batch, length, {columns})"
+            raise ShapeError(f"SNNKTransformer takes {kind} of 1 to {self.max_length} positions, not {tuple(x.shape)}.")
         mask = x != 0 if self.is_tokens else None
         if mask is not None:  # a row of nothing but padding has one position, or its mean would be that of none
             mask = mask | (torch.arange(x.shape[1], device=x.device) == 0)

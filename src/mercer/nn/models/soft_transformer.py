@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mercer.arguments import check_sizes
 from mercer.errors import FileFormatError, ShapeError
 from mercer.nn.attention.soft_block import SoftBlock
 from mercer.nn.attention.softmax_free import SoftmaxFreeAttention
@@ -60,7 +61,7 @@ class SoftTransformer(nn.Module):
         solver, n_iter, ridge: of :class:`mercer.nn.SoftmaxFreeAttention`.
 
     Raises:
-        ValueError: an unknown size.
+        ValueError: an unknown size, or a number that cannot be.
 
     Any size of image from 32 x 32 works; tables of positions are resized. Parameter names are those of the official
     checkpoints. Top-1 on ImageNet at 224 x 224 as published: tiny 79.3 (79.4 normalised), small 82.2 (82.4), medium
@@ -89,6 +90,13 @@ class SoftTransformer(nn.Module):
         if isinstance(size, str) and size not in SIZES:
             raise ValueError(f"SoftTransformer: size is one of {', '.join(SIZES)} or a SoftSize, not {size!r}.")
         self.size = SIZES[size] if isinstance(size, str) else size
+        check_sizes("SoftTransformer", in_chans=in_chans)
+        if num_classes < 0 or not 0.0 <= drop_rate < 1.0:
+            raise ValueError(
+                f"SoftTransformer: num_classes={num_classes} must be >= 0 (0 is no head), and drop_rate={drop_rate} in "
+                f"[0, 1)."
+            )
+        self.in_chans = in_chans
         depths, widths, heads = self.size
         self.num_classes, self.features_only = num_classes, features_only
         rates = (drop_rate * i / max(1, sum(depths) - 1) for i in range(sum(depths)))
@@ -116,13 +124,16 @@ class SoftTransformer(nn.Module):
         """Logits ``(B, num_classes)`` of images ``(B, in_chans, rows, columns)``, or the four maps.
 
         Raises:
-            ShapeError: images that are smaller than 32 x 32, or no images.
+            ShapeError: images that are smaller than 32 x 32, of other channels, or no images.
+            TypeError: images of whole numbers.
         """
-        if images.dim() != 4 or min(images.shape[-2:]) < 32:
+        if images.dim() != 4 or images.shape[1] != self.in_chans or min(images.shape[-2:]) < 32:
             raise ShapeError(
-                f"SoftTransformer: images must be (B, channels, rows, columns) of at least 32 x 32 pixels, but have "
-                f"shape {tuple(images.shape)}."
+                f"SoftTransformer: images must be (B, {self.in_chans}, rows, columns) of at least 32 x 32 pixels, but "
+                f"have shape {tuple(images.shape)}."
             )
+        if not images.is_floating_point():
+            raise TypeError(f"SoftTransformer: images are {images.dtype}. Give floats: images / 255, standardised.")
         x, maps = images, []
         for stage in range(3):
             tokens, grid = self._embed(x, stage)

@@ -17,11 +17,16 @@ class SoftmaxBlock(nn.Module):
         heads: they divide the width.
         drop_path: how often a branch is left out for a whole sample in training.
 
+    Raises:
+        ValueError: heads that do not divide the width.
+
     Parameter names are those of PVT and of the official SOFT.
     """
 
     def __init__(self, width: int, heads: int, *, drop_path: float = 0.0) -> None:
         super().__init__()
+        if heads < 1 or width % heads:
+            raise ValueError(f"SoftmaxBlock: {heads} heads do not divide a width of {width}.")
         self.norm1, self.norm2 = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
         self.attn = _Attention(width, heads)
         self.mlp = _MLP(width)
@@ -46,14 +51,16 @@ class _Attention(nn.Module):
         self.q, self.kv, self.proj = nn.Linear(width, width), nn.Linear(width, 2 * width), nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        mixed = F.scaled_dot_product_attention(*self._heads(x))
+        q, k, v = self._heads(x)
+        mixed = F.scaled_dot_product_attention(q, k, v)
         out: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
         return out
 
     def weights(self, x: Tensor) -> Tensor:
         """What each token takes of each value, ``(B, heads, n, n)``."""
         q, k, _ = self._heads(x)
-        return (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)
+        found: Tensor = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)
+        return found
 
     def _heads(self, x: Tensor) -> list[Tensor]:
         """Queries, keys and values, ``(B, heads, n, e)`` each."""

@@ -36,6 +36,14 @@ class Adapted(nn.Module):
         return (self.adapter(out[0]), *out[1:]) if isinstance(out, tuple) else self.adapter(out)
 
 
+# What torch does by itself in evaluation: a fused layer would leave out what stands in place of its dropouts, and under
+# a mask of padding an encoder would hand on nested tensors, which few modules know.
+FAST_PATHS: tuple[tuple[type[nn.Module], str, Any], ...] = (
+    (nn.TransformerEncoderLayer, "activation_relu_or_gelu", 0),
+    (nn.TransformerEncoder, "use_nested_tensor", False),
+)
+
+
 @dataclass
 class AdapterReport:
     """What :func:`add_adapters` has done to a model.
@@ -53,7 +61,7 @@ class AdapterReport:
     _places: list[Place] = field(repr=False)
     _was_trainable: list[nn.Parameter] = field(repr=False)
     _also_trained: list[str] = field(repr=False)
-    _fused: list[tuple[nn.TransformerEncoderLayer, int]] = field(repr=False)
+    _fused: list[tuple[nn.Module, str, Any]] = field(repr=False)
     _adapted: dict[str, Adapted] = field(repr=False)
 
     @property
@@ -94,8 +102,8 @@ class AdapterReport:
         """Put the model back as it was: no adapters, and trained what was trained before."""
         for name in self.adapters:
             put_module(self._model, name, self._model.get_submodule(f"{name}.module"))
-        for layer, kind in self._fused:
-            layer.activation_relu_or_gelu = kind
+        for module, setting, value in self._fused:
+            setattr(module, setting, value)
         for name in self._also_trained:
             self._model.get_parameter(name).requires_grad_(False)
         for parameter in self._was_trainable:
@@ -218,10 +226,12 @@ def _adapt(
     was_trainable = [p for p in named.values() if p.requires_grad]
     for name, parameter in named.items():
         parameter.requires_grad_(name in kept)
-    # torch's fused inference of a TransformerEncoderLayer would leave out what stands in place of its dropouts.
-    fused = [(m, m.activation_relu_or_gelu) for m in model.modules() if isinstance(m, nn.TransformerEncoderLayer)]
-    for layer, _ in fused:
-        layer.activation_relu_or_gelu = 0
+    fused = []
+    for module in model.modules():
+        for kind, setting, off in FAST_PATHS:
+            if isinstance(module, kind):
+                fused.append((module, setting, getattr(module, setting)))
+                setattr(module, setting, off)
     for name, module in adapted.items():
         put_module(model, name, module)
     return AdapterReport(list(adapted), model, dict(arguments), places, was_trainable, kept, fused, adapted)
