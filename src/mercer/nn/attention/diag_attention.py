@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from numbers import Integral
 from typing import Any, Literal
 
 import torch
@@ -32,7 +31,7 @@ class _BlockAttention(AttentionLayer):
     ) -> None:
         super().__init__(width, heads, positions=positions, causal=causal, gain=1.0)
         name = type(self).__name__
-        if block is not None and not (isinstance(block, Integral) and block >= 1):
+        if block is not None and not (block == int(block) and block >= 1):
             raise ValueError(f"{name}(block={block}): it is a whole number of rows >= 1.")
         if score not in ("softmax", "relu"):
             raise ValueError(f'{name}(score={score!r}): choose "softmax" or "relu".')

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from numbers import Integral
 from typing import Any, Literal, NamedTuple, Self
 
 import torch
@@ -109,7 +108,7 @@ class SGConvKernel(ConvolutionKernel):
             if value not in allowed:
                 raise ValueError(f"SGConvKernel: {name}={value!r} is not one of {', '.join(map(repr, allowed))}.")
         kernel_dim = min(64, length) if kernel_dim is None else kernel_dim
-        if not (isinstance(kernel_dim, Integral) and 1 <= kernel_dim <= length):
+        if kernel_dim != int(kernel_dim) or not 1 <= kernel_dim <= length:
             raise ValueError(f"SGConvKernel: kernel_dim={kernel_dim} is a whole number from 1 to length={length}.")
         low, high = decay if isinstance(decay, Sequence) else (decay, decay)
         if power is None and not (1.0 <= low < math.inf and 1.0 <= high < math.inf):

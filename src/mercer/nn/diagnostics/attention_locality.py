@@ -87,15 +87,14 @@ def attention_weights(model: nn.Module, x: Any) -> list[Tensor]:
 
 def _watcher(found: list[Tensor]) -> Callable[..., None]:
     def watch(module: Any, args: tuple[Any, ...], options: dict[str, Any]) -> None:
-        if isinstance(module, AttentionLayer):
+        if isinstance(module, nn.MultiheadAttention):
+            options = {**options, "need_weights": True, "average_attn_weights": False}
+            # The method and not the module: calling that would call this hook again.
+            weights: Any = module.forward(*args, **options)[1]
+            found.append(weights if weights.dim() == 4 else weights[None])
+        elif isinstance(module, AttentionLayer):
             found.append(module.weights(args[0]))
-            return
-        if not isinstance(module, nn.MultiheadAttention):
+        else:
             found.append(module.weights(*args, **options))
-            return
-        options = {**options, "need_weights": True, "average_attn_weights": False}
-        # The method and not the module: calling that would call this hook again.
-        weights = module.forward(*args, **options)[1]
-        found.append(weights if weights.dim() == 4 else weights[None])
 
     return watch
