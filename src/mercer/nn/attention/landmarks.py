@@ -65,8 +65,8 @@ def window_starts(x: Tensor, window: tuple[int, int], mask: Tensor | None) -> Te
         return first
     tokens, there = _windows(x, window), _windows(mask.to(x.dtype), window)
     place = there.argmax(-1, keepdim=True)  # of equal ones the first; 0 in a window without any
-    chosen: Tensor = tokens.gather(-1, place.expand(*tokens.shape[:-1], 1))[..., 0]
-    return chosen.view_as(first)
+    chosen: Tensor = tokens.gather(-1, place.expand(*tokens.shape[:-1], 1))[..., 0].view_as(first)
+    return chosen
 
 
 def _windows(x: Tensor, window: tuple[int, int]) -> Tensor:
