@@ -73,4 +73,5 @@ def _windows(x: Tensor, window: tuple[int, int]) -> Tensor:
     """``(b, e, h, w)`` as ``(b, e, m, tokens of a window)``; what is beyond the border is 0."""
     below, beside = (-side % size for side, size in zip(x.shape[-2:], window, strict=True))
     x = F.pad(x, (0, beside, 0, below))
-    return x.unflatten(-1, (-1, window[1])).unflatten(-3, (-1, window[0])).transpose(-3, -2).flatten(-4, -3).flatten(-2)
+    blocks: Tensor = x.unflatten(-1, (-1, window[1])).unflatten(-3, (-1, window[0]))
+    return blocks.transpose(-3, -2).flatten(-4, -3).flatten(-2)
