@@ -45,7 +45,8 @@ class EmpiricalNTK:
         random_state: of the sketch, an int.
 
     Raises:
-        ValueError: an unknown method or outputs, no parameters, rows that see each other, modules in training mode.
+        ValueError: an unknown method or outputs, no parameters, rows that see each other, modules in training mode,
+            derivatives that torch does not have.
         ShapeError: rows that the module does not take, or outputs without a first axis of rows.
 
     Cost: entries of layers with products ``n m`` times the widths; a product ``3 (n + m)`` forward passes, for a trace
@@ -79,7 +80,10 @@ class EmpiricalNTK:
         self.sketch, self.random_state = sketch, random_state
 
     def __call__(self, X: Any, Y: Any = None, *, parameters: Mapping[str, Tensor] | None = None) -> Operator:
-        """The matrix k(X, Y), lazy; nothing but three forward passes of a row or two is computed.
+        """The matrix k(X, Y), lazy; nothing but passes of two rows is computed, some for each 2^16 parameters.
+
+        They show which of torch's ways to gradients are right for this module: a layer without forward mode takes two
+        backward passes instead, and one that ``vmap`` does not know (recurrent ones) goes row by row.
 
         The parameters are copied: training goes on without changing the matrix. Gradients flow into X and Y, and into
         ``parameters``.
