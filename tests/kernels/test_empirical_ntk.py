@@ -16,6 +16,7 @@ from mercer.operators import eigsh
 from mercer.testing import OPERATOR_PROPERTIES, check_operator
 
 DOUBLE = torch.float64
+pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch's, of weight_norm under vmap
 
 
 class Mixed(nn.Module):
@@ -153,7 +154,6 @@ def definition(J, H, outputs):
     return J.flatten(0, 1) @ H.flatten(0, 1).mT
 
 
-@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")  # torch's, of weight_norm under vmap
 @pytest.mark.parametrize("method", ["auto", "jacobian", "product"])
 @pytest.mark.parametrize("outputs", ["trace", "full", "sum"])
 @pytest.mark.parametrize("which", CASES)
@@ -234,6 +234,8 @@ def test_what_has_products_is_found_and_what_has_not_is_not():
     assert found["convolutions"] == (["0", "2", "5"], ["3.weight", "3.bias"])
     assert found["tokens"] == (["out"], ["table.weight", "mix.weight", "mix.bias"])
     assert found["finite"][1] == []
+    assert found["slopes"] == (["0", "2"], ["1.weight", "3.weight"])
+    assert found["lstm"][0] == ["out"]
 
 
 @pytest.mark.filterwarnings("ignore::linear_operator.utils.warnings.PerformanceWarning")
