@@ -150,7 +150,7 @@ class NetworkKernel(LayeredKernel):
         """Raise ValueError or TypeError for an argument outside its domain."""
         super().check()
         if not isinstance(self.layers, list | tuple) or not self.layers:
-            raise TypeError(f"NetworkKernel(layers={self.layers!r}): give a list of layers, such as [Dense(), ReLU()].")
+            raise TypeError(f"A network of layers={self.layers!r}: give layers, such as [Dense(), ReLU(), Dense()].")
         require_closed_form(self.layers)
         if self.kind not in KINDS:
             raise ValueError(f"NetworkKernel(kind={self.kind!r}): the kind is one of {', '.join(KINDS)}.")

@@ -182,7 +182,7 @@ LAYERS = (Dense, Conv, AvgPool, GlobalAvgPool, Flatten, LayerNorm, Residual)
 
 def vocabulary() -> dict[str, Any]:
     """The layers that a text can build, by name."""
-    units = (ReLU, LeakyReLU, Abs, Erf, GELU, Sin, Cos, Gaussian, Poly, Hermite)
+    units = (ReLU, LeakyReLU, Abs, Erf, GELU, Sin, Cos, Gaussian, Poly, Hermite, Activation)
     return {c.__name__: c for c in (*LAYERS, *units)}
 
 
