@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mercer.kernels import NNGP, NTK, RBF, HierarchicalConv, InfiniteNetwork, parse, to_text
-from mercer.kernels.neural.layers import Conv, Dense, GlobalAvgPool, ReLU
+from mercer.kernels.neural.layers import Activation, Conv, Dense, GlobalAvgPool, ReLU
 from mercer.learn import GaussianProcessRegressor, KernelRidge, NTKClassifier, NTKRegressor
 from mercer.learn.ntk_network import network_kernels
 
@@ -143,7 +143,8 @@ def test_tensors_in_tensors_out():
     "network", [None, "NTK(depth=2, activation='erf')", NNGP(depth=2), NETWORK, HierarchicalConv((3,), channels=1)]
 )
 def test_saved_and_loaded(network, tmp_path):
-    for model in (NTKRegressor(network, time=30.0), NTKClassifier(network, alpha=0.1)):
+    kind = "nngp" if isinstance(network, NNGP) else "ntk"
+    for model in (NTKRegressor(network, time=30.0, kind=kind), NTKClassifier(network, alpha=0.1, kind=kind)):
         model.fit(X, np.where(Y > 0, 1.0, 0.0))
         model.save(tmp_path / "model")
         loaded = type(model).load(tmp_path / "model")
@@ -151,6 +152,27 @@ def test_saved_and_loaded(network, tmp_path):
         if isinstance(model, NTKRegressor):
             for one, two in zip(loaded.predict(NEW, return_std=True), model.predict(NEW, return_std=True), strict=True):
                 np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("network", [NNGP(depth=2), HierarchicalConv((3,), "nngp"), NETWORK.nngp])
+def test_the_kernel_of_the_prior_is_not_trained_as_a_tangent_kernel(network):
+    with pytest.raises(ValueError, match=r"kind='ntk' trains by their tangent kernel. Set kind='nngp'"):
+        NTKRegressor(network, alpha=0.1).fit(X, Y)
+
+
+def test_models_with_a_function_of_torch_are_saved(tmp_path):
+    model = NTKRegressor(NTK(2, Activation(torch.tanh)), alpha=0.1).fit(X, Y)
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(NTKRegressor.load(tmp_path / "model").predict(NEW), model.predict(NEW))
+
+
+def test_images_tell_a_hierarchical_kernel_their_shape():
+    images = np.random.default_rng(0).normal(size=(9, 1, 4, 16))
+    network = HierarchicalConv((2, 2), ndim=2)
+    found = NTKRegressor(network, alpha=0.1).fit(images, images[:, 0, 0, 0])
+    told = HierarchicalConv((2, 2), ndim=2, shape=(4, 16))
+    expected = NTKRegressor(told, alpha=0.1).fit(images.reshape(9, -1), images[:, 0, 0, 0])
+    np.testing.assert_array_equal(found.predict(images), expected.predict(images.reshape(9, -1)))
 
 
 def test_a_file_cannot_name_a_kernel_as_a_network(tmp_path):

@@ -95,7 +95,7 @@ class NTKModel(Saved, BaseEstimator):
         return time
 
     def _kernels(self) -> dict[str, Kernel]:
-        return network_kernels(self.network, self._shape)
+        return network_kernels(self.network, self._shape, self.kind)
 
     # images are rows to scikit-learn
 
