@@ -481,3 +481,56 @@ def test_products_of_a_million_parameters_hold_no_jacobian():
     assert int(count) > 960_000
     assert same == "True"
     assert float(share) < 0.04  # of the Jacobian of 200 rows and 10 outputs, 7.8 GB
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: EmpiricalNTK(nn.Linear(2, 1), layers=3), TypeError, "give 'all', 'last', names"),
+        (lambda: EmpiricalNTK(nn.Linear(2, 1), sketch=2.5), ValueError, "number of features >= 1"),
+        (lambda: monte_carlo_ntk(lambda s: nn.Linear(2, 1), torch.eye(2), n_samples=2.5), ValueError, "n_samples=2.5"),
+        (lambda: monte_carlo_ntk(nn.Linear(2, 1), torch.eye(2), n_samples=2), TypeError, "a function of a seed"),
+    ],
+)
+def test_arguments_of_other_kinds_are_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_influences_by_products_are_changes_by_training_without_a_row():
+    X = torch.rand(12, 2, dtype=DOUBLE, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    y, x, decay = torch.sin(3 * X[:, 0]) * X[:, 1] + 0.1 * X[:, 0], X[:1] + 0.1, 0.1
+
+    def trained(rows, start):
+        module = nn.Sequential(nn.Linear(2, 6), nn.Tanh(), nn.Linear(6, 1)).double()
+        module.load_state_dict(start)
+        steps = torch.optim.LBFGS(module.parameters(), max_iter=300, line_search_fn="strong_wolfe")
+
+        def loss():
+            steps.zero_grad()
+            squares = sum(p.square().sum() for p in module.parameters())
+            total = (module(X[rows]).squeeze(1) - y[rows]).square().sum() / 2 + decay / 2 * squares
+            total.backward()
+            return total
+
+        steps.step(loss)
+        return module
+
+    everything = torch.arange(12)
+    start = seeded(lambda: nn.Sequential(nn.Linear(2, 6), nn.Tanh(), nn.Linear(6, 1))).state_dict()
+    module = trained(everything, start)
+    kernel = EmpiricalNTK(module, method="product")
+    residuals = (y - module(X).squeeze(1)).detach()
+    found = -residuals * kernel(X).solve(kernel(X, x).to_dense()[:, 0], noise=decay)
+    without = [trained(everything[everything != i], module.state_dict())(x) for i in range(12)]
+    changes = torch.cat(without).squeeze(1).detach() - module(x).detach().squeeze()
+    assert float(torch.corrcoef(torch.stack([found, changes]))[0, 1]) > 0.9
+    # exact for the linearised network, with each row's leverage
+    G = torch.linalg.inv(kernel(X).to_dense() + decay * torch.eye(12, dtype=DOUBLE))
+    c, across = G @ residuals, kernel(X, x).to_dense()[:, 0]
+    for i in range(12):
+        rest = everything != i
+        refitted = across[rest] @ torch.linalg.solve(torch.linalg.inv(G)[rest][:, rest], residuals[rest])
+        exact = (-c * (G @ across) / G.diagonal())[i]
+        torch.testing.assert_close(refitted - across @ c, exact)
+    torch.testing.assert_close(found, -residuals * (G @ across), rtol=1e-4, atol=1e-7)

@@ -10,6 +10,7 @@ from mercer.kernels import NNGP, NTK, RBF, HierarchicalConv, InfiniteNetwork, pa
 from mercer.kernels.neural.layers import Activation, Conv, Dense, GlobalAvgPool, ReLU
 from mercer.learn import GaussianProcessRegressor, KernelRidge, NTKClassifier, NTKRegressor
 from mercer.learn.ntk_network import network_kernels
+from mercer.operators import GradientFlow
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 3))
@@ -154,6 +155,25 @@ def test_saved_and_loaded(network, tmp_path):
                 np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.3])
+def test_errors_of_rows_left_out_of_discrete_steps_are_those_of_trainings_without_them(alpha):
+    rate = 0.45 * float(GradientFlow.of(NETWORK.ntk(X), alpha=alpha).stable_rate)
+    times = [0, 1, 5, 16, 60, 3000, None]
+    options = {"learning_rate": rate, "alpha": alpha, "discrete": True}
+    found = NTKRegressor(NETWORK, time=5, **options).fit(X, Y).leave_one_out(times)
+    K, h = NETWORK.ntk(X).to_dense().numpy(), rate / len(X)
+    for row in (0, 7, 29):
+        rest = np.arange(len(X)) != row
+        values, vectors = np.linalg.eigh(K[np.ix_(rest, rest)])
+        for place, time in enumerate(times):
+            left = 0.0 if time is None else (1.0 - h * (values + alpha)) ** time
+            c = vectors @ ((1.0 - left) / (values + alpha) * (vectors.T @ Y[rest]))
+            assert found[place, row] == pytest.approx(Y[row] - K[row, rest] @ c, abs=1e-8), (row, time)
+    chosen = NTKRegressor(NETWORK, time="loo", **options).fit(X, Y)
+    assert chosen.time_ == int(chosen.time_)
+    assert chosen.loo_errors_.min() == pytest.approx(np.mean(chosen.leave_one_out() ** 2))
+
+
 @pytest.mark.parametrize("network", [NNGP(depth=2), HierarchicalConv((3,), "nngp"), NETWORK.nngp])
 def test_the_kernel_of_the_prior_is_not_trained_as_a_tangent_kernel(network):
     with pytest.raises(ValueError, match=r"kind='ntk' trains by their tangent kernel. Set kind='nngp'"):
@@ -215,8 +235,20 @@ def test_errors_say_what_to_do():
         NTKRegressor(time="best").fit(X, Y)
     with pytest.raises(ValueError, match="nothing is ever learnt"):
         NTKRegressor(NTK(sigma_b=0.0), time="loo").fit(np.zeros((2, 1)), [0.0, 1.0])
-    with pytest.raises(ValueError, match="leave_one_out is for the flow"):
-        NTKRegressor(time="loo", discrete=True).fit(X, Y)
+    with pytest.raises(ValueError, match="below half of the stable one"):
+        NTKRegressor(time="loo", learning_rate=0.9 * bound, discrete=True).fit(X, Y)
+    for options in ({"alpha": "a"}, {"time": True}, {"time": [1.0]}, {"discrete": "yes"}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            NTKRegressor(**options).fit(X, Y)
+    model = NTKRegressor().fit(X, Y)
+    for times in ([], 5.0, "loo"):
+        with pytest.raises(ValueError, match="give a list of times"):
+            model.predict_curve(NEW, times)
+    for time in ("a", -1.0, math.nan):
+        with pytest.raises(ValueError, match="time must be a number >= 0"):
+            model.predict_curve(NEW, [time])
+    with pytest.raises(ValueError, match="time must be a whole number"):
+        NTKRegressor(NETWORK, time=3, learning_rate=0.1, discrete=True).fit(X, Y).leave_one_out([2.5])
     with pytest.raises(RuntimeError, match="At most one"):
         NTKRegressor().fit(X, Y).predict(X, return_std=True, return_cov=True)
 

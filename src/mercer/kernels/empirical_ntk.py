@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from mercer.arrays import as_tensor, check_finite
 from mercer.errors import ShapeError
 from mercer.kernels.linear import Linear
+from mercer.kernels.parameters import is_count
 from mercer.kernels.tangent.network import Network, read
 from mercer.kernels.tangent.operator import TangentOperator
 from mercer.kernels.tangent.sketch import sketched
@@ -74,8 +74,10 @@ class EmpiricalNTK:
         for name, value, known in (("method", method, METHODS), ("outputs", outputs, OUTPUTS)):
             if value not in known:
                 raise ValueError(f"EmpiricalNTK({name}={value!r}): it is one of {', '.join(known)}.")
-        if sketch is not None and (isinstance(sketch, bool) or operator.index(sketch) < 1):
+        if sketch is not None and not is_count(sketch):
             raise ValueError(f"EmpiricalNTK(sketch={sketch!r}): it is a number of features >= 1, or None.")
+        if not isinstance(layers, Iterable) and not callable(layers):
+            raise TypeError(f"EmpiricalNTK(layers={layers!r}): give 'all', 'last', names, or a function of a name.")
         self.module, self.layers, self.method, self.outputs = module, layers, method, outputs
         self.sketch, self.random_state = sketch, random_state
 
