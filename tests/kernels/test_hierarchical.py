@@ -200,6 +200,8 @@ def test_local_kernels_are_means_over_patches(share, boundary):
             r"ndim=2, shape=\(4, 8\)",
         ),
         (lambda: HierarchicalConv(ndim=1.0), ValueError, "1 axis"),
+        (lambda: HierarchicalConv().sector_of(5), ValueError, "a whole number a patch"),
+        (lambda: HierarchicalConv().sector_of([1.5, 0, 0, 0]), ValueError, "a whole number a patch"),
         (lambda: HierarchicalConv(power=2).network(8), ValueError, "Set power=1"),
         (lambda: HierarchicalConv(power=2).finite(4, 8), ValueError, "Set power=1"),
         (lambda: HierarchicalConv((2, 2)).finite(4, 8)(torch.ones(2, 9)), ShapeError, "rows of 8 numbers"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -124,10 +125,16 @@ class HierarchicalConv(Kernel):
 
         0 for the constant; None where no meta-patch does: the eigenvalue is 0.
 
+        Raises:
+            ValueError: degrees that are no whole numbers.
+
         >>> kernel = HierarchicalConv((2, 2))
         >>> [kernel.sector_of(k) for k in ([0, 0, 0, 0], [3, 0, 0, 0], [1, 2, 0, 0], [0, 1, 1, 0])]
         [0, 1, 2, None]
         """
+        whole = isinstance(degrees, Sequence | np.ndarray) and all(isinstance(degree, Integral) for degree in degrees)
+        if not whole:
+            raise ValueError(f"{type(self).__name__}.sector_of({degrees!r}): give a whole number a patch, its degree.")
         active = [i for i, degree in enumerate(degrees) if degree]
         if not active:
             return 0

@@ -265,6 +265,7 @@ CONVOLUTIONAL = [Conv(), ReLU(), AvgPool(2), Flatten(), Dense()]
     ("kernel", "X", "message"),
     [
         (NetworkKernel(CONVOLUTIONAL), torch.ones(2, 16), "Give images"),
+        (NTK(), torch.ones(2, 0), "X has no columns"),
         (NetworkKernel(CONVOLUTIONAL, shape=(1, 4, 4)), torch.ones(2, 15), r"sees inputs of shape \(1, 4, 4\)"),
         (NetworkKernel(CONVOLUTIONAL, shape=(1, 4, 4)), torch.ones(2, 1, 4, 5), "or change the network's shape"),
         (NetworkKernel([Conv(5, padding="valid"), ReLU()]), torch.ones(2, 1, 3, 3), "Take a smaller size"),

@@ -55,6 +55,8 @@ class LayeredKernel(Kernel):
     def trace(self, binder: Binder) -> list[Expression]:
         """The recursion over the layers as a map; a tile function where positions or other functions come in."""
         layers = self._layers
+        if not binder.width:
+            raise ShapeError(f"{type(self).__name__}: X has no columns. Give (n, d) with d >= 1.")
         if needs_positions(layers) or not all(unit.dual.in_maps for unit in every(layers) if isinstance(unit, Unit)):
             return self._tile(binder, (binder.width,))
         sigmas = tuple(self._sigma(binder, name) for name in ("sigma_w", "sigma_b"))

@@ -27,6 +27,7 @@ from mercer.kernels.neural.activations import (
     Unit,
     as_unit,
 )
+from mercer.kernels.parameters import is_count
 
 __all__ = [
     "BY_NAME",
@@ -188,5 +189,5 @@ def vocabulary() -> dict[str, Any]:
 
 def _require_counts(layer: str, **counts: Any) -> None:
     for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if not is_count(value):
             raise ValueError(f"{layer}({name}={value!r}): {name} is a whole number >= 1.")
