@@ -1,14 +1,16 @@
 """Kernels of patches against their definitions, the networks they stand for, and exact spectra."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.integrate import quad
 from scipy.special import eval_gegenbauer
 
 from mercer.data import gaussian_field, multisphere
-from mercer.errors import ShapeError
+from mercer.errors import MemoryBudgetError, ShapeError
 from mercer.kernels import (
+    NTK,
     RBF,
     HierarchicalConv,
     LocalPatches,
@@ -16,6 +18,8 @@ from mercer.kernels import (
     gram_spectrum,
     hierarchical_spectrum,
     multisphere_spectrum,
+    parse,
+    to_text,
     torus_spectrum,
 )
 from mercer.testing import check_kernel
@@ -182,6 +186,28 @@ def test_local_kernels_are_means_over_patches(share, boundary):
         (lambda: LocalPatches(RBF(), 4)(torch.ones(2, 3)), ShapeError, "smaller size"),
         (lambda: LocalPatches(White(), 2)(torch.ones(2, 3)), ValueError, "white noise"),
         (lambda: multisphere(0, 1, 1), ValueError, "whole number >= 1"),
+        (lambda: multisphere(5.0, 4, 2), ValueError, "whole number >= 1"),
+        (lambda: multisphere(5, 4, 2, -1), ValueError, "random_state must be 0 or more"),
+        (lambda: multisphere(5, 4, 2, "a"), TypeError, "random_state must be an int"),
+        (lambda: gaussian_field(RBF(), torch.eye(3), 0), ValueError, "whole number >= 1"),
+        (lambda: gaussian_field(torch.full((3, 3), torch.nan), torch.eye(3)), ValueError, "contains NaN"),
+        (lambda: HierarchicalConv((2, 2))(torch.ones(5, 2, 8)), ShapeError, "channels=1, ndim=1, shape=None"),
+        (lambda: HierarchicalConv((2,), ndim=2)(torch.ones(5, 3, 4, 4)), ShapeError, "channels=1, ndim=2"),
+        (lambda: HierarchicalConv((2,), ndim=2)(torch.ones(5, 4, 4)), ShapeError, "channels=1, ndim=2"),
+        (
+            lambda: HierarchicalConv((2,), ndim=2, shape=(4, 8))(torch.ones(5, 1, 8, 4)),
+            ShapeError,
+            r"ndim=2, shape=\(4, 8\)",
+        ),
+        (lambda: HierarchicalConv(ndim=1.0), ValueError, "1 axis"),
+        (lambda: HierarchicalConv().sector_of(5), ValueError, "a whole number a patch"),
+        (lambda: HierarchicalConv().sector_of([1.5, 0, 0, 0]), ValueError, "a whole number a patch"),
+        (lambda: HierarchicalConv(power=2).network(8), ValueError, "Set power=1"),
+        (lambda: HierarchicalConv(power=2).finite(4, 8), ValueError, "Set power=1"),
+        (lambda: HierarchicalConv((2, 2)).finite(4, 8)(torch.ones(2, 9)), ShapeError, "rows of 8 numbers"),
+        (lambda: HierarchicalConv((2, 2)).finite(4, 8, random_state="a"), TypeError, "must be an int"),
+        (lambda: torus_spectrum(HierarchicalConv((2, 2)), 16), ValueError, "one whole number >= 1 a patch"),
+        (lambda: torus_spectrum(HierarchicalConv((2, 2)), (1024,) * 4), MemoryBudgetError, "or half=True"),
     ],
 )
 def test_bad_input_is_refused(make, error, message):
@@ -277,6 +303,32 @@ def test_spectra_that_cannot_be_computed_are_refused():
         torus_spectrum(HierarchicalConv((2, 2)), (8, 0))
     with pytest.raises(ShapeError, match="do not divide"):
         multisphere_spectrum(HierarchicalConv((3, 2)), (3, 3, 3))
+
+
+def test_images_tell_their_shape():
+    X, Y = torch.randn(5, 1, 4, 16), torch.randn(3, 1, 4, 16)
+    told = HierarchicalConv((2, 2), ndim=2, shape=(4, 16))
+    torch.testing.assert_close(
+        HierarchicalConv((2, 2), ndim=2)(X, Y).to_dense(), told(X.flatten(1), Y.flatten(1)).to_dense()
+    )
+
+
+@pytest.mark.parametrize("random_state", [np.random.default_rng(0), np.random.RandomState(0), np.int64(1), None])
+def test_networks_take_every_random_state_and_rows(random_state):
+    network = HierarchicalConv((2, 2), ndim=2).finite(4, 16, random_state=random_state)
+    images = torch.randn(3, 1, 4, 4)
+    torch.testing.assert_close(network(images.flatten(1)), network(images))
+
+
+def test_tables_texts_and_whole_numbers_of_numpy_are_taken():
+    kernel, X = HierarchicalConv(np.array([2, 2]), power=np.int64(2)), multisphere(6, 4, 2)
+    assert parse(to_text(kernel)) == HierarchicalConv((2, 2), power=2)
+    assert parse(to_text(NTK(depth=np.int64(2)))) == NTK(depth=2)
+    table = pd.DataFrame(X)
+    np.testing.assert_allclose(gaussian_field("RBF()", table), gaussian_field(RBF(), X))
+    np.testing.assert_allclose(gram_spectrum("RBF()", table), gram_spectrum(RBF(), X))
+    draws = [multisphere(5, 4, 2, torch.Generator().manual_seed(1)) for _ in range(2)]
+    np.testing.assert_array_equal(*draws)
 
 
 def test_patches_are_counted_and_networks_drawn_for_points_of_so_many_columns():

@@ -7,7 +7,7 @@ from sklearn.kernel_ridge import KernelRidge as Twin
 from sklearn.metrics.pairwise import rbf_kernel
 
 from mercer import config
-from mercer.errors import ApproximationWarning, MemoryBudgetError, NotConverged
+from mercer.errors import ApproximationWarning, MemoryBudgetError, NotConverged, ShapeError
 from mercer.kernels import RBF, Hamming, Linear, Polynomial, White
 from mercer.learn import KernelRidge
 
@@ -242,3 +242,10 @@ def test_bad_interval():
     model = KernelRidge(kernel="rbf").fit(X, Y)
     with pytest.raises(ValueError, match=r"share above 0 and below 1, such as 0.9, not 90"):
         model.predict(Z, interval=90)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_images_have_to_be_rows_and_the_message_says_how(kind):
+    images = kind(np.ones((4, 1, 4, 4)))
+    with pytest.raises(ShapeError, match=r"X.reshape\(len\(X\), -1\); kernels of images .* shape= and channels="):
+        KernelRidge(kernel="HierarchicalConv(filters=[2], ndim=2)").fit(images, np.ones(4))

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from mercer.kernels import NNGP, NTK, RBF, HierarchicalConv, InfiniteNetwork, parse, to_text
-from mercer.kernels.neural.layers import Conv, Dense, GlobalAvgPool, ReLU
+from mercer.kernels.neural.layers import Activation, Conv, Dense, GlobalAvgPool, ReLU
 from mercer.learn import GaussianProcessRegressor, KernelRidge, NTKClassifier, NTKRegressor
 from mercer.learn.ntk_network import network_kernels
+from mercer.operators import GradientFlow
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 3))
@@ -143,7 +144,8 @@ def test_tensors_in_tensors_out():
     "network", [None, "NTK(depth=2, activation='erf')", NNGP(depth=2), NETWORK, HierarchicalConv((3,), channels=1)]
 )
 def test_saved_and_loaded(network, tmp_path):
-    for model in (NTKRegressor(network, time=30.0), NTKClassifier(network, alpha=0.1)):
+    kind = "nngp" if isinstance(network, NNGP) else "ntk"
+    for model in (NTKRegressor(network, time=30.0, kind=kind), NTKClassifier(network, alpha=0.1, kind=kind)):
         model.fit(X, np.where(Y > 0, 1.0, 0.0))
         model.save(tmp_path / "model")
         loaded = type(model).load(tmp_path / "model")
@@ -151,6 +153,46 @@ def test_saved_and_loaded(network, tmp_path):
         if isinstance(model, NTKRegressor):
             for one, two in zip(loaded.predict(NEW, return_std=True), model.predict(NEW, return_std=True), strict=True):
                 np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3])
+def test_errors_of_rows_left_out_of_discrete_steps_are_those_of_trainings_without_them(alpha):
+    rate = 0.45 * float(GradientFlow.of(NETWORK.ntk(X), alpha=alpha).stable_rate)
+    times = [0, 1, 5, 16, 60, 3000, None]
+    options = {"learning_rate": rate, "alpha": alpha, "discrete": True}
+    found = NTKRegressor(NETWORK, time=5, **options).fit(X, Y).leave_one_out(times)
+    K, h = NETWORK.ntk(X).to_dense().numpy(), rate / len(X)
+    for row in (0, 7, 29):
+        rest = np.arange(len(X)) != row
+        values, vectors = np.linalg.eigh(K[np.ix_(rest, rest)])
+        for place, time in enumerate(times):
+            left = 0.0 if time is None else (1.0 - h * (values + alpha)) ** time
+            c = vectors @ ((1.0 - left) / (values + alpha) * (vectors.T @ Y[rest]))
+            assert found[place, row] == pytest.approx(Y[row] - K[row, rest] @ c, abs=1e-8), (row, time)
+    chosen = NTKRegressor(NETWORK, time="loo", **options).fit(X, Y)
+    assert chosen.time_ == int(chosen.time_)
+    assert chosen.loo_errors_.min() == pytest.approx(np.mean(chosen.leave_one_out() ** 2))
+
+
+@pytest.mark.parametrize("network", [NNGP(depth=2), HierarchicalConv((3,), "nngp"), NETWORK.nngp])
+def test_the_kernel_of_the_prior_is_not_trained_as_a_tangent_kernel(network):
+    with pytest.raises(ValueError, match=r"kind='ntk' trains by their tangent kernel. Set kind='nngp'"):
+        NTKRegressor(network, alpha=0.1).fit(X, Y)
+
+
+def test_models_with_a_function_of_torch_are_saved(tmp_path):
+    model = NTKRegressor(NTK(2, Activation(torch.tanh)), alpha=0.1).fit(X, Y)
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(NTKRegressor.load(tmp_path / "model").predict(NEW), model.predict(NEW))
+
+
+def test_images_tell_a_hierarchical_kernel_their_shape():
+    images = np.random.default_rng(0).normal(size=(9, 1, 4, 16))
+    network = HierarchicalConv((2, 2), ndim=2)
+    found = NTKRegressor(network, alpha=0.1).fit(images, images[:, 0, 0, 0])
+    told = HierarchicalConv((2, 2), ndim=2, shape=(4, 16))
+    expected = NTKRegressor(told, alpha=0.1).fit(images.reshape(9, -1), images[:, 0, 0, 0])
+    np.testing.assert_array_equal(found.predict(images), expected.predict(images.reshape(9, -1)))
 
 
 def test_a_file_cannot_name_a_kernel_as_a_network(tmp_path):
@@ -193,8 +235,20 @@ def test_errors_say_what_to_do():
         NTKRegressor(time="best").fit(X, Y)
     with pytest.raises(ValueError, match="nothing is ever learnt"):
         NTKRegressor(NTK(sigma_b=0.0), time="loo").fit(np.zeros((2, 1)), [0.0, 1.0])
-    with pytest.raises(ValueError, match="leave_one_out is for the flow"):
-        NTKRegressor(time="loo", discrete=True).fit(X, Y)
+    with pytest.raises(ValueError, match="below half of the stable one"):
+        NTKRegressor(time="loo", learning_rate=0.9 * bound, discrete=True).fit(X, Y)
+    for options in ({"alpha": "a"}, {"time": True}, {"time": [1.0]}, {"discrete": "yes"}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            NTKRegressor(**options).fit(X, Y)
+    model = NTKRegressor().fit(X, Y)
+    for times in ([], 5.0, "loo"):
+        with pytest.raises(ValueError, match="give a list of times"):
+            model.predict_curve(NEW, times)
+    for time in ("a", -1.0, math.nan):
+        with pytest.raises(ValueError, match="time must be a number >= 0"):
+            model.predict_curve(NEW, [time])
+    with pytest.raises(ValueError, match="time must be a whole number"):
+        NTKRegressor(NETWORK, time=3, learning_rate=0.1, discrete=True).fit(X, Y).leave_one_out([2.5])
     with pytest.raises(RuntimeError, match="At most one"):
         NTKRegressor().fit(X, Y).predict(X, return_std=True, return_cov=True)
 

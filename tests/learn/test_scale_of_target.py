@@ -75,8 +75,31 @@ def test_shares_are_drawn():
         (X, TARGETS[0][:9], (2, 2), ShapeError, "300 rows, y has 9"),
         (X, np.ones(300), (2, 2), ValueError, "does not vary"),
         (X, TARGETS[0], (3, 2), ShapeError, "do not divide"),
+        (X[:0], TARGETS[0][:0], (2,), ShapeError, "two and more"),
+        (X, TARGETS[0], (), ValueError, "one whole number >= 1 a layer"),
+        (X, TARGETS[0], 2, ValueError, "one whole number >= 1 a layer"),
     ],
 )
 def test_what_has_no_scale_is_refused(X, y, filters, error, message):
     with pytest.raises(error, match=message):
         scale_of_target(X, y, filters)
+
+
+def test_counts_are_numbers_where_they_are_floats_and_labels_where_they_are_whole():
+    counts = np.round(3.0 * TARGETS[0])
+    options = {"n_bootstrap": 5}
+    found = scale_of_target(X, counts, (2, 2), **options)
+    np.testing.assert_allclose(found.shares, scale_of_target(X, counts[:, None], (2, 2), **options).shares)
+    labels = scale_of_target(X, counts.astype(int), (2, 2), **options)
+    np.testing.assert_allclose(
+        labels.shares, scale_of_target(X, counts.astype(int).astype(str), (2, 2), **options).shares
+    )
+    assert abs(labels.shares[0] - found.shares[0]) > 0.01
+
+
+def test_images_that_are_no_squares_are_read_as_they_are():
+    images = np.random.default_rng(1).normal(size=(60, 1, 4, 8))
+    options = {"ndim": 2, "n_bootstrap": 5}
+    found = scale_of_target(images, images[:, 0, 0, 0], (2, 2), **options)
+    rows = scale_of_target(images.reshape(60, -1), images[:, 0, 0, 0], (2, 2), shape=(4, 8), **options)
+    np.testing.assert_allclose(found.shares, rows.shares)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from mercer.arrays import as_tensor, check_finite
 from mercer.errors import ShapeError
 from mercer.kernels.linear import Linear
+from mercer.kernels.parameters import is_count
 from mercer.kernels.tangent.network import Network, read
 from mercer.kernels.tangent.operator import TangentOperator
 from mercer.kernels.tangent.sketch import sketched
@@ -45,7 +45,8 @@ class EmpiricalNTK:
         random_state: of the sketch, an int.
 
     Raises:
-        ValueError: an unknown method or outputs, no parameters, rows that see each other, modules in training mode.
+        ValueError: an unknown method or outputs, no parameters, rows that see each other, modules in training mode,
+            derivatives that torch does not have.
         ShapeError: rows that the module does not take, or outputs without a first axis of rows.
 
     Cost: entries of layers with products ``n m`` times the widths; a product ``3 (n + m)`` forward passes, for a trace
@@ -73,13 +74,18 @@ class EmpiricalNTK:
         for name, value, known in (("method", method, METHODS), ("outputs", outputs, OUTPUTS)):
             if value not in known:
                 raise ValueError(f"EmpiricalNTK({name}={value!r}): it is one of {', '.join(known)}.")
-        if sketch is not None and (isinstance(sketch, bool) or operator.index(sketch) < 1):
+        if sketch is not None and not is_count(sketch):
             raise ValueError(f"EmpiricalNTK(sketch={sketch!r}): it is a number of features >= 1, or None.")
+        if not isinstance(layers, Iterable) and not callable(layers):
+            raise TypeError(f"EmpiricalNTK(layers={layers!r}): give 'all', 'last', names, or a function of a name.")
         self.module, self.layers, self.method, self.outputs = module, layers, method, outputs
         self.sketch, self.random_state = sketch, random_state
 
     def __call__(self, X: Any, Y: Any = None, *, parameters: Mapping[str, Tensor] | None = None) -> Operator:
-        """The matrix k(X, Y), lazy; nothing but three forward passes of a row or two is computed.
+        """The matrix k(X, Y), lazy; nothing but passes of two rows is computed, some for each 2^16 parameters.
+
+        They show which of torch's ways to gradients are right for this module: a layer without forward mode takes two
+        backward passes instead, and one that ``vmap`` does not know (recurrent ones) goes row by row.
 
         The parameters are copied: training goes on without changing the matrix. Gradients flow into X and Y, and into
         ``parameters``.

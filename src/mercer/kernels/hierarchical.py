@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -86,13 +88,15 @@ class HierarchicalConv(Kernel):
         """Raise ValueError or TypeError for an argument outside its domain."""
         super().check()
         name = type(self).__name__
+        if isinstance(self.filters, np.ndarray):
+            self.filters = tuple(self.filters.tolist())
         if not isinstance(self.filters, list | tuple) or not self.filters or not all(map(is_count, self.filters)):
             raise ValueError(
                 f"{name}(filters={self.filters!r}): give one whole number >= 1 a layer, such as (2, 2, 2)."
             )
         if self.kind not in KINDS:
             raise ValueError(f"{name}(kind={self.kind!r}): the kind is one of {', '.join(KINDS)}.")
-        if self.ndim not in (1, 2):
+        if not is_count(self.ndim) or self.ndim > 2:
             raise ValueError(f"{name}(ndim={self.ndim!r}): points have 1 axis (signals) or 2 (images).")
         if self.zero_patches not in ("raise", "unit"):
             raise ValueError(f"{name}(zero_patches={self.zero_patches!r}): it is 'raise' or 'unit'.")
@@ -121,10 +125,16 @@ class HierarchicalConv(Kernel):
 
         0 for the constant; None where no meta-patch does: the eigenvalue is 0.
 
+        Raises:
+            ValueError: degrees that are no whole numbers.
+
         >>> kernel = HierarchicalConv((2, 2))
         >>> [kernel.sector_of(k) for k in ([0, 0, 0, 0], [3, 0, 0, 0], [1, 2, 0, 0], [0, 1, 1, 0])]
         [0, 1, 2, None]
         """
+        whole = isinstance(degrees, Sequence | np.ndarray) and all(isinstance(degree, Integral) for degree in degrees)
+        if not whole:
+            raise ValueError(f"{type(self).__name__}.sector_of({degrees!r}): give a whole number a patch, its degree.")
         active = [i for i, degree in enumerate(degrees) if degree]
         if not active:
             return 0
@@ -136,15 +146,40 @@ class HierarchicalConv(Kernel):
         return None
 
     def __call__(self, X: Any, Y: Any = None, *, plan: str | None = None) -> KernelOperator:
-        """The kernel matrix, of rows ``(n, d)``, or of ``(n, channels, *positions)``."""
-        images = []
+        """The kernel matrix, of rows ``(n, d)``, or of ``(n, channels, *positions)``, which tell their own shape.
+
+        Raises:
+            ShapeError: arrays of neither kind, or of other channels or positions than the kernel's.
+        """
+        kernel, rows = self, []
         for Z in (X, Y):
             if Z is not None and not hasattr(Z, "columns"):
                 Z = as_tensor(Z)
-                if Z.dim() == self.ndim + 2 and Z.shape[1] == self.channels:
+                if Z.dim() > 2:
+                    kernel = kernel.of_images(Z.shape[1:])
                     Z = Z.flatten(1)
-            images.append(Z)
-        return super().__call__(*images, plan=plan)
+            rows.append(Z)
+        return super(HierarchicalConv, kernel).__call__(*rows, plan=plan)
+
+    def of_images(self, shape: Sequence[int]) -> HierarchicalConv:
+        """The same kernel of points that are arrays ``(channels, *positions)``, when they come as rows.
+
+        Raises:
+            ShapeError: the kernel has other axes, channels or positions.
+
+        >>> HierarchicalConv((2, 2), ndim=2).of_images((1, 4, 8)).shape
+        (4, 8)
+        """
+        channels, *positions = (int(n) for n in shape)
+        fits = len(positions) == self.ndim and channels == self.channels
+        if not fits or (self.shape is not None and tuple(self.shape) != tuple(positions)):
+            raise ShapeError(
+                f"{self!r}: points are arrays of shape {tuple(shape)}, but the kernel's have channels={self.channels}, "
+                f"ndim={self.ndim}, shape={self.shape}. Change these, or give (n, channels, *positions) or rows (n, d)."
+            )
+        kernel = copy.copy(self)
+        kernel.shape = tuple(positions)
+        return kernel
 
     def hierarchy(self, d: int) -> tuple[Hierarchy, tuple[int, ...]]:
         """The tree of patches of points with ``d`` columns, and the columns in its order.
@@ -206,29 +241,35 @@ class HierarchicalConv(Kernel):
     def finite(self, width: int, d: int, *, random_state: Any = None) -> torch.nn.Module:
         """A network with ``width`` channels a layer, drawn at random, whose tangent kernel tends to this one.
 
+        Of kind "nngp" this kernel is that of the outputs: their mean product over many draws.
+
         Args:
             width: of every layer but the last.
-            d: columns of the points; the module takes them as ``(n, channels, *positions)``, with patches of norm 1 if
+            d: columns of the points; the module takes rows, or ``(n, channels, *positions)``, with patches of norm 1 if
                 the kernel is to ``normalize``.
             random_state: int, generator or None.
 
         Raises:
             ShapeError: the filters do not divide the positions of ``d`` columns.
+            ValueError: a ``power``, which no network has.
         """
         return self.network(d).finite(width, random_state=random_state)
 
     def network(self, d: int) -> InfiniteNetwork:
         """The network of which this is the kernel (with ``normalize``, on points whose patches have norm 1).
 
-        Its ``.finite(width)`` draws one.
+        It has kernels of both kinds, ``.ntk`` and ``.nngp``; its ``.finite(width)`` draws one.
 
         Raises:
             ShapeError: the filters do not divide the positions of ``d`` columns.
+            ValueError: a ``power``, which no network has.
 
         >>> HierarchicalConv((2, 2)).network(4).finite(16, random_state=0)(torch.ones(3, 1, 4)).shape
         torch.Size([3, 1])
         """
         self.hierarchy(d)
+        if self.power != 1:
+            raise ValueError(f"{self!r}: the power {self.power} of a kernel is that of no network. Set power=1.")
         unit = as_unit(self.activation)
         gain = float(unit.dual.variance(torch.ones((), dtype=torch.float64))) ** -0.5
         first, *others = self.filters

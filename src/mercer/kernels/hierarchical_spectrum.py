@@ -10,10 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mercer import config
+from mercer.arrays import as_tensor
 from mercer.errors import ShapeError
 from mercer.kernels.base import Kernel
+from mercer.kernels.grammar import parse
 from mercer.kernels.hierarchical import HierarchicalConv
 from mercer.kernels.hierarchy import Hierarchy
+from mercer.kernels.parameters import is_count
 
 Array = np.ndarray[Any, Any]
 BLOCK = 1 << 21  # numbers of the grid whose kernel is in work at a time
@@ -41,6 +45,7 @@ def torus_spectrum(
     Raises:
         ValueError: another kernel or one without ``normalize``, a grid without points.
         ShapeError: a number of patches that the filters do not divide.
+        MemoryBudgetError: before anything is computed, a grid that does not fit.
 
     Cost: the kernel and a cosine transform on a sixteenth of the grid (four patches), block by block, and a copy of the
     whole unless ``half``: 128^4 points take 4 s of a core and 0.4 GB with ``half``, 3 GB without; 192^4 points with
@@ -58,6 +63,13 @@ def torus_spectrum(
     _require_unit_patches("torus_spectrum", kernel)
     sizes = _counts("torus_spectrum", "n_frequencies", n_frequencies)
     tree, _ = kernel.hierarchy(2 * len(sizes))
+    # Of the kernel's values, between the axes, and twice the result.
+    half_size, whole = math.prod(n // 2 + 1 for n in sizes), math.prod(sizes)
+    config.require_memory(
+        24 * half_size + (0 if half else 9 * whole),
+        asked=f"torus_spectrum of {' x '.join(map(str, sizes))} points",
+        instead="Take fewer points along the axes whose frequencies are not read, or half=True.",
+    )
     # The kernel is even in each angle, so half of each axis has all of its values, and the transform is of cosines.
     angles = [2.0 * np.pi * np.arange(n // 2 + 1) / n for n in sizes]
     spectrum = _transformed(tree, angles, [_cosines(n) for n in sizes], device)
@@ -129,10 +141,10 @@ def _require_unit_patches(name: str, kernel: HierarchicalConv) -> None:
 
 
 def _counts(name: str, argument: str, given: Sequence[int]) -> tuple[int, ...]:
-    sizes = tuple(int(n) for n in given)
-    if not sizes or min(sizes) < 1:
+    sizes = tuple(given) if isinstance(given, Sequence | np.ndarray) else ()
+    if not sizes or not all(map(is_count, sizes)):
         raise ValueError(f"{name}({argument}={given!r}): give one whole number >= 1 a patch.")
-    return sizes
+    return tuple(int(n) for n in sizes)
 
 
 def _transformed(tree: Hierarchy, angles: Sequence[Array], tables: Sequence[Array], device: Any) -> Array:
@@ -193,12 +205,12 @@ def _sectors(kernel: HierarchicalConv, sizes: tuple[int, ...]) -> Array:
     return labels
 
 
-def gram_spectrum(kernel: Kernel, X: Any) -> Array:
+def gram_spectrum(kernel: Kernel | str, X: Any) -> Array:
     """Eigenvalues of ``kernel(X) / n``, descending: estimates of those of the kernel under the law of the rows of X.
 
     Args:
-        kernel: any.
-        X: ``(n, d)``; the matrix is formed in float64.
+        kernel: any, or its text.
+        X: ``(n, d)`` array, table or tensor; the matrix is formed in float64.
 
     Raises:
         ShapeError: no points.
@@ -207,7 +219,8 @@ def gram_spectrum(kernel: Kernel, X: Any) -> Array:
     >>> gram_spectrum(Linear(), torch.eye(2)).round(3)
     array([0.5, 0.5])
     """
-    K = kernel(torch.as_tensor(X, dtype=torch.float64)).to_dense()
+    made = parse(kernel) if isinstance(kernel, str) else kernel
+    K = made(as_tensor(X, dtype=torch.float64)).to_dense()
     if not len(K):
         raise ShapeError("gram_spectrum: X has no rows.")
     values: Array = torch.linalg.eigvalsh(K / len(K)).flip(0).numpy()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mercer.arrays import generator
 from mercer.kernels.empirical_ntk import EmpiricalNTK
+from mercer.kernels.parameters import is_count
 
 __all__ = ["MonteCarloNTK", "monte_carlo_ntk"]
 
@@ -46,6 +47,7 @@ def monte_carlo_ntk(
 
     Raises:
         ValueError: fewer than two samples.
+        TypeError: a network in place of a function that makes one.
 
     Cost: ``n_samples`` empirical kernels; the memory of three.
 
@@ -55,8 +57,13 @@ def monte_carlo_ntk(
     >>> found.mean.shape, bool((found.standard_error < 0.2 * found.mean).all())
     (torch.Size([2, 2]), True)
     """
-    if n_samples < 2:
-        raise ValueError(f"monte_carlo_ntk(n_samples={n_samples}): a standard error needs at least two networks.")
+    if isinstance(module_factory, nn.Module):
+        raise TypeError(
+            f"monte_carlo_ntk needs a function of a seed that makes a network, not a {type(module_factory).__name__}, "
+            f"which is one network: EmpiricalNTK(module)(X)."
+        )
+    if not is_count(n_samples) or n_samples < 2:
+        raise ValueError(f"monte_carlo_ntk(n_samples={n_samples!r}): a standard error needs at least two networks.")
     draw = generator(random_state)
     mean = squares = torch.zeros(())
     for count in range(1, n_samples + 1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, Protocol
 
 import numpy as np
@@ -185,4 +186,4 @@ def format_value(value: Any, *, real: bool = False) -> str:
 
 def is_count(value: Any) -> bool:
     """Whether a value is a whole number >= 1."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1

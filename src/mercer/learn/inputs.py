@@ -106,6 +106,11 @@ def check_data(
     Raises:
         ValueError: NaN, infinities, wrong shapes, other columns than at fit, a missing y; scikit-learn's messages.
     """
+    if len(getattr(X, "shape", ())) > 2:
+        raise ShapeError(
+            f"Expected 2D array, got {len(X.shape)}D array instead: X has shape {tuple(X.shape)}, but must be (n, d). "
+            f"Give rows, X.reshape(len(X), -1); kernels of images are told what they are by shape= and channels=."
+        )
     has_targets = y is not _NO_TARGETS
     y = like(y, None) if isinstance(y, Tensor) else y
     kinds = {"multi_output": multi_output, "y_numeric": y_numeric}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,8 @@ class NTKModel(Saved, BaseEstimator):
         """Everything that follows from the points and targets ``(n, t)``."""
         if self.kind not in ("ntk", "nngp"):
             raise ValueError(f"kind={self.kind!r}: it is one of ntk, nngp.")
+        if not isinstance(self.discrete, bool | np.bool_):
+            raise ValueError(f"discrete={self.discrete!r}: it is True or False.")
         points = given.points.to(torch.float64)
         K = self._kernels()[self.kind](points)
         flow = GradientFlow.of(K, learning_rate=self.learning_rate, alpha=self.alpha, discrete=bool(self.discrete))
@@ -82,20 +84,24 @@ class NTKModel(Saved, BaseEstimator):
             if not len(finite):
                 raise ValueError("time='loo': the kernel matrix is 0, so nothing is ever learnt.")
             ends = (math.log(float(finite.min()) / _REACH), math.log(float(finite.max()) * _REACH))
-            times = [0.0, *np.exp(np.linspace(*ends, _TIMES)).tolist(), *([] if flow.is_singular else [math.inf])]
+            finite_times = [0.0, *np.exp(np.linspace(*ends, _TIMES)).tolist()]
+            if self.discrete:
+                finite_times = sorted({float(round(time)) for time in finite_times})
+            times = [*finite_times, *([] if flow.is_singular else [math.inf])]
             errors = flow.leave_one_out(Y, times).square().mean((1, 2))
             self.loo_times_, self.loo_errors_ = np.array(times), errors.cpu().numpy()
             return float(times[int(errors.argmin())])
-        time = math.inf if self.time is None else float(self.time)
+        time = math.inf if self.time is None else self.time
         if time == math.inf and flow.is_singular:
             raise ValueError(
                 f"The {self.kind.upper()} of the {len(points)} training rows is singular{_duplicates(points)}, so with "
                 f"alpha=0 the end of training is not defined. Give alpha > 0, a finite time, or leave such rows out."
             )
-        return time
+        flow.filter(time)  # raises for what is no time
+        return float(time)
 
     def _kernels(self) -> dict[str, Kernel]:
-        return network_kernels(self.network, self._shape)
+        return network_kernels(self.network, self._shape, self.kind)
 
     # images are rows to scikit-learn
 
@@ -161,6 +167,8 @@ class NTKModel(Saved, BaseEstimator):
 
     def _curve(self, X: Any, times: Sequence[float | None]) -> tuple[Given, Tensor]:
         """Values at several times, ``(times, m, t)``."""
+        if isinstance(times, str) or not isinstance(times, Iterable) or not list(times):
+            raise ValueError(f"predict_curve(times={times!r}): give a list of times, such as [1.0, 10.0, None].")
         given, flow = self._checked(X), self._flow()
         Y = as_targets(self._targets)[0]
         stacked = torch.stack([flow.coefficients(Y, time) for time in times], 1)

@@ -41,7 +41,7 @@ def draw_early_stopping(flow: GradientFlow, Y: Tensor, chosen: float, ax: Any) -
         times = sorted({float(round(t)) for t in times if t >= 1.0}) or [1.0]
     seen = [float(flow.training_error(Y, t).square().mean().sqrt()) for t in times]
     ax.plot(times, seen, color=GREY, label="training rows")
-    if not flow.discrete:
+    if not flow.discrete or flow.learning_rate < 0.5 * flow.stable_rate:
         unseen = flow.leave_one_out(Y, times).square().mean((1, 2)).sqrt()
         ax.plot(times, unseen.cpu().numpy(), color=ORANGE, label="each row left out")
     if math.isfinite(chosen) and chosen > 0.0:

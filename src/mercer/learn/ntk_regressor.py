@@ -120,7 +120,7 @@ class NTKRegressor(MultiOutputMixin, RegressorMixin, NTKModel):
             ``(n,)`` or ``(n, t)``, or with a first axis of times.
 
         Raises:
-            ValueError: with ``discrete=True``.
+            ValueError: with ``discrete=True`` and a rate above half of the stable one.
         """
         flow = self._flow()
         errors = flow.leave_one_out(as_targets(self._targets)[0], [self.time_] if times is None else times)

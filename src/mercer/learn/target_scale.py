@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils.multiclass import type_of_target
 from torch import Tensor
 
 from mercer import config
@@ -80,7 +79,8 @@ def scale_of_target(
 
     Args:
         X: ``(n, d)``, or ``(n, channels, *positions)``; patches of zeros count as constant ones.
-        y: ``(n,)`` or ``(n, t)`` numbers, centred first; or labels of classes, which become a column each.
+        y: ``(n,)`` or ``(n, t)`` numbers, centred first; or ``(n,)`` labels of classes, which become a column each:
+            text, booleans and whole numbers. Counts are numbers: give them as floats.
         filters: neighbours that each layer's nodes see, as of :class:`mercer.kernels.HierarchicalConv`.
         ndim: 1 for signals, 2 for images.
         channels: numbers a position.
@@ -102,9 +102,12 @@ def scale_of_target(
     array([1., 0., 0.])
     """
     check_whole("n_bootstrap", n_bootstrap, least=2)
+    HierarchicalConv(filters, kind, ndim, channels, shape)  # checks them
     points = as_tensor(X, dtype=torch.float64).detach().cpu()
     targets = _targets(y)
     n = len(points)
+    if n < 2:
+        raise ShapeError(f"scale_of_target: X has {n} rows; it takes two and more.")
     if len(targets) != n:
         raise ShapeError(f"scale_of_target: X has {n} rows, y has {len(targets)}.")
     centred = targets - targets.mean(0)
@@ -138,10 +141,14 @@ def scale_of_target(
 def _targets(y: Any) -> Tensor:
     """``(n, t)``, float64; labels as indicators."""
     values = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
-    if values.ndim == 1 and type_of_target(values) in ("binary", "multiclass"):
+    if values.ndim == 1 and (values.dtype.kind in "iubUS" or (values.dtype.kind == "O" and _has_text(values))):
         return torch.from_numpy((values[:, None] == np.unique(values)).astype(np.float64))
-    found = torch.as_tensor(values.astype(np.float64))
-    return found.reshape(len(found), -1)
+    found = as_tensor(values, dtype=torch.float64)
+    return found.unsqueeze(1) if found.dim() == 1 else found
+
+
+def _has_text(values: Array) -> bool:
+    return any(isinstance(value, str) for value in values)
 
 
 def _squares_left_out(K: Tensor, targets: Tensor) -> Tensor:

@@ -161,7 +161,7 @@ def decay(run: Run) -> None:
         Quantity("ordered", "smallest difference of neighbours, in standard errors over the fields", at_least=2.0),
         Quantity("within", "largest distance of these from their formulas over 0.1; in full over 0.05", at_most=1.0),
     ),
-    quick=Effort(seeds=3, seconds=40),
+    quick=Effort(seeds=4, seconds=40),
     full=Effort(seeds=16, seconds=7200),
     notes="""
         Student (2, 2, 2), 8 numbers, NTK, no noise and no ridge; teachers (2,), (2, 2), (2, 2, 2) draw 8 Gaussian

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from mercer.errors import ShapeError
+from mercer.errors import ApproximationWarning, ShapeError
 from mercer.kernels import NNGP, NTK, RBF, InfiniteNetwork, NetworkKernel, parse, to_text
 from mercer.kernels.neural.layers import (
     GELU,
@@ -76,12 +76,69 @@ def test_gaps_are_half_the_mean_squared_differences_to_all_digits(unit, variance
     torch.testing.assert_close(found.double(), dual.gap(w, p, q), rtol=1e-5, atol=0.0)
 
 
-def test_any_function_has_a_kernel_by_quadrature():
-    layers = [Dense(), Activation(torch.erf), Dense()]
-    X = 0.4 * points()  # the series converges like (2 p / (1 + 2 p)) ** order
-    for kind in ("ntk", "nngp"):
-        expected = NetworkKernel([Dense(), Erf(), Dense()], kind)(X).to_dense()
-        torch.testing.assert_close(NetworkKernel(layers, kind)(X).to_dense(), expected, rtol=1e-7, atol=1e-9)
+def mean(f, p, q, rho):
+    """E[f(u) f(v)] by a fine grid."""
+    g = np.linspace(-9.0, 9.0, 1501)
+    weights = np.exp(-(g**2) / 2.0) / math.sqrt(2.0 * math.pi) * (g[1] - g[0])
+    u, v = math.sqrt(p) * g[:, None], math.sqrt(q) * (rho * g[:, None] + math.sqrt(1.0 - rho**2) * g)
+    return float((f(u) * f(v) * weights[:, None] * weights).sum())
+
+
+@pytest.mark.parametrize("rho", [0.3, -0.8, 0.93, 1.0])
+@pytest.mark.parametrize(
+    ("function", "value", "slope"),
+    [
+        (torch.tanh, np.tanh, lambda z: 1.0 - np.tanh(z) ** 2),
+        (nn.functional.softplus, lambda z: np.logaddexp(0.0, z), lambda z: (1.0 + np.tanh(z / 2.0)) / 2.0),
+    ],
+)
+def test_any_smooth_function_has_a_kernel_by_quadrature(function, value, slope, rho):
+    dual = Activation(function).dual
+    for p, q in ((1.0, 0.6), (9.0, 12.0), (25.0, 25.0)):  # of sigma_w from 1 to 5
+        arguments = [torch.tensor(x, dtype=DOUBLE) for x in (1.0 - rho, p, q)]
+        E, D = mean(value, p, q, rho), mean(slope, p, q, rho)
+        assert float(dual.covariance(*arguments)) == pytest.approx(E, rel=1e-7)
+        assert float(dual.slope(*arguments)) == pytest.approx(D, rel=1e-7)
+        gap = (mean(value, p, p, 1.0) + mean(value, q, q, 1.0)) / 2.0 - E
+        assert float(dual.gap(*arguments)) == pytest.approx(gap, rel=1e-7, abs=1e-9)
+
+
+@pytest.mark.parametrize("function", [torch.relu, nn.functional.gelu, torch.erf, torch.sin])
+def test_functions_with_a_closed_form_use_it(function):
+    unit = Activation(function)
+    assert unit.dual == {"relu": ReLU(), "gelu": GELU(), "erf": Erf(), "sin": Sin()}[unit.apply].dual
+
+
+def test_a_kink_in_a_function_is_warned_of_and_its_kernel_near_the_closed_form():
+    p = torch.tensor(2.0, dtype=DOUBLE)
+    for w in torch.tensor([0.0, 0.01, 0.5, 1.7], dtype=DOUBLE):
+        dual = Activation(lambda z: z.clamp(min=0.0)).dual
+        for name, error in (("covariance", 5e-4), ("slope", 3e-2)):
+            with pytest.warns(ApproximationWarning, match=r"512 terms miss about .* For a kink take a layer"):
+                found = getattr(dual, name)(w, p, p)
+            assert float(found) == pytest.approx(float(getattr(ReLU().dual, name)(w, p, p)), abs=error)
+
+
+def test_gradients_flow_through_functions():
+    X = points(4).requires_grad_()
+    assert torch.autograd.gradcheck(lambda Z: NTK(2, Activation(torch.tanh))(Z).to_dense(), X)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: Activation(np.tanh), TypeError, "elementwise function of tensors, such as torch.tanh"),
+        (lambda: Activation(lambda z: z.sum()), TypeError, "elementwise function"),
+        (lambda: Activation("tan"), ValueError, "the names are abs, arctan"),
+        (lambda: Activation(torch.tanh, order=0), ValueError, "the order is a whole number"),
+        (lambda: NTK(2, Activation(torch.log))(points()).to_dense(), ValueError, r"Activation\(log\) is not finite"),
+        (lambda: NTK(2, Activation(lambda z: torch.ones_like(z)))(points()).to_dense(), ValueError, "no derivative by"),
+        (lambda: InfiniteNetwork.from_module(nn.Sequential()), TypeError, "give layers"),
+    ],
+)
+def test_functions_that_are_no_activation_are_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
 
 
 def test_an_rbf_kernel_is_a_network():
@@ -143,6 +200,17 @@ def test_modules_of_torch_are_read():
     found = InfiniteNetwork.from_module(module, shape=(1, 4, 4))
     assert found.layers == [Conv(3), ReLU(), AvgPool(2, 2), Flatten(), Dense()]
     assert InfiniteNetwork.from_module(nn.Linear(3, 2, bias=False)).layers == [Dense(None, 0.0)]
+    circular = nn.Conv1d(1, 1, 3, padding=1, padding_mode="circular")
+    assert InfiniteNetwork.from_module(circular).layers == [Conv(3, padding="circular")]
+
+
+@pytest.mark.parametrize("module", [nn.Tanh(), nn.SiLU(), nn.Sigmoid(), nn.Mish(), nn.ReLU6(), nn.GELU("tanh")])
+def test_elementwise_modules_are_read_as_functions(module):
+    layer = InfiniteNetwork.from_module(nn.Sequential(nn.Linear(2, 3), module, nn.Dropout1d(), nn.Linear(3, 1))).layers[
+        1
+    ]
+    z = torch.linspace(-8.0, 8.0, 31)
+    torch.testing.assert_close(layer.function(z), module(z))
 
 
 @pytest.mark.parametrize(
@@ -150,8 +218,14 @@ def test_modules_of_torch_are_read():
     [
         (nn.MaxPool2d(2), "the maximum has no closed form; use AvgPool"),
         (nn.BatchNorm2d(3), "use LayerNorm"),
-        (nn.Tanh(), "there is no layer for it"),
-        (nn.GELU("tanh"), "tanh approximation"),
+        (nn.Softmax(1), "leave it out"),
+        (nn.GLU(), "there is no layer for it. Read are Linear"),
+        (nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect"), "Use 'zeros' or 'circular'"),
+        (nn.Conv2d(1, 1, 3, padding="same", padding_mode="replicate"), "Use 'zeros' or 'circular'"),
+        (nn.AvgPool2d(2, divisor_override=3), "divisor_override"),
+        (nn.Flatten(1, 2), r"Use nn.Flatten\(\)"),
+        (nn.Sequential(nn.ReLU(), nn.Linear(3, 1)), "acts on the last axis"),
+        (type("Own", (nn.Sequential,), {"forward": lambda self, x: x})(nn.ReLU()), "a forward of its own"),
         (nn.Conv2d(1, 1, 3, groups=1, dilation=2), "dilation"),
         (nn.Conv2d(1, 1, 3, stride=2, padding=1), "at stride 1"),
         (nn.Conv2d(1, 1, (3, 5)), "differs between the axes"),
@@ -176,7 +250,7 @@ def test_modules_without_a_closed_form_are_named(module, message):
         ([Dense(), nn.MaxPool2d(2)], TypeError, "use AvgPool"),
         ([Dense(), ReLU], TypeError, r"write ReLU\(\) with brackets"),
         ([Dense(), torch.relu], TypeError, "use the layers of"),
-        ([], TypeError, "give a list of layers"),
+        ([], TypeError, "give layers, such as"),
     ],
 )
 def test_what_has_no_closed_form_is_refused(layers, error, message):
@@ -191,6 +265,7 @@ CONVOLUTIONAL = [Conv(), ReLU(), AvgPool(2), Flatten(), Dense()]
     ("kernel", "X", "message"),
     [
         (NetworkKernel(CONVOLUTIONAL), torch.ones(2, 16), "Give images"),
+        (NTK(), torch.ones(2, 0), "X has no columns"),
         (NetworkKernel(CONVOLUTIONAL, shape=(1, 4, 4)), torch.ones(2, 15), r"sees inputs of shape \(1, 4, 4\)"),
         (NetworkKernel(CONVOLUTIONAL, shape=(1, 4, 4)), torch.ones(2, 1, 4, 5), "or change the network's shape"),
         (NetworkKernel([Conv(5, padding="valid"), ReLU()]), torch.ones(2, 1, 3, 3), "Take a smaller size"),
@@ -244,8 +319,10 @@ def test_texts_hold_whole_architectures():
     kernel = NetworkKernel(layers, "nngp", [1, 8, 8], 1.4, 0.2)
     assert parse(to_text(kernel)) == kernel
     assert parse("NTK(2, Hermite(3))") == NTK(2, Hermite(3))
+    named = NTK(activation=Activation(torch.tanh))
+    assert parse(to_text(named)) == named
     with pytest.raises(ValueError, match="cannot be written as text"):
-        to_text(NTK(activation=Activation(torch.tanh)))
+        to_text(NTK(activation=Activation(lambda z: torch.tanh(z))))
 
 
 @pytest.mark.parametrize(

@@ -103,8 +103,8 @@ def test_errors_say_what_to_do():
     flow = GradientFlow.of(K, discrete=True)
     with pytest.raises(ValueError, match=r"a whole number >= 0, or None, not 1\.5"):
         flow.filter(1.5)
-    with pytest.raises(ValueError, match="leave_one_out is for the flow"):
-        flow.leave_one_out(Y, [1.0])
+    with pytest.raises(ValueError, match="below half of the stable one"):
+        GradientFlow.of(K, learning_rate=20 / largest, discrete=True).leave_one_out(Y, [1.0])
     with pytest.raises(ValueError, match="a number >= 0"):
         GradientFlow.of(K).filter(-1.0)
     with pytest.raises(ValueError, match="learning_rate must be finite and > 0"):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mercer.arrays import generator
+from mercer.errors import ShapeError
 from mercer.kernels.neural.layers import Conv, Flatten, GlobalAvgPool, LayerNorm, Residual, Unit, Weighted
 from mercer.kernels.neural.shapes import needs_positions, pads, positions_after
+from mercer.kernels.parameters import is_count
 
 PARAMETRIZATIONS = ("ntk", "standard")
 
@@ -79,6 +82,26 @@ class Elementwise(nn.Module):
         return pool(x, layer.size, layer.step)
 
 
+class Shaped(nn.Sequential):
+    """A network of images that takes them as rows too."""
+
+    def __init__(self, shape: tuple[int, ...], modules: Iterable[nn.Module]) -> None:
+        super().__init__(*modules)
+        self.shape = shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, channels, *positions)``, or ``(n, d)``."""
+        if tuple(x.shape[1:]) not in (self.shape, (math.prod(self.shape),)):
+            raise ShapeError(
+                f"finite: the network takes points of shape {self.shape}, or rows of {math.prod(self.shape)} numbers, "
+                f"but X has shape {tuple(x.shape)}."
+            )
+        x = x.reshape(len(x), *self.shape)
+        for module in self:
+            x = module(x)
+        return x
+
+
 class Sum(nn.Module):
     """A branch and a shortcut."""
 
@@ -105,7 +128,7 @@ def build(
 ) -> nn.Module:
     """What :meth:`mercer.kernels.InfiniteNetwork.finite` gives."""
     for name, value in (("width", width), ("out_features", out_features), ("in_features", in_features)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if not is_count(value):
             raise ValueError(f"finite({name}={value!r}): {name} is a whole number >= 1.")
     if parametrization not in PARAMETRIZATIONS:
         raise ValueError(f"finite(parametrization={parametrization!r}): it is one of {', '.join(PARAMETRIZATIONS)}.")
@@ -113,11 +136,13 @@ def build(
         raise ValueError("finite: a network with convolutions needs to know its positions. Give it shape=(...).")
     last = [layer for layer in layers if isinstance(layer, Weighted | Residual)][-1]
     builder = _Builder(width, out_features, sigmas, parametrization == "ntk", last)
-    network, _, _ = builder.sequence(layers, in_features, tuple(positions))
-    generator = _generator(random_state)
+    network: nn.Sequential = builder.sequence(layers, in_features, tuple(positions))[0]
+    draw = generator(random_state)
+    if positions:
+        network = Shaped((in_features, *positions), network)
     for module in network.modules():
         if isinstance(module, ScaledLayer):
-            module.draw(generator)
+            module.draw(draw)
     return network
 
 
@@ -127,7 +152,7 @@ class _Builder:
 
     def sequence(
         self, layers: Sequence[Any], channels: int, positions: tuple[int, ...], inside: bool = False
-    ) -> tuple[nn.Module, int, tuple[int, ...]]:
+    ) -> tuple[nn.Sequential, int, tuple[int, ...]]:
         """The module, its channels and its positions."""
         modules: list[nn.Module] = []
         for layer in layers:
@@ -147,11 +172,3 @@ class _Builder:
                         channels *= n
             positions = positions_after([layer], positions)
         return nn.Sequential(*modules), channels, positions
-
-
-def _generator(random_state: Any) -> torch.Generator:
-    if isinstance(random_state, torch.Generator):
-        return random_state
-    generator = torch.Generator()
-    generator.manual_seed(int(random_state)) if random_state is not None else generator.seed()
-    return generator

@@ -55,6 +55,8 @@ class LayeredKernel(Kernel):
     def trace(self, binder: Binder) -> list[Expression]:
         """The recursion over the layers as a map; a tile function where positions or other functions come in."""
         layers = self._layers
+        if not binder.width:
+            raise ShapeError(f"{type(self).__name__}: X has no columns. Give (n, d) with d >= 1.")
         if needs_positions(layers) or not all(unit.dual.in_maps for unit in every(layers) if isinstance(unit, Unit)):
             return self._tile(binder, (binder.width,))
         sigmas = tuple(self._sigma(binder, name) for name in ("sigma_w", "sigma_b"))
@@ -150,7 +152,7 @@ class NetworkKernel(LayeredKernel):
         """Raise ValueError or TypeError for an argument outside its domain."""
         super().check()
         if not isinstance(self.layers, list | tuple) or not self.layers:
-            raise TypeError(f"NetworkKernel(layers={self.layers!r}): give a list of layers, such as [Dense(), ReLU()].")
+            raise TypeError(f"A network of layers={self.layers!r}: give layers, such as [Dense(), ReLU(), Dense()].")
         require_closed_form(self.layers)
         if self.kind not in KINDS:
             raise ValueError(f"NetworkKernel(kind={self.kind!r}): the kind is one of {', '.join(KINDS)}.")

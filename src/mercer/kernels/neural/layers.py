@@ -27,6 +27,7 @@ from mercer.kernels.neural.activations import (
     Unit,
     as_unit,
 )
+from mercer.kernels.parameters import is_count
 
 __all__ = [
     "BY_NAME",
@@ -182,11 +183,11 @@ LAYERS = (Dense, Conv, AvgPool, GlobalAvgPool, Flatten, LayerNorm, Residual)
 
 def vocabulary() -> dict[str, Any]:
     """The layers that a text can build, by name."""
-    units = (ReLU, LeakyReLU, Abs, Erf, GELU, Sin, Cos, Gaussian, Poly, Hermite)
+    units = (ReLU, LeakyReLU, Abs, Erf, GELU, Sin, Cos, Gaussian, Poly, Hermite, Activation)
     return {c.__name__: c for c in (*LAYERS, *units)}
 
 
 def _require_counts(layer: str, **counts: Any) -> None:
     for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if not is_count(value):
             raise ValueError(f"{layer}({name}={value!r}): {name} is a whole number >= 1.")

@@ -29,7 +29,7 @@ class InfiniteNetwork:
         nngp: the kernel of the Gaussian process that the network is before training.
 
     Raises:
-        TypeError: something that is no layer; the message names what to use instead.
+        TypeError: no layers, or something that is no layer; the message names what to use instead.
         ValueError: layers without a closed form in this order.
         ShapeError: layers that do not fit ``shape``.
 
@@ -58,7 +58,8 @@ class InfiniteNetwork:
     ) -> InfiniteNetwork:
         """The same architecture as a ``torch.nn.Sequential``, of any widths; its weights are not looked at.
 
-        Dropout is left out, as in evaluation. A layer without bias has sigma_b = 0.
+        Dropout is left out, as in evaluation. A layer without bias has sigma_b = 0. Tanh, SiLU and the like go by
+        quadrature (``Activation``).
 
         Raises:
             ValueError: the first module without a closed form, with what to use instead.

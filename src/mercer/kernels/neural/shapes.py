@@ -19,8 +19,8 @@ from mercer.kernels.neural.layers import (
 )
 
 ADVICE = {
-    "maxpool": "the maximum has no closed form; use AvgPool or GlobalAvgPool",
-    "batchnorm": "batch statistics have no closed form; use LayerNorm",
+    "maxpool": "the maximum has no closed form; use AvgPool or GlobalAvgPool, or monte_carlo_ntk",
+    "batchnorm": "batch statistics have no closed form; use LayerNorm, or monte_carlo_ntk",
     "softmax": "softmax has no closed form; leave it out, the kernel is that of the logits",
 }
 

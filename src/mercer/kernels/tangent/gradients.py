@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.func import jvp, vjp, vmap
 
 from mercer.kernels.tangent.layers import backward_rows, inputs_of
+from mercer.kernels.tangent.norms import written_out
 
 if TYPE_CHECKING:
     from mercer.kernels.tangent.network import Network
@@ -45,11 +46,7 @@ def factors(network: Network, state: State, X: Tensor, cotangents: Tensor) -> li
 
     found: Any = vjp(run, probes, has_aux=True)  # torch's type is of both forms, with and without a third part
     _, pullback, inputs = found
-    if len(cotangents) == 1:
-        (back,) = pullback(cotangents[0])
-        back = [g.unsqueeze(0) for g in back]
-    else:
-        (back,) = vmap(pullback)(cotangents)
+    back = _each(lambda u: pullback(u)[0], cotangents, at_once=network.outputs_at_once)
     pieces: list[tuple[list[Tensor], list[Tensor]]] = [([], []) for _ in modules]
     for call, a, g in zip(network.calls, inputs, back, strict=True):
         pieces[call.layer][0].append(a)
@@ -64,37 +61,48 @@ def jacobian(
     """Gradients of each row in some parameters: ``(o, n, p)``, or by name ``(o, n, *shape)``."""
     chosen = {name: state[name] for name in names}
 
-    def of_row(x: Tensor, u: Tensor) -> dict[str, Tensor]:
+    def of_row(x: Tensor, u: Tensor) -> list[Tensor]:
         pullback: Any = vjp(lambda theta: network({**state, **theta}, x[None])[0], chosen)[1]
-        if len(u) == 1:
-            return {name: g.unsqueeze(0) for name, g in pullback(u[0])[0].items()}
-        found: dict[str, Tensor] = vmap(pullback)(u)[0]
-        return found
+        return _each(lambda v: list(pullback(v)[0].values()), u, at_once=network.outputs_at_once)
 
-    rows = vmap(of_row, in_dims=(0, 1), out_dims=1)(X, cotangents)
-    return torch.cat([rows[name].flatten(2) for name in names], 2) if flat else rows
+    rows = [g.movedim(0, 1) for g in _each(of_row, X, cotangents.movedim(1, 0), at_once=network.rows_at_once)]
+    # A parameter may be a single number, without axes.
+    return torch.cat([g.reshape(*g.shape[:2], -1) for g in rows], 2) if flat else dict(zip(names, rows, strict=True))
 
 
 def pull(network: Network, state: State, X: Tensor, cotangents: Tensor) -> dict[str, Tensor]:
     """``J' u`` in all parameters of the kernel, ``(e, *shape)``, for cotangents ``(e, n, n_outputs)``."""
     chosen = {name: state[name] for name in network.names}
     pullback: Any = vjp(lambda theta: network({**state, **theta}, X), chosen)[1]
-    if len(cotangents) == 1:
-        return {name: g.unsqueeze(0) for name, g in pullback(cotangents[0])[0].items()}
-    found: dict[str, Tensor] = vmap(pullback)(cotangents)[0]
-    return found
+    found = _each(lambda u: list(pullback(u)[0].values()), cotangents, at_once=network.outputs_at_once)
+    return dict(zip(network.names, found, strict=True))
 
 
 def push(network: Network, state: State, X: Tensor, tangents: Mapping[str, Tensor]) -> Tensor:
     """``J w`` at all rows, ``(e, n, n_outputs)``, for tangents ``(e, *shape)``."""
     chosen = {name: state[name] for name in network.names}
 
-    def along(w: dict[str, Tensor]) -> Tensor:
-        moved: Tensor = jvp(lambda theta: network({**state, **theta}, X), (chosen,), (w,))[1]
-        return moved
+    def outputs(theta: dict[str, Tensor]) -> Tensor:
+        return network({**state, **theta}, X)
 
-    first = next(iter(tangents.values()))
-    if len(first) == 1:
-        return along({name: w[0] for name, w in tangents.items()}).unsqueeze(0)
-    found: Tensor = vmap(along)(dict(tangents))
+    def along(*w: Tensor) -> list[Tensor]:
+        moved = dict(zip(tangents, w, strict=True))
+        if network.has_forward:
+            return [jvp(outputs, (chosen,), (moved,))[1]]
+        # J w is the gradient of <J' u, w> in u, at any u
+        anywhere = w[0].new_zeros(len(X), network.n_outputs)
+        with written_out(True):
+            pullback: Any = vjp(lambda u: vjp(outputs, chosen)[1](u)[0], anywhere)[1]
+            return [pullback(moved)[0]]
+
+    (found,) = _each(along, *tangents.values(), at_once=network.outputs_at_once)
     return found
+
+
+def _each(function: Callable[..., list[Tensor]], *batches: Tensor, at_once: bool) -> list[Tensor]:
+    """The function of each entry along the first axis, stacked: together, or one by one where torch's vmap is wrong."""
+    if at_once and len(batches[0]) != 1:
+        together: list[Tensor] = vmap(function)(*batches)
+        return together
+    parts = [function(*entry) for entry in zip(*batches, strict=True)]
+    return [torch.stack(part) for part in zip(*parts, strict=True)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,14 +13,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from mercer.errors import ShapeError
-from mercer.kernels.tangent.gradients import factors, jacobian
-from mercer.kernels.tangent.layers import Call, Layer, gradients, has_products, inputs_of
+from mercer.kernels.tangent.layers import Call, Layer, has_products, inputs_of
+from mercer.kernels.tangent.probes import with_entries, with_products, wrong_layers
 
 __all__ = ["Network", "read"]
 
 Layers = str | Iterable[str] | Callable[[str], bool]
 _GROUP = 1 << 16  # numbers of parameters whose Jacobians are computed together
-_AGREES = {torch.float64: 1e-8}  # relative, of gradients by two ways; 1e-3 in all other types
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +37,9 @@ class Network:
         groups: names of the other parameters, those whose Jacobians are held at the same time together.
         n_activations: numbers that a forward pass holds for a row.
         sizes: of each parameter.
+        rows_at_once, outputs_at_once: whether torch's vmap over rows, and over what is pulled back or pushed, is right.
+        has_forward: whether its forward mode is; else a push is two backward passes.
+        has_products: whether there is a way to push at all.
     """
 
     module: nn.Module
@@ -49,10 +52,15 @@ class Network:
     groups: tuple[tuple[str, ...], ...] = ()
     n_activations: int = 1
     sizes: Mapping[str, int] = field(default_factory=dict)
+    rows_at_once: bool = True
+    outputs_at_once: bool = True
+    has_forward: bool = True
+    has_products: bool = True
 
     def __call__(self, state: Mapping[str, Tensor], X: Tensor) -> Tensor:
         """The outputs, ``(n, n_outputs)``."""
-        out: Tensor = functional_call(self.module, dict(state), (X,))
+        with _elementary(self.module):
+            out: Tensor = functional_call(self.module, dict(state), (X,))
         return out.reshape(len(X), -1)
 
     @property
@@ -82,8 +90,8 @@ def read(
     """Look at a module with a forward pass of the first row, and at its gradients with two.
 
     Raises:
-        ValueError: no parameter is chosen, a row's outputs depend on other rows, or ``method="structured"`` and a
-            parameter outside of layers with products.
+        ValueError: no parameter is chosen, a row's outputs depend on other rows, ``method="structured"`` and a
+            parameter outside of layers with products, or derivatives that torch does not have.
         ShapeError: rows that the module does not take, or outputs without a first axis of rows.
     """
     _require_evaluation(module)
@@ -99,8 +107,11 @@ def read(
     sizes = {name: state[name].numel() for name in names}
     network = Network(module, names, constants, outputs, seen.n_outputs, n_activations=seen.n_numbers, sizes=sizes)
     _require_rows(network, X, state)
+    two = X[[0, -1]]
+    if method != "product":
+        network = with_entries(network, list(_groups(names, sizes)), two, state)
     if method not in ("jacobian", "product"):
-        network = _with_layers(network, seen, X, state)
+        network = _with_layers(network, seen, two, state)
     covered = {name for layer in network.layers for name in layer.names}
     others = [name for name in names if name not in covered]
     if method == "structured" and others:
@@ -108,7 +119,24 @@ def read(
             f"EmpiricalNTK(method='structured'): {others[0]!r} is no weight or bias of a Linear, Conv1d or Conv2d "
             f"layer (ungrouped), or is used in another way too. Use method='auto', which takes its Jacobian."
         )
-    return replace(network, groups=tuple(_groups(others, sizes)))
+    network = replace(network, groups=tuple(_groups(others, sizes)))
+    return with_products(network, two, state, method) if method in ("auto", "product") else network
+
+
+@contextmanager
+def _elementary(module: nn.Module) -> Iterator[None]:
+    """Recurrent layers step by step: of the libraries' fused ones torch has first gradients only, in all weights."""
+    if not any(isinstance(part, nn.RNNBase) for part in module.modules()):
+        yield
+        return
+    is_on: bool = torch._C._get_mkldnn_enabled()
+    try:
+        # torch.backends.mkldnn.flags does the same, and warns of Intel's GPUs.
+        torch._C._set_mkldnn_enabled(False)
+        with torch.backends.cudnn.flags(enabled=False):
+            yield
+    finally:
+        torch._C._set_mkldnn_enabled(is_on)
 
 
 @dataclass
@@ -232,36 +260,12 @@ def _with_layers(network: Network, seen: _Seen, X: Tensor, state: Mapping[str, T
     if not found:
         return network
     network = replace(network, layers=tuple(found.values()), calls=tuple(calls))
-    wrong = _wrong(network, X[[0, -1]], state)
+    wrong = wrong_layers(network, X, state)
     if not wrong:
         return network
     kept = [k for k, layer in enumerate(network.layers) if layer.path not in wrong]
     calls = [replace(call, layer=kept.index(call.layer)) for call in calls if call.layer in kept]
     return replace(network, layers=tuple(network.layers[k] for k in kept), calls=tuple(calls))
-
-
-@torch.no_grad()
-def _wrong(network: Network, X: Tensor, state: Mapping[str, Tensor]) -> set[str]:
-    """Paths of layers whose gradients are not what their products say."""
-    draw = torch.Generator().manual_seed(0)
-    u = torch.randn(1, 2, network.n_outputs, generator=draw).to(X.device, state[network.names[0]].dtype)
-    limit = _AGREES.get(u.dtype, 1e-3)
-    wrong = set()
-    try:
-        pieces = factors(network, state, X, u)
-    except (RuntimeError, IndexError):  # a layer that is used differently for two rows
-        return {layer.path for layer in network.layers}
-    for layer, (a, g) in zip(network.layers, pieces, strict=True):
-        if a.shape[:2] != g.shape[1:3]:
-            wrong.add(layer.path)
-            continue
-        ours = gradients(a, g, layer, state)
-        theirs = jacobian(network, state, layer.names, X, u, flat=False)
-        for name in layer.names:
-            scale = float(theirs[name].abs().max())
-            if not float((ours[name] - theirs[name]).abs().max()) <= limit * scale:
-                wrong.add(layer.path)
-    return wrong
 
 
 def _tied(module: nn.Module) -> set[str]:

@@ -217,7 +217,7 @@ class TangentOperator(Operator):
 
     def _takes_blocks(self, columns: int) -> bool:
         """Whether entries are computed and multiplied, row of blocks by row of blocks: always, or if that is less."""
-        if self.method != "auto":
+        if self.method != "auto" or not self.network.has_products:
             return self.method != "product"
         net, o = self.network, self.network.n_cotangents
         n, m = self.shape
