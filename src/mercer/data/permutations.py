@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mercer.config import require_memory
 
 __all__ = ["PermutationTask", "permutation_task"]
 
@@ -46,13 +49,22 @@ def permutation_task(
 
     Raises:
         ValueError: k below 2, m outside 1 to k, more than 2^20 test inputs without ``n_samples``.
+        MemoryBudgetError: k x k numbers, of which there are two lots, do not fit.
 
     >>> task = permutation_task(5, m=2)
     >>> task.X_test.shape, task.X_test[0], task.Y_test[0], task.permutation
     ((10, 5), array([1, 1, 0, 0, 0]), array([0, 0, 1, 0, 1]), array([2, 4, 3, 0, 1]))
     """
-    if k < 2 or (m is not None and not 1 <= m <= k):
-        raise ValueError(f"permutation_task(k={k}, m={m}): k is >= 2 and m is from 1 to k.")
+    if not (_is_whole(k, 2) and (m is None or _is_whole(m, 1, k)) and (n_samples is None or _is_whole(n_samples, 1))):
+        raise ValueError(
+            f"permutation_task(k={k!r}, m={m!r}, n_samples={n_samples!r}): whole numbers, k >= 2, m from 1 to k, "
+            f"n_samples >= 1."
+        )
+    require_memory(
+        16 * int(k) * (int(k) + int(n_samples or 0)),
+        asked=f"permutation_task(k={k})",
+        instead="Draw the permutation yourself: PermutationLearner(predictor='closed_form').fit(None, permutation).",
+    )
     draw = np.random.default_rng(random_state)
     permutation = draw.permutation(k)
     inputs = _all_inputs(k, m) if n_samples is None else _some_inputs(k, m, n_samples, draw)
@@ -60,6 +72,10 @@ def permutation_task(
     moved[:, permutation] = inputs
     units = np.eye(k, dtype=np.int64)
     return PermutationTask(units, units[permutation], inputs, moved, permutation)
+
+
+def _is_whole(value: Any, least: int, most: float = math.inf) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and least <= int(value) <= most
 
 
 def _all_inputs(k: int, m: int | None) -> Array:

@@ -6,7 +6,7 @@ import math
 from numbers import Real
 from typing import Any
 
-__all__ = ["check_not_negative", "check_whole"]
+__all__ = ["check_not_negative", "check_positive", "check_whole"]
 
 
 def check_whole(name: str, value: Any, *, least: int = 1, or_none: bool = False) -> None:
@@ -28,10 +28,20 @@ def check_whole(name: str, value: Any, *, least: int = 1, or_none: bool = False)
         raise ValueError(f"{name} must be a whole number >= {least}{' or None' * or_none}, not {value!r}.")
 
 
-def check_not_negative(name: str, value: Any) -> None:
+def check_not_negative(name: str, value: Any, *, or_none: bool = False) -> None:
     """Raise ValueError unless an argument is a finite number >= 0."""
+    if value is None and or_none:
+        return
     if not (_is_finite(value) and value >= 0.0):
-        raise ValueError(f"{name} must be a finite number >= 0, not {value!r}.")
+        raise ValueError(f"{name} must be a finite number >= 0{' or None' * or_none}, not {value!r}.")
+
+
+def check_positive(name: str, value: Any, *, or_none: bool = False) -> None:
+    """Raise ValueError unless an argument is a finite number > 0."""
+    if value is None and or_none:
+        return
+    if not (_is_finite(value) and value > 0.0):
+        raise ValueError(f"{name} must be a finite number > 0{' or None' * or_none}, not {value!r}.")
 
 
 def _is_finite(value: Any) -> bool:
