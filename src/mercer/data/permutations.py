@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mercer.config import require_memory
+from mercer.data.arguments import is_whole
 
 __all__ = ["PermutationTask", "permutation_task"]
 
@@ -55,7 +55,7 @@ def permutation_task(
     >>> task.X_test.shape, task.X_test[0], task.Y_test[0], task.permutation
     ((10, 5), array([1, 1, 0, 0, 0]), array([0, 0, 1, 0, 1]), array([2, 4, 3, 0, 1]))
     """
-    if not (_is_whole(k, 2) and (m is None or _is_whole(m, 1, k)) and (n_samples is None or _is_whole(n_samples, 1))):
+    if not (is_whole(k, 2) and (m is None or is_whole(m, 1, k)) and (n_samples is None or is_whole(n_samples, 1))):
         raise ValueError(
             f"permutation_task(k={k!r}, m={m!r}, n_samples={n_samples!r}): whole numbers, k >= 2, m from 1 to k, "
             f"n_samples >= 1."
@@ -72,10 +72,6 @@ def permutation_task(
     moved[:, permutation] = inputs
     units = np.eye(k, dtype=np.int64)
     return PermutationTask(units, units[permutation], inputs, moved, permutation)
-
-
-def _is_whole(value: Any, least: int, most: float = math.inf) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and least <= int(value) <= most
 
 
 def _all_inputs(k: int, m: int | None) -> Array:

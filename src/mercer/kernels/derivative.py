@@ -131,8 +131,8 @@ class Calculus:
                 continue
             if node.op == "matern" and not order < 2.0 * node.number:
                 raise ValueError(
-                    f"{self.name}: a Matern kernel with nu={node.number:g} has derivatives of orders below 2 nu in all, "
-                    f"and order {order} is asked for. Use a larger nu, or RBF."
+                    f"{self.name}: a Matern kernel with nu={node.number:g} has derivatives of orders below 2 nu in "
+                    f"all, and order {order} is asked for. Use a larger nu, or RBF."
                 )
             rough = node.op in ROUGH or (node.op == "pow" and not float(node.args[1].number).is_integer())
             if rough and columns[node.args[0]]:

@@ -6,7 +6,11 @@ import math
 from numbers import Real
 from typing import Any
 
-__all__ = ["check_not_negative", "check_positive", "check_whole"]
+import numpy as np
+
+from mercer.arrays import generator
+
+__all__ = ["check_finite_number", "check_not_negative", "check_positive", "check_random_state", "check_whole"]
 
 
 def check_whole(name: str, value: Any, *, least: int = 1, or_none: bool = False) -> None:
@@ -42,6 +46,18 @@ def check_positive(name: str, value: Any, *, or_none: bool = False) -> None:
         return
     if not (_is_finite(value) and value > 0.0):
         raise ValueError(f"{name} must be a finite number > 0{' or None' * or_none}, not {value!r}.")
+
+
+def check_finite_number(name: str, value: Any) -> None:
+    """Raise ValueError unless an argument is a finite number."""
+    if not _is_finite(value):
+        raise ValueError(f"{name} must be a finite number, not {value!r}.")
+
+
+def check_random_state(value: Any) -> None:
+    """Raise, as :func:`mercer.arrays.generator` does, for what is no seed, and draw nothing."""
+    if not isinstance(value, np.random.Generator | np.random.RandomState):
+        generator(value)
 
 
 def _is_finite(value: Any) -> bool:

@@ -85,6 +85,8 @@ class Equation:
                 "The boundary data leave the solution open: slopes and periodic axes alone say nothing of a constant "
                 "that is added. Give values on at least one face."
             )
+        for _, function in operator.nonlinear:
+            function.require_start(domain.shape)
         f = evaluate(source, domain.point_blocks, domain.shape, "source")
         unknowns = {s.name: float(s.start) for t in terms for s in t.symbols if isinstance(s, Unknown)}
         functions = tuple(
