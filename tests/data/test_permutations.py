@@ -46,6 +46,8 @@ def test_what_does_not_fit_is_named():
     for arguments in wrong:
         with pytest.raises(ValueError, match=r"whole numbers, k >= 2, m from 1 to k, n_samples >= 1"):
             permutation_task(**arguments)
+    with pytest.raises(TypeError, match="random_state must be an int or a NumPy generator, not str"):
+        permutation_task(5, random_state="a")
     with pytest.raises(MemoryBudgetError, match=r"permutation_task\(k=1000000\) needs .*\.fit\(None, permutation\)"):
         permutation_task(10**6, 2, n_samples=3)
     with pytest.raises(ValueError, match=r"33554431 inputs to test on\. Give n_samples"):

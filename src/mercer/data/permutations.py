@@ -37,7 +37,7 @@ class PermutationTask(NamedTuple):
 
 
 def permutation_task(
-    k: int, m: int | None = None, *, n_samples: int | None = None, random_state: int = 0
+    k: int, m: int | None = None, *, n_samples: int | None = None, random_state: Any = 0
 ) -> PermutationTask:
     """A random permutation of k bits, its unit vectors to train on, and inputs to test on.
 
@@ -45,7 +45,7 @@ def permutation_task(
         k: bits, >= 2.
         m: ones of each test input; None is any number from 1 on.
         n_samples: test inputs, drawn at random with replacement, all alike probable; None is every one there is.
-        random_state: seed.
+        random_state: seed, or a generator of NumPy.
 
     Raises:
         ValueError: k below 2, m outside 1 to k, more than 2^20 test inputs without ``n_samples``.
@@ -65,7 +65,11 @@ def permutation_task(
         asked=f"permutation_task(k={k})",
         instead="Draw the permutation yourself: PermutationLearner(predictor='closed_form').fit(None, permutation).",
     )
-    draw = np.random.default_rng(random_state)
+    try:
+        draw = np.random.default_rng(random_state)
+    except TypeError:
+        kind = type(random_state).__name__
+        raise TypeError(f"random_state must be an int or a NumPy generator, not {kind}.") from None
     permutation = draw.permutation(k)
     inputs = _all_inputs(k, m) if n_samples is None else _some_inputs(k, m, n_samples, draw)
     moved = np.empty_like(inputs)

@@ -107,7 +107,11 @@ def cloud(points, values):
         (lambda: observing([[np.nan]], [0.5]), ValueError, "points of the observations contains NaN"),
         (lambda: observing([[0.5]], [0.5], noise=np.nan), ValueError, "noise, a variance, must be"),
         (lambda: observing(np.zeros((0, 1)), []), ShapeError, "with m >= 1"),
-        (lambda: observing([[5.0]], [0.5]), ValueError, r"the observations has 1 points outside .* first is \(5.0,\)"),
+        (
+            lambda: observing([[5.0]], [0.5]),
+            ValueError,
+            r"1 points of the observations lie outside .* first is \(5.0,\)",
+        ),
         (lambda: observing(np.float32([[0.5]]), [0.5]), TypeError, "points of the observations is float32"),
         (lambda: observing(3, None), ShapeError, "points of the observations have the shape"),
         (lambda: cloud(np.full((3, 2), np.nan), np.zeros(3)), ValueError, "points of the boundary contains NaN"),
@@ -234,7 +238,7 @@ def test_no_points_give_no_values_and_points_beyond_are_refused(method):
     assert solver.predict(X).shape == (0,)
     assert [part.shape for part in solver.predict(X, return_std=True, derivatives=(2,))] == [(0,), (0,)]
     solver.predict([[1.0 + 1e-12]])
-    with pytest.raises(ValueError, match=r"X has 1 points outside of the domain, the first is \(5.5,\)"):
+    with pytest.raises(ValueError, match=r"1 points of X lie outside of the domain, the first is \(5.5,\)"):
         solver.predict([[0.5], [5.5]])
 
 

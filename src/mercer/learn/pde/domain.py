@@ -52,7 +52,7 @@ class Domain:
             if points.shape[1] != d:
                 raise ShapeError(f"grid has points with {points.shape[1]} columns, but the domain has {d} axes.")
             found = cls(names, bounds, (), points)
-            found.require_inside(points, "grid")
+            found.require_inside(points, "the grid")
             return found
         sizes = [grid] * d if isinstance(grid, int | np.integer) and not isinstance(grid, bool) else grid
         if d == 1 and hasattr(sizes, "shape") and len(sizes.shape) == 1:
@@ -75,8 +75,8 @@ class Domain:
         if len(wrong):
             place = tuple(points[int(wrong[0])].tolist())
             raise ValueError(
-                f"{name} has {len(wrong)} points outside of the domain, the first is {place}: enlarge the domain, or "
-                f"drop them."
+                f"{len(wrong)} points of {name} lie outside of the domain, the first is {place}: enlarge the domain, "
+                f"or drop them."
             )
 
     @property
