@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mercer.arguments import check_not_negative, check_whole
+from mercer.arguments import check_not_negative, check_positive, check_whole
 
 
 @pytest.mark.parametrize("value", [1, 7, 3.0, np.int64(2), np.float32(4.0)])
@@ -31,3 +31,12 @@ def test_numbers_from_zero_on_are_taken(value):
 def test_negative_and_infinite_numbers_are_refused(value):
     with pytest.raises(ValueError, match="alpha must be a finite number >= 0, not"):
         check_not_negative("alpha", value)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf, True, "1", None])
+def test_numbers_that_are_not_positive_are_refused(value):
+    check_positive("lr", 1e-300)
+    check_positive("lr", None, or_none=True)
+    check_not_negative("lr", None, or_none=True)
+    with pytest.raises(ValueError, match="lr must be a finite number > 0, not"):
+        check_positive("lr", value)

@@ -6,7 +6,19 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
-__all__ = ["check_not_negative", "check_sizes", "check_whole"]
+import numpy as np
+
+from mercer.arrays import generator
+
+__all__ = [
+    "check_finite_number",
+    "check_not_negative",
+    "check_positive",
+    "check_random_state",
+    "check_sizes",
+    "check_whole",
+    "is_whole",
+]
 
 
 def check_whole(name: str, value: Any, *, least: int = 1, or_none: bool = False) -> None:
@@ -35,16 +47,43 @@ def check_sizes(owner: str, **sizes: Any) -> None:
     Traceback (most recent call last):
     ValueError: LongConv: channels=16 and length=64.5 must be 1 or more, and whole.
     """
-    if any(size is not None and not (isinstance(size, Integral) and int(size) >= 1) for size in sizes.values()):
+    if not all(size is None or is_whole(size, 1) for size in sizes.values()):
         *others, last = (f"{name}={size}" for name, size in sizes.items())
         named = f"{', '.join(others)} and {last}" if others else last
         raise ValueError(f"{owner}: {named} must be 1 or more, and whole.")
 
 
-def check_not_negative(name: str, value: Any) -> None:
+def check_not_negative(name: str, value: Any, *, or_none: bool = False) -> None:
     """Raise ValueError unless an argument is a finite number >= 0."""
+    if value is None and or_none:
+        return
     if not (_is_finite(value) and value >= 0.0):
-        raise ValueError(f"{name} must be a finite number >= 0, not {value!r}.")
+        raise ValueError(f"{name} must be a finite number >= 0{' or None' * or_none}, not {value!r}.")
+
+
+def check_positive(name: str, value: Any, *, or_none: bool = False) -> None:
+    """Raise ValueError unless an argument is a finite number > 0."""
+    if value is None and or_none:
+        return
+    if not (_is_finite(value) and value > 0.0):
+        raise ValueError(f"{name} must be a finite number > 0{' or None' * or_none}, not {value!r}.")
+
+
+def check_finite_number(name: str, value: Any) -> None:
+    """Raise ValueError unless an argument is a finite number."""
+    if not _is_finite(value):
+        raise ValueError(f"{name} must be a finite number, not {value!r}.")
+
+
+def check_random_state(value: Any) -> None:
+    """Raise, as :func:`mercer.arrays.generator` does, for what is no seed, and draw nothing."""
+    if not isinstance(value, np.random.Generator | np.random.RandomState):
+        generator(value)
+
+
+def is_whole(value: Any, least: int, most: float = math.inf) -> bool:
+    """Whether a value is a whole number within limits, which belong to it; True is none."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and least <= int(value) <= most
 
 
 def _is_finite(value: Any) -> bool:

@@ -29,3 +29,10 @@ def test_the_source_is_the_operator_at_the_solution(name):
 def test_another_name_is_refused():
     with pytest.raises(ValueError, match="choose from poisson-sin"):
         pde_benchmark("poisson")
+
+
+@pytest.mark.parametrize("n", [0, -1, 3, 2.5, "a", True])
+def test_nodes_that_are_too_few_or_no_number_are_refused(n):
+    with pytest.raises(ValueError, match="the nodes of an axis are a whole number >= 4"):
+        pde_benchmark("advection", n)
+    assert pde_benchmark("advection", np.int64(5)).grid == (5, 5)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mercer.data import permutation_task
+from mercer.errors import MemoryBudgetError
 
 
 @pytest.mark.parametrize(("m", "count"), [(None, 2**7 - 1), (1, 7), (3, comb(7, 3)), (7, 1)])
@@ -35,7 +36,19 @@ def test_drawn_inputs_have_a_bit_and_depend_on_the_seed():
 
 
 def test_what_does_not_fit_is_named():
-    with pytest.raises(ValueError, match="k is >= 2 and m is from 1 to k"):
-        permutation_task(4, 5)
+    wrong = [
+        {"k": 4, "m": 5},
+        {"k": 5.5},
+        {"k": 1},
+        {"k": 5, "m": 2.0},
+        *({"k": 5, "n_samples": n} for n in (2.5, 0, -1)),
+    ]
+    for arguments in wrong:
+        with pytest.raises(ValueError, match=r"whole numbers, k >= 2, m from 1 to k, n_samples >= 1"):
+            permutation_task(**arguments)
+    with pytest.raises(TypeError, match="random_state must be an int or a NumPy generator, not str"):
+        permutation_task(5, random_state="a")
+    with pytest.raises(MemoryBudgetError, match=r"permutation_task\(k=1000000\) needs .*\.fit\(None, permutation\)"):
+        permutation_task(10**6, 2, n_samples=3)
     with pytest.raises(ValueError, match=r"33554431 inputs to test on\. Give n_samples"):
         permutation_task(25)

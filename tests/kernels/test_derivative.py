@@ -187,6 +187,38 @@ def test_equal_orders_give_a_positive_semidefinite_kernel(kernel):
         assert values[0] >= -1e-12 * values[-1]
 
 
+@pytest.mark.parametrize("orders", [(a, b) for a in range(5) for b in range(5 - a)])
+@pytest.mark.parametrize("envelope", ["student_t", "gaussian"])
+def test_waves_have_all_derivatives_up_to_the_fourth(envelope, orders):
+    kernel = SpectralMixture(2, weights=[0.7, 0.3], frequencies=[0.4, 1.1], lengthscale=[0.8, 1.3], envelope=envelope)
+    z = torch.tensor([-1.3, -0.2, 0.05, 0.7], dtype=DOUBLE, requires_grad=True)
+    r = z.abs()
+    total = torch.zeros_like(z)
+    for w, mu, scale in ((0.7, 0.4, 0.8), (0.3, 1.1, 1.3)):
+        s = 5.0**0.5 * r / scale
+        shape = (1 + s + s**2 / 3) * torch.exp(-s) if envelope == "student_t" else torch.exp(-0.5 * (r / scale) ** 2)
+        total = total + w * shape * torch.cos(2 * torch.pi * mu * z)
+    for _ in range(sum(orders)):
+        (total,) = torch.autograd.grad(total.sum(), z, create_graph=True)
+    sign = (-1.0) ** orders[1]
+    derivative = kernel.derivative(*orders)
+    found = derivative(z.detach()[:, None], POINT).to_dense()[:, 0]
+    torch.testing.assert_close(found, sign * total.detach(), rtol=1e-11, atol=1e-11)
+    if sum(orders) == 4:  # where x = y, autograd of |z| has no limit: a^4 of the envelope and the waves' own
+        near = derivative(POINT + 1e-7, POINT).to_dense()
+        torch.testing.assert_close(derivative(POINT, POINT).to_dense(), near, rtol=1e-4, atol=0)
+    if sum(orders) % 2:
+        assert float(derivative(POINT, POINT).to_dense()) == 0.0
+
+
+def test_the_fourth_derivative_of_matern_at_0_is_the_limit_for_all_orders():
+    for a in range(5):
+        found = float(Matern(2.0, nu=2.5).derivative(a, 4 - a)(POINT).to_dense())
+        assert found == pytest.approx((-1.0) ** a * (5**0.5 / 2) ** 4, rel=1e-13)
+    twice = Matern(2.0, nu=2.5).derivative(1, 1).derivative(1, 1)
+    torch.testing.assert_close(twice(X, Y).to_dense(), Matern(2.0, nu=2.5).derivative(2, 2)(X, Y).to_dense())
+
+
 def test_derivatives_of_order_0_and_of_derivatives():
     torch.testing.assert_close(RBF(0.7).derivative(0, 0)(P, Q).to_dense(), RBF(0.7)(P, Q).to_dense())
     twice = RBF(0.7).derivative(1, 0).derivative(0, 1)
@@ -208,8 +240,9 @@ def test_a_column_that_the_kernel_does_not_see_has_derivative_0():
 @pytest.mark.parametrize(
     ("kernel", "orders", "error", "message"),
     [
-        (Matern(nu=1.5), (2, 0), ValueError, "have derivatives of orders below nu, and order 2 is asked for"),
-        (Matern(nu=0.5), (1, 0), ValueError, "have derivatives of orders below nu, and order 1 is asked for"),
+        (Matern(nu=1.5), (2, 1), ValueError, "has derivatives of orders below 2 nu in all, and order 3 is asked for"),
+        (Matern(nu=0.5), (1, 0), ValueError, "has derivatives of orders below 2 nu in all, and order 1 is asked for"),
+        (Matern(nu=1.5).derivative(1, 1), (1, 1), ValueError, r"nu=1\.5 has derivatives .*, and order 4 is asked for"),
         (RBF() + White(0.1), (1, 1), TypeError, "tells a point from itself"),
         (Laplacian(), (1, 0), TypeError, "there is no rule for L1Distance of Columns"),
         (Pairwise("cosine"), (1, 0), TypeError, "there is no rule for TileStatistic"),

@@ -1,5 +1,6 @@
 """Many networks in one module: each is the network it would be alone."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -129,12 +130,52 @@ def test_gradients_agree_with_finite_differences():
         ({"sigma_w": 0.0}, "sigma_w > 0"),
         ({"random_state": [1, 2]}, r"5 networks need 5 seeds >= 0, but random_state has the shape \(2,\)"),
         ({"random_state": [1, 2, 3, 4, -5]}, "negative"),
+        ({"random_state": [1.5, 2, 3, 4, 5]}, "seeds are whole numbers >= 0, but random_state is torch.float32"),
         ({"activation": "swish"}, "no closed form"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         networks(**arguments)
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers():
+    mine = networks(np.int64(5), (3, np.int64(4), 2), random_state=np.int64(3))
+    assert mine.widths == (3, 4, 2)
+    assert torch.equal(mine.weights[0], networks(5, (3, 4, 2), random_state=3).weights[0])
+    with pytest.raises(TypeError, match="random_state must be an int"):
+        networks(random_state="a")
+
+
+@pytest.mark.parametrize("x", [torch.zeros(4, 3), np.zeros((4, 3))], ids=["float32", "numpy"])
+def test_inputs_of_another_type_are_refused(x):
+    with pytest.raises(TypeError, match=r"x is .*, but the weights are torch.float64. Give torch.as_tensor"):
+        networks()(x)
+
+
+@pytest.mark.parametrize("only_last", [False, True])
+def test_full_batches_are_steps_of_gradient_descent(only_last):
+    model, x, y = networks(sigma_b=0.1), points(4, 3), points(4, 2)
+    model.weights[1].requires_grad_(False)
+    expected = networks(sigma_b=0.1)
+    learnt = [expected.weights[-1], expected.biases[-1]] if only_last else list(expected.parameters())
+    for _ in range(3):
+        loss = 0.5 * (expected(x) - y).square().sum()
+        for parameter, slope in zip(learnt, torch.autograd.grad(loss, learnt), strict=True):
+            parameter.data -= 0.05 * slope
+    history = model.train_full_batch(x, y, 0.05, 3, only_last=only_last)
+    for mine, theirs in zip(model.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs)
+    assert history.n_steps.tolist() == [3] * 5
+    assert [p.requires_grad for p in model.weights] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("lr", "steps", "message"), [(0.0, 3, "lr=0.0"), ("a", 3, "lr='a'"), (0.1, 2.5, "n_steps=2.5")]
+)
+def test_full_batches_need_a_rate_and_steps(lr, steps, message):
+    with pytest.raises(ValueError, match=message):
+        networks().train_full_batch(points(4, 3), points(4, 2), lr, steps)
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 2), (4, 4, 3)])

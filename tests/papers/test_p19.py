@@ -19,6 +19,20 @@ def test_what_is_quick_comes_out_as_the_page_says(id, verdict):
     assert judge(claim, measure(claim, seeds=[0]).values) is verdict
 
 
+@pytest.mark.slow(reason="measures a claim of the paper")
+def test_a_log_determinant_that_is_off_breaks_the_claim_of_kronecker_algebra(monkeypatch):
+    prior = p19_gp_hm_pde.Process.prior
+
+    def off(process, orders):
+        logdet, quad, found = prior(process, orders)
+        return logdet * (1.0 + 1e-8), quad, found
+
+    monkeypatch.setattr(p19_gp_hm_pde.Process, "prior", off)
+    found = measure(paper.claims["kronecker"], seeds=[0])
+    assert found.values["error"][0] == pytest.approx(1e-8, rel=1e-3)
+    assert judge(paper.claims["kronecker"], found.values) is Verdict.DOES_NOT_HOLD
+
+
 @pytest.mark.slow(reason="a second process on 400 nodes")
 def test_the_released_method_is_measured_in_full(monkeypatch):
     monkeypatch.setattr(p19_gp_hm_pde, "RELEASED_STEPS", 3)

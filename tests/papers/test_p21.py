@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from mercer.data import permutation_task
 from mercer.papers import Verdict, catalog, judge, measure, registry
-from mercer.papers.p21_exact_permutations import _every_number_of_ones, _from_which_on
+from mercer.papers.p21_exact_permutations import _every_number_of_ones, _from_which_on, _of_the_law
 
 paper = registry.load(catalog()[21])
 
@@ -32,6 +33,11 @@ def test_all_claims_of_the_card_are_there():
 )
 def test_what_counts_is_the_size_from_which_on_all_are_right(right, size):
     assert _from_which_on(np.array(right)) == size
+
+
+def test_the_bound_half_way_is_that_of_the_law_at_both_sizes():
+    assert _of_the_law(10, permutation_task(10, 2), "midpoint") == 2
+    assert _of_the_law(100, _every_number_of_ones(100, 0), "midpoint") == 60
 
 
 def test_the_full_task_has_every_number_of_ones_under_one_permutation():

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from mercer.arguments import is_whole
+
 __all__ = ["PDE_BENCHMARKS", "PDEProblem", "pde_benchmark"]
 
 Array = np.ndarray[Any, Any]
@@ -159,7 +161,7 @@ def pde_benchmark(name: str, n: int | None = None) -> PDEProblem:
         n: nodes of each axis; None: as in the released configurations.
 
     Raises:
-        ValueError: another name.
+        ValueError: another name, fewer than 4 nodes.
 
     >>> problem = pde_benchmark("poisson-2d-sin", n=50)
     >>> problem.grid, problem.max_frequency
@@ -168,6 +170,8 @@ def pde_benchmark(name: str, n: int | None = None) -> PDEProblem:
     if name not in _MAKERS:
         raise ValueError(f"pde_benchmark({name!r}): choose from {', '.join(PDE_BENCHMARKS)}.")
     made = _MAKERS[name]()
+    if n is not None and not is_whole(n, 4):
+        raise ValueError(f"pde_benchmark(n={n!r}): the nodes of an axis are a whole number >= 4.")
     if n is not None:
-        made["grid"] = (n,) * len(made["grid"])
+        made["grid"] = (int(n),) * len(made["grid"])
     return PDEProblem(name=name, boundary=made["solution"], **made)

@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mercer.arguments import is_whole
+from mercer.config import require_memory
+
 __all__ = ["PermutationTask", "permutation_task"]
 
 Array = NDArray[np.int64]
@@ -34,7 +37,7 @@ class PermutationTask(NamedTuple):
 
 
 def permutation_task(
-    k: int, m: int | None = None, *, n_samples: int | None = None, random_state: int = 0
+    k: int, m: int | None = None, *, n_samples: int | None = None, random_state: Any = 0
 ) -> PermutationTask:
     """A random permutation of k bits, its unit vectors to train on, and inputs to test on.
 
@@ -42,18 +45,31 @@ def permutation_task(
         k: bits, >= 2.
         m: ones of each test input; None is any number from 1 on.
         n_samples: test inputs, drawn at random with replacement, all alike probable; None is every one there is.
-        random_state: seed.
+        random_state: seed, or a generator of NumPy.
 
     Raises:
         ValueError: k below 2, m outside 1 to k, more than 2^20 test inputs without ``n_samples``.
+        MemoryBudgetError: k x k numbers, of which there are two lots, do not fit.
 
     >>> task = permutation_task(5, m=2)
     >>> task.X_test.shape, task.X_test[0], task.Y_test[0], task.permutation
     ((10, 5), array([1, 1, 0, 0, 0]), array([0, 0, 1, 0, 1]), array([2, 4, 3, 0, 1]))
     """
-    if k < 2 or (m is not None and not 1 <= m <= k):
-        raise ValueError(f"permutation_task(k={k}, m={m}): k is >= 2 and m is from 1 to k.")
-    draw = np.random.default_rng(random_state)
+    if not (is_whole(k, 2) and (m is None or is_whole(m, 1, k)) and (n_samples is None or is_whole(n_samples, 1))):
+        raise ValueError(
+            f"permutation_task(k={k!r}, m={m!r}, n_samples={n_samples!r}): whole numbers, k >= 2, m from 1 to k, "
+            f"n_samples >= 1."
+        )
+    require_memory(
+        16 * int(k) * (int(k) + int(n_samples or 0)),
+        asked=f"permutation_task(k={k})",
+        instead="Draw the permutation yourself: PermutationLearner(predictor='closed_form').fit(None, permutation).",
+    )
+    try:
+        draw = np.random.default_rng(random_state)
+    except TypeError:
+        kind = type(random_state).__name__
+        raise TypeError(f"random_state must be an int or a NumPy generator, not {kind}.") from None
     permutation = draw.permutation(k)
     inputs = _all_inputs(k, m) if n_samples is None else _some_inputs(k, m, n_samples, draw)
     moved = np.empty_like(inputs)

@@ -40,8 +40,9 @@ class Derivative(Kernel):
     positive semidefinite kernel; other orders are a cross-covariance, whose matrix is not symmetric.
 
     Args:
-        kernel: a kernel smooth enough: samples of ``Matern(nu)`` have derivatives of orders below ``nu``, samples of
-            ``RBF``, ``RationalQuadratic``, ``SpectralMixture``, ``Linear`` and ``Polynomial`` have all of them.
+        kernel: a kernel smooth enough: ``Matern(nu)`` has derivatives of orders below ``2 nu`` in all (its samples of
+            orders below ``nu``), and with it a ``SpectralMixture`` of envelope "student_t", where nu is 2.5; ``RBF``,
+            ``RationalQuadratic``, other mixtures, ``Linear`` and ``Polynomial`` have all of them.
         order_x: how often f(x) is differentiated: a whole number where the kernel sees one column, else one for each
             column; 4 at most with those of ``order_y``.
         order_y: the same for f(y).
@@ -76,9 +77,13 @@ class Derivative(Kernel):
 
     def trace(self, binder: Binder) -> list[Expression]:
         """The derivatives of the kernel's terms."""
-        x, y = _fitted(self.order_x, binder), _fitted(self.order_y, binder)
-        calculus = Calculus(binder, repr(self.kernel))
-        terms = self.kernel.trace(binder)
+        kernel, x, y = self.kernel, _fitted(self.order_x, binder), _fitted(self.order_y, binder)
+        while isinstance(kernel, Derivative):  # of a derivative: what counts is how smooth the first kernel is
+            for orders, more in ((x, kernel.order_x), (y, kernel.order_y)):
+                orders.update({column: orders[column] + n for column, n in _fitted(more, binder).items()})
+            kernel = kernel.kernel
+        calculus = Calculus(binder, repr(kernel))
+        terms = kernel.trace(binder)
         calculus.require_smooth(terms, {"x": x, "y": y})
         forth = [calculus.derivative(term, {"x": x, "y": y}) for term in terms]
         if x != y:
@@ -121,13 +126,13 @@ class Calculus:
         for node in postorder(terms):
             own = self._columns(node) if node.op in ("statistic", "row", "column") else frozenset()
             columns[node] = own.union(*(columns[a] for a in node.args))
-            order = max(sum(n for c, n in side.items() if c in columns[node]) for side in orders.values())
+            order = sum(n for side in orders.values() for c, n in side.items() if c in columns[node])
             if order == 0:
                 continue
-            if node.op == "matern" and not order < node.number:
+            if node.op == "matern" and not order < 2.0 * node.number:
                 raise ValueError(
-                    f"{self.name}: samples of a Matern kernel with nu={node.number:g} have derivatives of orders below "
-                    f"nu, and order {order} is asked for. Use a larger nu, or RBF."
+                    f"{self.name}: a Matern kernel with nu={node.number:g} has derivatives of orders below 2 nu in "
+                    f"all, and order {order} is asked for. Use a larger nu, or RBF."
                 )
             rough = node.op in ROUGH or (node.op == "pow" and not float(node.args[1].number).is_integer())
             if rough and columns[node.args[0]]:

@@ -16,10 +16,10 @@ from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
+from mercer.arguments import check_not_negative, check_whole
 from mercer.errors import FileFormatError
 from mercer.kernels import LogNormal, Matern, Parameter, White
 from mercer.learn.acquisition import Surrogate, log_expected_improvement
-from mercer.learn.arguments import check_not_negative, check_whole
 from mercer.learn.gaussian_process import GaussianProcessRegressor
 from mercer.learn.search_space import SearchSpace
 from mercer.plots import BLUE, GREY, axes_or_new

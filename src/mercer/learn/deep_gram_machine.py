@@ -14,9 +14,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from mercer.arguments import check_not_negative, check_whole
 from mercer.arrays import as_tensor, generator
 from mercer.kernels import IndefiniteGram
-from mercer.learn.arguments import check_not_negative, check_whole
 from mercer.learn.deep_linear import deep_linear_gram_matrices
 from mercer.learn.deep_network import build_network, check_depth, column_scales, each_nu, layers_of
 from mercer.learn.gram_density import add_noise, log_density

@@ -12,9 +12,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from mercer.arguments import check_not_negative
 from mercer.arrays import as_tensor
 from mercer.kernels import RBF
-from mercer.learn.arguments import check_not_negative
 from mercer.learn.deep_images import Images, images_of
 from mercer.learn.deep_network import (
     DeepState,

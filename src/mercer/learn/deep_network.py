@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mercer.arguments import check_whole
 from mercer.kernels.gram import kernel_of_gram
-from mercer.learn.arguments import check_whole
 from mercer.learn.deep_images import Images
 from mercer.learn.sparse_training import InducingState
 from mercer.learn.variational import Expected, Variational

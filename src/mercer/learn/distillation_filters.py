@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mercer.arguments import check_not_negative
 from mercer.arrays import as_tensor, check_finite, like
 from mercer.errors import ShapeError
-from mercer.learn.arguments import check_not_negative
 from mercer.learn.eigenvalues import inverse_or_zero
 
 __all__ = ["distill_filter", "distill_limit", "joint_weights", "optimal_weight"]

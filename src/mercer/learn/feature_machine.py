@@ -13,9 +13,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from mercer.arguments import check_not_negative, check_whole
 from mercer.arrays import as_tensor, generator
 from mercer.kernels import PowerExponential
-from mercer.learn.arguments import check_not_negative, check_whole
 from mercer.learn.feature_columns import FeatureColumns
 from mercer.learn.feature_iterate import FeatureSettings
 from mercer.learn.feature_iteration import FeatureLeaf, fit_leaf, split_direction

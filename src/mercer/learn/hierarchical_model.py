@@ -11,13 +11,13 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from mercer.arguments import check_not_negative, check_whole
 from mercer.arrays import as_tensor, generator
 from mercer.config import require_memory
 from mercer.kernels import HermitePolynomial
 from mercer.kernels.features.exact import LIMIT
 from mercer.kernels.hermite import hermite_exponents, hermite_products
 from mercer.kernels.neural.activations import Unit, hermite_degree
-from mercer.learn.arguments import check_not_negative, check_whole
 from mercer.learn.first_stage import FirstStage
 from mercer.learn.first_stage_kinds import KINDS, draw_units, first_stage, hidden_unit, is_hermite, kernel_of
 from mercer.learn.hierarchy import Hierarchy, Problem

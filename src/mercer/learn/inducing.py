@@ -9,10 +9,10 @@ import torch
 from sklearn.cluster import kmeans_plusplus
 from torch import Tensor
 
+from mercer.arguments import check_whole
 from mercer.arrays import as_tensor
 from mercer.errors import ShapeError
 from mercer.kernels import Kernel
-from mercer.learn.arguments import check_whole
 from mercer.operators import pivoted_cholesky
 
 __all__ = ["choose_inducing"]

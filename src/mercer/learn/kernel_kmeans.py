@@ -11,9 +11,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from mercer.arguments import check_not_negative, check_whole
 from mercer.arrays import as_tensor, generator
 from mercer.errors import ShapeError
-from mercer.learn.arguments import check_not_negative, check_whole
 from mercer.learn.feature_space_descent import hartigan, lloyd
 from mercer.learn.feature_space_means import Runs, members
 from mercer.learn.feature_space_seeds import seed

@@ -9,9 +9,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_array, check_is_fitted
 from torch import Tensor
 
+from mercer.arguments import check_not_negative, check_whole
 from mercer.arrays import as_tensor, check_finite
 from mercer.errors import ShapeError
-from mercer.learn.arguments import check_not_negative, check_whole
 from mercer.learn.inputs import Given, as_points, check_data, densify
 from mercer.learn.kernel_spectrum import centered_spectrum
 from mercer.learn.kernel_transformer import KernelTransformer

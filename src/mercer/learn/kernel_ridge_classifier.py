@@ -8,7 +8,7 @@ import torch
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 
-from mercer.learn.arguments import check_not_negative
+from mercer.arguments import check_not_negative
 from mercer.learn.calibration import Calibration
 from mercer.learn.classes import find_classes
 from mercer.learn.inputs import as_weights, check_data, weighted_mean

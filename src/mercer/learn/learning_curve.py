@@ -11,7 +11,7 @@ from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from mercer.learn.arguments import check_whole
+from mercer.arguments import check_whole
 from mercer.learn.random_states import as_random_state
 from mercer.learn.saving import Saved
 from mercer.plots import BLUE, axes_or_new

@@ -6,8 +6,8 @@ import warnings
 
 import numpy as np
 
+from mercer.arguments import check_whole
 from mercer.errors import ApproximationWarning
-from mercer.learn.arguments import check_whole
 from mercer.learn.covariance import Array
 from mercer.learn.marginal_likelihood import EXACT
 

@@ -9,7 +9,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from mercer.learn.arguments import check_not_negative, check_whole
+from mercer.arguments import check_not_negative, check_whole
 from mercer.learn.random_states import as_random_state
 from mercer.learn.sparse_training import InducingState, train
 from mercer.learn.variational import Expected

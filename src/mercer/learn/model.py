@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from mercer.learn.arguments import check_whole
+from mercer.arguments import check_whole
 from mercer.learn.centers import CenterFeatures, choose_centers, solve_with_centers
 from mercer.learn.dual import Dual
 from mercer.learn.expansion import Expansion

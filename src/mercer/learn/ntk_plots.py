@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mercer.learn.arguments import check_whole
+from mercer.arguments import check_whole
 from mercer.operators import GradientFlow
 from mercer.plots import BLUE, GREY, ORANGE, axes_or_new
 

@@ -9,9 +9,9 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from mercer.arguments import check_whole
 from mercer.arrays import as_tensor
 from mercer.kernels.named import NAMES
-from mercer.learn.arguments import check_whole
 from mercer.learn.centers import choose_centers
 from mercer.learn.inputs import Given, as_points, check_data, densify, take
 from mercer.learn.kernel_transformer import KernelTransformer

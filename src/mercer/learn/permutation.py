@@ -12,8 +12,8 @@ from scipy.stats import rankdata
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
+from mercer.arguments import check_whole
 from mercer.kernels import RBF, Kernel, Matern, parse
-from mercer.learn.arguments import check_whole
 from mercer.learn.saving import Saved
 from mercer.metrics import median_distance
 from mercer.metrics.samples import distances_apart

@@ -11,10 +11,10 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from mercer.arguments import check_whole
 from mercer.arrays import as_tensor, generator
 from mercer.config import require_memory
 from mercer.kernels import features
-from mercer.learn.arguments import check_whole
 from mercer.learn.inputs import check_data
 from mercer.learn.kernel_transformer import KernelTransformer
 

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mercer.arguments import check_not_negative
 from mercer.arrays import as_tensor, check_finite, like
 from mercer.errors import ShapeError
 from mercer.kernels.features.exact import FeatureMap, exact_features
-from mercer.learn.arguments import check_not_negative
 from mercer.learn.dual import Dual, DualPath, solve_dual
 from mercer.learn.inputs import is_sparse, take
 from mercer.learn.primal import PrimalPath, StoredRows, normal_equations, row_blocks

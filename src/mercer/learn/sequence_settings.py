@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from mercer.learn.arguments import check_not_negative, check_whole
+from mercer.arguments import check_not_negative, check_whole
 from mercer.nn import LongConv, LongConvKernel, S4DKernel, SGConvKernel
 from mercer.nn.models import MIXERS, SequenceModel
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mercer.arguments import check_whole
 from mercer.arrays import as_tensor
-from mercer.learn.arguments import check_whole
 from mercer.learn.covariance import MercerCovariance
 from mercer.learn.inducing import choose_inducing
 from mercer.learn.inputs import as_given

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from mercer import config
+from mercer.arguments import check_whole
 from mercer.arrays import as_tensor, generator
 from mercer.errors import ShapeError
 from mercer.kernels import HierarchicalConv
-from mercer.learn.arguments import check_whole
 from mercer.learn.ridge import ridge_path
 from mercer.plots import BLUE, GREY, axes_or_new
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mercer.arguments import check_whole
 from mercer.arrays import as_tensor, check_finite
 from mercer.errors import ShapeError
 from mercer.kernels.hermite import of_each_degree
-from mercer.learn.arguments import check_whole
 
 __all__ = ["DegreeVariance", "degree_variance"]
 

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mercer.arguments import check_not_negative, check_whole
 from mercer.arrays import as_tensor, check_finite, generator, like
 from mercer.errors import ShapeError
 from mercer.kernels.gram import KernelOfGram, kernel_of_gram, square
-from mercer.learn.arguments import check_not_negative, check_whole
 from mercer.learn.deep_network import check_depth, each_nu
 from mercer.learn.gram_density import add_noise, log_density
 from mercer.nn.gram_state import gram_factor

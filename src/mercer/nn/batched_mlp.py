@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,9 @@ from mercer.errors import ShapeError
 from mercer.kernels.neural.activations import Unit, as_unit
 from mercer.kernels.neural.finite import Elementwise
 from mercer.nn.batched_module import BatchedModule
+
+if TYPE_CHECKING:
+    from mercer.nn.training import BatchedHistory
 
 __all__ = ["BatchedMLP"]
 
@@ -47,7 +52,8 @@ class BatchedMLP(BatchedModule):
         seeds: of the networks, int64 ``(n_models,)``; saved with the weights in ``state_dict()``.
 
     Raises:
-        ValueError: a number below 1, fewer than two widths, an unknown parametrisation, another number of seeds.
+        ValueError: a number below 1, fewer than two widths, an unknown parametrisation, another number of seeds, seeds
+            that are not whole.
 
     >>> networks = BatchedMLP(1000, (3, 64, 2), random_state=0)
     >>> networks(torch.ones(5, 3)).shape  # every network sees the same five points
@@ -75,7 +81,7 @@ class BatchedMLP(BatchedModule):
     ) -> None:
         super().__init__()
         counts = (n_models, *widths)
-        if len(counts) < 3 or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in counts):
+        if len(counts) < 3 or any(isinstance(n, bool) or not isinstance(n, Integral) or n < 1 for n in counts):
             raise ValueError(
                 f"BatchedMLP(n_models={n_models!r}, widths={widths!r}): whole numbers >= 1, at least two widths (of "
                 f"input and output)."
@@ -86,7 +92,8 @@ class BatchedMLP(BatchedModule):
             )
         if not sigma_w > 0.0 or not sigma_b >= 0.0:
             raise ValueError(f"BatchedMLP(sigma_w={sigma_w!r}, sigma_b={sigma_b!r}): sigma_w > 0 and sigma_b >= 0.")
-        self.n_models, self.widths = n_models, tuple(widths)
+        self.n_models, *widths = map(int, counts)
+        self.widths = tuple(widths)
         self.activation, self.parametrization = as_unit(activation), parametrization
         self.sigma_w, self.sigma_b = float(sigma_w), float(sigma_b)
         self.bias = bias and (parametrization == "standard" or sigma_b > 0.0)
@@ -113,11 +120,18 @@ class BatchedMLP(BatchedModule):
         """The outputs of all networks, ``(n_models, n, widths[-1])``.
 
         Args:
-            x: ``(n, widths[0])``, the same for all, or ``(n_models, n, widths[0])``.
+            x: ``(n, widths[0])``, the same for all, or ``(n_models, n, widths[0])``; a tensor of the weights' type.
 
         Raises:
             ShapeError: another shape.
+            TypeError: no tensor, or one of another type.
         """
+        kind = self.weights[0].dtype
+        if not isinstance(x, Tensor) or (x.dtype != kind and not torch.is_autocast_enabled(x.device.type)):
+            given = x.dtype if isinstance(x, Tensor) else type(x).__name__
+            raise TypeError(
+                f"BatchedMLP: x is {given}, but the weights are {kind}. Give torch.as_tensor(x, dtype={kind})."
+            )
         if x.dim() not in (2, 3) or x.shape[-1] != self.widths[0] or (x.dim() == 3 and len(x) != self.n_models):
             raise ShapeError(
                 f"BatchedMLP: x has shape {tuple(x.shape)}, but {self.n_models} networks with {self.widths[0]} inputs "
@@ -132,6 +146,45 @@ class BatchedMLP(BatchedModule):
             if layer < len(self.weights) - 1:
                 x = self.activation.function(x)
         return x
+
+    def train_full_batch(
+        self, X: Tensor, Y: Tensor, lr: float, steps: int, *, only_last: bool = False
+    ) -> BatchedHistory:
+        """Gradient descent on half the sum of squares of each network, all rows a step, in place.
+
+        :func:`mercer.nn.training.train_batched` does it, and knows other optimisers, losses and ends.
+
+        Args:
+            X: ``(n, widths[0])``.
+            Y: ``(n, widths[-1])``.
+            lr: the rate, > 0; of wide networks it is stable below 2 over the largest eigenvalue of the kernel.
+            steps: how many.
+            only_last: whether the last layer alone learns, and the others stay.
+
+        Raises:
+            ValueError: a rate that is not positive, steps below 1.
+            NotConverged: the rate is too large.
+
+        >>> networks = BatchedMLP(100, (2, 64, 1), random_state=0)
+        >>> X, Y = torch.eye(2), torch.tensor([[1.0], [-1.0]])
+        >>> history = networks.train_full_batch(X, Y, 1.0, 200)
+        >>> bool((networks(X) - Y).abs().max() < 1e-3)
+        True
+        """
+        from mercer.nn.training import half_squares, train_batched
+
+        if not (isinstance(lr, Real) and 0.0 < lr < math.inf):
+            raise ValueError(f"train_full_batch(lr={lr!r}): it must be a finite number > 0.")
+        wanted = [p.requires_grad for p in self.parameters()]
+        last = {id(layer[-1]) for layer in (self.weights, self.biases) if len(layer)}
+        try:
+            for parameter in self.parameters():
+                parameter.requires_grad_(not only_last or id(parameter) in last)
+            sgd = partial(torch.optim.SGD, lr=float(lr))
+            return train_batched(self, X, Y, n_steps=steps, optimizer=sgd, loss=half_squares)
+        finally:
+            for parameter, was in zip(self.parameters(), wanted, strict=True):
+                parameter.requires_grad_(was)
 
     def network(self, which: int) -> nn.Sequential:
         """One network as layers of torch, with the scales multiplied into the weights: for deployment or inspection."""
@@ -157,8 +210,12 @@ class BatchedMLP(BatchedModule):
 
 
 def _seeds(random_state: Any, n_models: int) -> Tensor:
-    if isinstance(random_state, Sequence | Tensor) or hasattr(random_state, "__array__"):
-        seeds = torch.as_tensor(random_state, dtype=torch.int64).clone()
+    is_one = isinstance(random_state, str | Integral)  # NumPy's whole numbers have an __array__ too
+    if not is_one and (isinstance(random_state, Sequence) or hasattr(random_state, "__array__")):
+        given = torch.as_tensor(random_state)
+        if given.is_floating_point() or given.is_complex():
+            raise ValueError(f"BatchedMLP: seeds are whole numbers >= 0, but random_state is {given.dtype}.")
+        seeds = given.to(torch.int64).clone()
         if seeds.shape != (n_models,) or bool((seeds < 0).any()):
             raise ValueError(
                 f"BatchedMLP: {n_models} networks need {n_models} seeds >= 0, but random_state has the shape "

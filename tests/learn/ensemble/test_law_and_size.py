@@ -10,10 +10,11 @@ from scipy.stats import norm
 from sklearn import gaussian_process
 from sklearn.gaussian_process import kernels as theirs
 
+from mercer.data import permutation_task
 from mercer.errors import ShapeError
 from mercer.kernels import NNGP, NTK, RBF, InfiniteNetwork
 from mercer.kernels.neural.layers import Dense, ReLU
-from mercer.learn.ensemble import EnsembleLaw, EnsembleSize, ensemble_size
+from mercer.learn.ensemble import EnsembleLaw, EnsembleSize, PermutationLaw, ensemble_size
 from mercer.learn.ensemble.law import kernel_pair
 from mercer.nn import BatchedMLP
 from mercer.nn.training import half_squares, train_batched
@@ -132,9 +133,38 @@ def test_midpoints_lie_in_the_widest_gap():
     assert isinstance(found, EnsembleSize)
 
 
+@pytest.mark.parametrize("regime", ["ntk", "last_layer"])
+@pytest.mark.parametrize("threshold", ["zero", "midpoint"])
+def test_all_inputs_of_a_permutation_need_what_its_law_says(regime, threshold):
+    task, law = permutation_task(8, random_state=1), PermutationLaw(8, regime)
+    points = task.X_test / np.sqrt(task.X_test.sum(1, keepdims=True))
+    kernel = (NTK if regime == "ntk" else NNGP)(depth=2, sigma_b=0.0)
+    found = ensemble_size(kernel, task.X_train, task.Y_train, points, threshold=threshold)
+    assert found.n_models == law.ensemble_size(threshold=threshold, simultaneous=True)
+    if threshold == "midpoint":  # the input of ones alone, whose outputs are all alike
+        found = ensemble_size(kernel, task.X_train, task.Y_train, points[-1:], threshold="midpoint")
+        assert found.gap == pytest.approx(float(law.levels(8)[0] - law.threshold(8, "midpoint")), rel=1e-9)
+
+
+def test_a_mean_on_its_threshold_without_a_deviation_is_not_decided():
+    kernel = NTK(2, sigma_b=0.0)
+    with pytest.raises(ValueError, match="row 0 of X_test the mean of output 0 lies on its threshold"):
+        ensemble_size(kernel, X, Y, np.zeros((1, 3)))
+    assert ensemble_size(kernel, X, Y, np.zeros((1, 3)), threshold=0.1).n_models == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"threshold": None}, "threshold=None: choose"),
+        ({"threshold": np.nan}, "threshold contains NaN"),
+        ({"threshold": np.zeros(7)}, r"threshold has the shape \(7,\), which does not broadcast to \(9, 2\)"),
+        ({"Y_train": Y * np.nan}, "Y contains NaN"),
+        ({"X_test": Z * np.nan}, "X_test contains NaN"),
+        ({"X_test": Z[:0]}, r"X_test is \(m, d\) with m >= 1"),
+        ({"X_test": Z[0]}, r"X_test is \(m, d\) with m >= 1"),
+        ({"X_train": X[:0], "Y_train": Y[:0]}, "n >= 1"),
+        ({"delta": "a"}, "delta='a'"),
         ({"threshold": "half"}, "choose 'zero', 'midpoint' or give numbers"),
         ({"Y_train": np.ones((6, 2)), "threshold": "midpoint"}, "at row 0 of X_test all outputs are alike"),
         ({"Y_train": np.zeros((6, 2))}, "at row 0 of X_test the mean of output 0 lies on its threshold"),

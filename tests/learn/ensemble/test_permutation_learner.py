@@ -112,11 +112,71 @@ UNIT = (TASK.X_train, TASK.Y_train)
         ({"regime": "lazy"}, *UNIT, "choose one of ntk, last_layer"),
         ({**SMALL, "learning_rate": 9.0}, *UNIT, r"learning_rate=9.0: .* between 0 and 2k / D = 6.682"),
         ({**SMALL, "n_models": 0}, *UNIT, "n_models must be a whole number >= 1 or None"),
+        *(
+            ({**SMALL, name: value}, *UNIT, f"{name} must be a finite number > 0")
+            for name in ("tol", "learning_rate")
+            for value in (0.0, -1.0, np.nan, "a")
+        ),
+        ({"k": "a"}, *UNIT, "k must be a whole number >= 2 or None, not 'a'"),
+        ({}, None, [0, 2, 2], "is no permutation: each of the numbers 0 to k - 1 once"),
+        ({}, None, [0, 2, 1.5], "is no permutation"),
+        ({"k": 4}, None, [0, 2, 1], "is no permutation"),
+        ({}, None, with_bit(E6, 2, 5, 1.0), "row 2 of Y is another"),
     ],
 )
 def test_what_does_not_fit_is_named(settings, X, Y, message):
     with pytest.raises(ValueError, match=message):
         PermutationLearner(**settings).fit(X, Y)
+
+
+def test_a_residual_that_hides_the_levels_is_named():
+    with pytest.raises(NotConverged, match=r"tol=10 leaves averages .* away .* told apart by .* only"):
+        PermutationLearner(**{**SMALL, "n_models": 4, "tol": 10.0}).fit(*UNIT)
+    with pytest.raises(TypeError, match="random_state must be an int"):
+        PermutationLearner(**{**SMALL, "random_state": "a"}).fit(*UNIT)
+
+
+@pytest.mark.parametrize("settings", [{}, {"predictor": "closed_form"}, SMALL], ids=["kernel", "formula", "ensemble"])
+def test_arguments_set_after_fit_are_those_of_the_next(settings):
+    learner = PermutationLearner(**settings).fit(*UNIT)
+    before = learner.decision_function(TASK.X_test)
+    learner.set_params(predictor="kernel", regime="last_layer", width=7, threshold="zero")
+    np.testing.assert_array_equal(learner.decision_function(TASK.X_test), before)
+    assert learner.score(TASK.X_test, TASK.Y_test) == 1.0
+    assert learner.law.regime == "ntk"
+
+
+@pytest.mark.parametrize("settings", [{}, {"predictor": "closed_form"}, SMALL], ids=["kernel", "formula", "ensemble"])
+def test_no_rows_give_no_rows(settings):
+    learner = PermutationLearner(**settings).fit(*UNIT)
+    assert learner.predict(TASK.X_test[:0]).shape == learner.decision_function(TASK.X_test[:0]).shape == (0, 6)
+
+
+def test_a_score_is_the_share_of_whole_rows():
+    learner = PermutationLearner().fit(*UNIT)
+    wrong = with_bit(with_bit(TASK.Y_test, 0, 0, 1 - TASK.Y_test[0, 0]), 0, 1, 1 - TASK.Y_test[0, 1])
+    assert learner.score(TASK.X_test, wrong) == pytest.approx(62 / 63)
+    with pytest.raises(ShapeError, match=r"score: X \(63, 6\) and Y \(62, 6\)"):
+        learner.score(TASK.X_test, TASK.Y_test[:-1])
+
+
+def test_a_million_bits_by_the_formula():
+    k = 10**6
+    permutation = np.random.default_rng(0).permutation(k)
+    learner = PermutationLearner(predictor="closed_form").fit(None, permutation)
+    bits = np.zeros((2, k), dtype=np.int8)
+    bits[:, [3, 5]] = 1
+    moved = learner.predict(bits)
+    np.testing.assert_array_equal(np.flatnonzero(moved[1]), np.sort(permutation[[3, 5]]))
+    with pytest.raises(MemoryBudgetError, match=r"kernel solve of 1000000 bits .* predictor='closed_form'"):
+        PermutationLearner().fit(None, permutation)
+
+
+def test_a_permutation_is_its_unit_vectors():
+    fitted = [PermutationLearner().fit(None, Y) for Y in (TASK.permutation, TASK.Y_train)]
+    np.testing.assert_array_equal(fitted[0].dual_coef_, fitted[1].dual_coef_)
+    with pytest.raises(ShapeError, match=r"PermutationLearner\(k=None\)|Y must be"):
+        PermutationLearner().fit(E6, TASK.permutation)
 
 
 def test_shapes_budgets_and_short_trainings_are_named():

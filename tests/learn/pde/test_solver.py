@@ -29,6 +29,15 @@ def plane(operator=None, **options):
     return PDESolver(operator or Laplacian(), domain=SQUARE, **{"grid": 20, **options})
 
 
+def observing(points, values, noise=0.0):
+    return line(max_iter=1).fit(f, u, observations=(points, values), noise=noise)
+
+
+def cloud(points, values):
+    grid = np.random.default_rng(0).uniform(size=(9, 2))
+    return plane(grid=grid, max_iter=1).fit(f, (points, values))
+
+
 @pytest.mark.parametrize(
     ("fit", "error", "message"),
     [
@@ -62,16 +71,72 @@ def plane(operator=None, **options):
         (lambda: line(Laplacian() + Unknown("k") * Identity()).fit(f, u), ValueError, "observations="),
         (lambda: line(method="collocation").fit(f, u, observations=([[0.5]], [0.0])), ValueError, "use 'marginal'"),
         (lambda: line().fit(f, u, observations=([0.5], [0.0])), ShapeError, r"points \(m, 1\)"),
-        (lambda: line().fit(f, u, observations=([[0.5]], [0.0]), noise=-1.0), ValueError, "it is a variance"),
+        (lambda: line().fit(f, u, observations=([[0.5]], [0.0]), noise=-1.0), ValueError, "noise, a variance, must be"),
         (lambda: plane(grid=np.zeros((9, 3)) + 0.5).fit(f, u), ShapeError, "3 columns"),
         (lambda: plane(grid=np.zeros((9, 2)) + 2.0).fit(f, u), ValueError, "outside of the domain"),
         (lambda: plane(grid=np.random.rand(9, 2)).fit(f, u), ValueError, "points on the boundary"),
-        (lambda: plane(grid=np.random.rand(9, 2)).fit(f, (np.zeros(3), np.zeros(3))), ShapeError, r"needs \(m, 2\)"),
+        (
+            lambda: plane(grid=np.random.rand(9, 2)).fit(f, (np.zeros(3), np.zeros(3))),
+            ShapeError,
+            r"needs points \(m, 2\)",
+        ),
         (lambda: plane(grid=np.random.rand(9, 2), method="collocation").fit(f, ([[0, 0]], [0])), ValueError, "grid"),
         (lambda: plane(grid=101, method="marginal").fit(f, u), ValueError, "at most 10000.*10201"),
         (lambda: line(method="joint").fit(f, {"x": (0.0, Neumann(1.0))}), ValueError, "values on the boundary alone"),
         (lambda: line(method="joint", kernel=RBF()).fit(f, u), TypeError, "learns a SpectralMixture"),
         (lambda: line().fit(f, {"x": "periodic"}), ValueError, "leave the solution open"),
+        # settings
+        (lambda: line(method="joint", max_iter=0).fit(f, u), ValueError, "max_iter must be a whole number >= 1"),
+        (lambda: line(max_iter=0).fit(f, u), ValueError, "max_iter must be a whole number >= 1"),
+        (lambda: line(method="marginal", max_iter=-2).fit(f, u), ValueError, "max_iter must be a whole number >= 0"),
+        (lambda: line(method="marginal", max_iter=2.5).fit(f, u), ValueError, "max_iter must be"),
+        (lambda: line(method="extra", change_point=2.0).fit(f, u), ValueError, "a share of the steps, from 0 to 1"),
+        (lambda: line(method="extra", change_point=-1).fit(f, u), ValueError, "change_point must be"),
+        (lambda: line(boundary_weight=-5).fit(f, u), ValueError, "boundary_weight must be a finite number > 0"),
+        (lambda: line(lr=0).fit(f, u), ValueError, "lr must be a finite number > 0 or None"),
+        (lambda: line(random_state="x").fit(f, u), TypeError, "random_state must be an int"),
+        *(
+            (lambda n=n, v=v: line(**{n: v}).fit(f, u), ValueError, f"{n} must be a finite number >= 0 or None")
+            for n in ("tol", "jitter")
+            for v in (np.nan, -1.0, "a")
+        ),
+        # data
+        (lambda: line().fit(f, u, noise=0.1), ValueError, "noise=0.1 is that of observations, and there are none"),
+        (lambda: line().fit(f, u, callback=print), ValueError, "method='collocation' calls no callback"),
+        (lambda: observing([[0.5]], [np.nan]), ValueError, "values of the observations contains NaN"),
+        (lambda: observing([[np.nan]], [0.5]), ValueError, "points of the observations contains NaN"),
+        (lambda: observing([[0.5]], [0.5], noise=np.nan), ValueError, "noise, a variance, must be"),
+        (lambda: observing(np.zeros((0, 1)), []), ShapeError, "with m >= 1"),
+        (
+            lambda: observing([[5.0]], [0.5]),
+            ValueError,
+            r"1 points of the observations lie outside .* first is \(5.0,\)",
+        ),
+        (lambda: observing(np.float32([[0.5]]), [0.5]), TypeError, "points of the observations is float32"),
+        (lambda: observing(3, None), ShapeError, "points of the observations have the shape"),
+        (lambda: cloud(np.full((3, 2), np.nan), np.zeros(3)), ValueError, "points of the boundary contains NaN"),
+        (lambda: cloud(np.zeros((0, 2)), np.zeros(0)), ShapeError, "with m >= 1"),
+        (lambda: cloud(np.array([[7.0, 9.0]]), np.zeros(1)), ValueError, "outside of the domain"),
+        (lambda: cloud(np.zeros((3, 2), dtype=np.float32), np.zeros(3)), TypeError, "the boundary is float32"),
+        (lambda: line().fit(f, {"x": (np.float32(0.0), 0.0)}), TypeError, "low face, is float32"),
+        (lambda: line().fit([np.float32(0.0)] * 50, u), TypeError, "source is float32"),
+        (lambda: line().fit(lambda X: 1j * f(X), u), TypeError, "source is complex128: solutions are real"),
+        # operators
+        (lambda: Unknown("k", np.nan), ValueError, r"Unknown\('k'\): start must be a finite number"),
+        (lambda: np.nan * Laplacian(), ValueError, r"The coefficient of Laplacian\(\) must be a finite number"),
+        (lambda: Power("a"), ValueError, "the exponent must be a finite number"),
+        *(
+            (lambda term=term, m=m: line(Laplacian() + term, method=m).fit(f, u), ValueError, "infinite at u = 0")
+            for term in (Power(0.5), Power(-1), Nonlinear(torch.sqrt), Nonlinear(np.log, lambda v: 1.0 / v))
+            for m in ("collocation", "marginal", "joint")
+        ),
+        (
+            lambda: line(Laplacian() + Nonlinear(np.sin)).fit(f, u),
+            TypeError,
+            "without dfn, fn has to be written in torch",
+        ),
+        (lambda: line(kernel="Polynomial(2)").fit(f, u), ValueError, "is not stationary"),
+        (lambda: line(kernel="RBF(0.1) + Linear()", method="marginal").fit(f, u), ValueError, "is not stationary"),
     ],
 )
 def test_bad_input_is_refused_and_told_what_to_change(fit, error, message):
@@ -87,6 +152,8 @@ def test_predictions_come_in_the_kind_of_the_points_and_with_derivatives():
     np.testing.assert_allclose(solver.predict(X, derivatives=(1,)), 20 * np.cos(20 * X[:, 0]), atol=1e-2)
     with pytest.raises(ValueError, match="one order from 0 to 2"):
         solver.predict(X, derivatives=(1, 0))
+    for derivatives in (1, np.int64(1), (np.int64(1),), [1]):
+        np.testing.assert_array_equal(solver.predict(X, derivatives=derivatives), solver.predict(X, derivatives=(1,)))
     with pytest.raises(ShapeError, match=r"give \(m, 1\)"):
         solver.predict(X[:, 0])
 
@@ -143,10 +210,47 @@ def test_a_loaded_solver_is_the_saved_one(solver, tmp_path):
     np.testing.assert_allclose(loaded.predict(X), solver.predict(X), rtol=1e-9, atol=1e-12)
 
 
-def test_functions_cannot_be_saved_and_other_files_are_refused(tmp_path):
-    solver = line(Laplacian() + Nonlinear(torch.sin)).fit(lambda X: f(X) + np.sin(u(X)), u)
-    with pytest.raises(TypeError, match="has no safe form"):
-        solver.save(tmp_path / "solver")
+@pytest.mark.parametrize(
+    ("operator", "source", "message"),
+    [
+        (Laplacian() + Nonlinear(torch.sin), lambda X: f(X) + np.sin(u(X)), r"Nonlinear\(sin\) comes from a file"),
+        (Laplacian() + Nonlinear(np.sin, np.cos), lambda X: f(X) + np.sin(u(X)), "which holds no functions"),
+        (Field("c", lambda X: 1 + X[:, 0]) * Laplacian(), lambda X: (1 + X[:, 0]) * f(X), "Field.'c'. has no values"),
+    ],
+)
+@pytest.mark.parametrize("method", ["collocation", "marginal"])
+def test_of_functions_a_file_holds_the_names_and_what_is_needed_to_predict(operator, source, message, method, tmp_path):
+    solver = line(operator, method=method, max_iter=None if method == "collocation" else 0).fit(source, u)
+    solver.save(tmp_path / "solver")
+    loaded = PDESolver.load(tmp_path / "solver")
+    X = np.linspace(0.0, 1.0, 7)[:, None]
+    np.testing.assert_allclose(loaded.predict(X), solver.predict(X), rtol=1e-9, atol=1e-12)
+    assert repr(loaded.operator) == repr(solver.operator)
+    with pytest.raises(ValueError, match=message):
+        loaded.fit(source, u)
+
+
+@pytest.mark.parametrize("method", ["collocation", "marginal", "joint", "extra"])
+def test_no_points_give_no_values_and_points_beyond_are_refused(method):
+    solver = line(method=method, max_iter=4, kernel=SpectralMixture(3, max_frequency=4.0, envelope="student_t"))
+    solver.fit(f, u)
+    X = np.zeros((0, 1))
+    assert solver.predict(X).shape == (0,)
+    assert [part.shape for part in solver.predict(X, return_std=True, derivatives=(2,))] == [(0,), (0,)]
+    solver.predict([[1.0 + 1e-12]])
+    with pytest.raises(ValueError, match=r"1 points of X lie outside of the domain, the first is \(5.5,\)"):
+        solver.predict([[0.5], [5.5]])
+
+
+def test_a_kernel_of_finite_smoothness_is_one_of_a_mixture():
+    X = np.linspace(0.0, 1.0, 7)[:, None]
+    one = line(kernel="Matern(0.3, nu=2.5)", method="marginal").fit(f, u)
+    same = SpectralMixture(1, weights=[1.0], frequencies=[0.0], lengthscale=[0.3], envelope="student_t")
+    two = line(kernel=same, method="marginal", max_iter=0).fit(f, u)
+    np.testing.assert_allclose(one.predict(X), two.predict(X), rtol=1e-6, atol=1e-9)
+
+
+def test_other_files_are_refused(tmp_path):
     line().save(tmp_path / "solver")
     from mercer.learn import KernelRidge
 
@@ -190,3 +294,7 @@ def test_pictures():
     cube = PDESolver(Laplacian(), domain=[(0, 1)] * 3, grid=8).fit(0.0, lambda X: X[:, 0])
     with pytest.raises(ValueError, match="predict on a slice"):
         cube.plot()
+    with pytest.raises(ValueError, match="n must be a whole number >= 2"):
+        line().fit(f, u).plot(n=0)
+    points = PDESolver(Laplacian(), domain={"x": (0, 1)}, grid=np.linspace(0.0, 1.0, 30)[:, None], max_iter=1)
+    points.fit(f, u).plot(Figure().subplots(), n=20)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -61,9 +62,9 @@ def fewest(log_probability: Callable[[int], float], delta: float, *, guess: int 
     return high
 
 
-def check_delta(delta: float) -> None:
+def check_delta(delta: Any) -> None:
     """Raise ValueError unless it is a probability between 0 and 1."""
-    if not 0.0 < delta < 1.0:
+    if not (isinstance(delta, Real) and 0.0 < float(delta) < 1.0):
         raise ValueError(f"delta={delta!r}: the probability of a mistake lies between 0 and 1, such as 0.05.")
 
 

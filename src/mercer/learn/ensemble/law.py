@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mercer.arrays import as_tensor
+from mercer.arrays import as_tensor, check_finite
 from mercer.errors import ShapeError
 from mercer.kernels import NTK, InfiniteNetwork, Kernel
 from mercer.learn.ntk_network import network_kernels
@@ -33,12 +33,13 @@ class EnsembleLaw:
         Y: ``(n,)`` or ``(n, t)``.
 
     Attributes:
+        X, Y: the data, float64 ``(n, d)`` and ``(n, t)``.
         coefficients: T(X, X)^-1 Y, float64 ``(n, t)``.
 
     Raises:
-        ShapeError: Y has another number of rows.
+        ShapeError: Y has another number of rows, or none.
         TypeError: something that is no kernel.
-        ValueError: T(X, X) is singular.
+        ValueError: NaN; T(X, X) is singular.
 
     Cost: one Cholesky factorisation of n x n, in float64.
     Source: Lee et al., Wide neural networks of any depth evolve as linear models (NeurIPS 2019), eq. 16.
@@ -53,8 +54,13 @@ class EnsembleLaw:
         self.X = as_tensor(X, dtype=torch.float64)
         Y = as_tensor(Y, dtype=torch.float64)
         Y = Y.unsqueeze(-1) if Y.dim() == 1 else Y
-        if self.X.dim() != 2 or len(Y) != len(self.X):
-            raise ShapeError(f"EnsembleLaw: X {tuple(self.X.shape)} and Y {tuple(Y.shape)} must be (n, d) and (n, t).")
+        if self.X.dim() != 2 or Y.dim() != 2 or len(Y) != len(self.X) or len(Y) == 0:
+            raise ShapeError(
+                f"EnsembleLaw: X {tuple(self.X.shape)} and Y {tuple(Y.shape)} must be (n, d) and (n, t), n >= 1."
+            )
+        check_finite(self.X, "X")
+        check_finite(Y, "Y")
+        self.Y = Y
         gram = self.tangent(self.X).to_dense()
         self._factor, info = torch.linalg.cholesky_ex(gram)
         # Of a singular matrix round-off may leave a factor, with a pivot that has no digits.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln, logsumexp
 
-from mercer.learn.arguments import check_whole
+from mercer.arguments import check_whole
 from mercer.learn.ensemble.counting import check_delta, check_method, fewest, log_failure
 
 __all__ = ["THRESHOLDS", "PermutationLaw"]
@@ -103,6 +103,15 @@ class PermutationLaw:
         on, off = self.levels(m)
         return 0.5 * (on + off) if rule == "midpoint" else np.zeros_like(on)
 
+    def smallest_gap(self, rule: str = "zero") -> float:
+        """The least distance of a mean output from its threshold, over all inputs.
+
+        At training points and threshold 0 it is that of the ones: their zeros lie on it, exactly.
+        """
+        ones = np.arange(1.0, self.k + 1.0)
+        (on, off), level = self.levels(ones), self.threshold(ones, rule)
+        return float(min((on - level).min(), (level - off)[1:-1].min(initial=np.inf)))
+
     def accuracy(self, m: Any, n_models: int, *, threshold: str = "zero") -> Array:
         """The probability that the average of ``n_models`` networks has all k bits right, of the shape of ``m``.
 
@@ -143,6 +152,8 @@ class PermutationLaw:
         check_delta(delta)
         check_method(method)
         ones = np.atleast_1d(self._ones(np.arange(1, self.k + 1) if m is None else m))
+        if ones.size == 0:
+            raise ValueError("m is empty: give at least one number of ones.")
         inputs = gammaln(self.k + 1) - gammaln(ones + 1) - gammaln(self.k - ones + 1)  # log of how many have m ones
         gaps = self._gaps(ones, threshold)
         rates = 2.0 / np.square(gaps.min(axis=-1))
@@ -168,7 +179,7 @@ class PermutationLaw:
 
     def _ones(self, m: Any) -> Array:
         ones = np.asarray(m, dtype=np.float64)
-        if ones.size == 0 or not bool(((ones >= 1) & (ones <= self.k) & (ones == np.floor(ones))).all()):
+        if not bool(((ones >= 1) & (ones <= self.k) & (ones == np.floor(ones))).all()):
             raise ValueError(f"m={m!r}: the ones of an input are a whole number from 1 to k = {self.k}.")
         return ones
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mercer.errors import ShapeError
-from mercer.learn.pde.domain import Domain, evaluate
+from mercer.learn.pde.domain import Domain, evaluate, points_inside
 from mercer.learn.pde.operators import LinearTerm
 
 __all__ = ["Boundary", "Face", "Needed", "Neumann"]
@@ -130,9 +130,7 @@ class Boundary:
                 "Scattered points have no faces: give boundary=(points (m, d), values (m,)), points on the boundary "
                 "and the solution there."
             )
-        points = torch.as_tensor(boundary[0], dtype=torch.float64)
-        if points.dim() != 2 or points.shape[1] != domain.d:
-            raise ShapeError(f"boundary has points of shape {tuple(points.shape)}, but needs (m, {domain.d}).")
+        points = points_inside(boundary[0], domain, "the boundary")
         return cls(points=points, values=evaluate(boundary[1], lambda: [points], (len(points),), "boundary values"))
 
     def _check_count(self, orders: Sequence[int], domain: Domain, *, may_exceed: bool) -> None:

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mercer.arguments import check_not_negative
 from mercer.arrays import as_tensor, check_finite
 from mercer.errors import ShapeError
 
-__all__ = ["Domain", "evaluate", "evenly", "observed"]
+__all__ = ["Domain", "evaluate", "evenly", "observed", "points_inside"]
 
 NAMES = ("x", "y", "z")
 FEWEST_NODES = 4
@@ -51,10 +52,9 @@ class Domain:
             points = _float64(grid, "grid")
             if points.shape[1] != d:
                 raise ShapeError(f"grid has points with {points.shape[1]} columns, but the domain has {d} axes.")
-            low, high = (torch.tensor(side, dtype=torch.float64) for side in zip(*bounds, strict=True))
-            if bool(((points < low) | (points > high)).any()):
-                raise ValueError("grid has points outside of the domain: enlarge the domain, or drop them.")
-            return cls(names, bounds, (), points)
+            found = cls(names, bounds, (), points)
+            found.require_inside(points, "the grid")
+            return found
         sizes = [grid] * d if isinstance(grid, int | np.integer) and not isinstance(grid, bool) else grid
         if d == 1 and hasattr(sizes, "shape") and len(sizes.shape) == 1:
             sizes = [sizes]
@@ -67,6 +67,18 @@ class Domain:
             )
         nodes = tuple(_axis(size, *pair, name) for size, pair, name in zip(sizes, bounds, names, strict=True))
         return cls(names, bounds, nodes)
+
+    def require_inside(self, points: Tensor, name: str) -> None:
+        """Raise ValueError for points ``(m, d)`` beyond the bounds by more than round-off."""
+        low, high = (torch.tensor(side, dtype=torch.float64) for side in zip(*self.bounds, strict=True))
+        slack = 1e-9 * (high - low)
+        wrong = ((points < low - slack) | (points > high + slack)).any(1).nonzero()
+        if len(wrong):
+            place = tuple(points[int(wrong[0])].tolist())
+            raise ValueError(
+                f"{len(wrong)} points of {name} lie outside of the domain, the first is {place}: enlarge the domain, "
+                f"or drop them."
+            )
 
     @property
     def d(self) -> int:
@@ -147,30 +159,48 @@ def observed(observations: Any, noise: float, domain: Domain) -> tuple[Tensor, T
     """Points, values and the variance of their error, checked; None for none.
 
     Raises:
-        ShapeError, ValueError: sizes that do not fit, a negative variance.
+        ShapeError, TypeError, ValueError: see :func:`points_inside` and :func:`evaluate`; a negative variance.
     """
     if observations is None:
         return None
-    points, values = (as_tensor(part, dtype=torch.float64).detach().cpu() for part in observations)
-    if points.dim() != 2 or points.shape[1] != domain.d or values.shape != points.shape[:1]:
+    if not isinstance(observations, Sequence) or len(observations) != 2:
+        raise ShapeError("observations are a pair: points (m, d) and values (m,).")
+    points, values = points_inside(observations[0], domain, "the observations"), observations[1]
+    check_not_negative("noise, a variance,", noise)
+    return points, evaluate(values, lambda: [points], (len(points),), "values of the observations"), float(noise)
+
+
+def points_inside(given: Any, domain: Domain, name: str) -> Tensor:
+    """Points of the domain, ``(m, d)``, at least one, checked.
+
+    Raises:
+        ShapeError, TypeError, ValueError: none, or other columns; float32; NaN, or outside of the domain.
+    """
+    points = _float64(given, f"points of {name}")
+    if points.dim() != 2 or points.shape[1] != domain.d or len(points) == 0:
         raise ShapeError(
-            f"observations are points (m, {domain.d}) and values (m,), not of shapes {tuple(points.shape)} and "
-            f"{tuple(values.shape)}."
+            f"points of {name} have the shape {tuple(points.shape)}, but it needs points (m, {domain.d}) with m >= 1, "
+            f"and values (m,)."
         )
-    if noise < 0.0:
-        raise ValueError(f"noise={noise}: it is a variance, 0 or more.")
-    return points, values, float(noise)
+    check_finite(points, f"points of {name}")
+    domain.require_inside(points, name)
+    return points
 
 
 def _float64(values: Any, name: str) -> Tensor:
-    tensor = as_tensor(values).detach()
-    if tensor.dtype in (torch.float32, torch.float16, torch.bfloat16) and not np.isscalar(values):
-        kind = str(getattr(values, "dtype", ""))
-        if "float" in kind:
-            raise TypeError(
-                f"{name} is {kind.removeprefix('torch.')}: differential equations are solved in float64, since second "
-                f"derivatives amplify round-off by the square of the number of nodes. Give float64 values."
-            )
+    given = values if hasattr(values, "dtype") else as_tensor(values)
+    kind = str(given.dtype).removeprefix("torch.")
+    if "complex" in kind:
+        raise TypeError(
+            f"{name} is {kind}: solutions are real. Solve for the real and the imaginary part by themselves."
+        )
+    # Whole numbers in a list have become float32, and lose nothing by it.
+    is_number = hasattr(values, "dtype") or np.asarray(values).dtype.kind not in "iub"
+    if kind in ("float32", "float16", "bfloat16") and is_number:
+        raise TypeError(
+            f"{name} is {kind}: differential equations are solved in float64, since second derivatives amplify "
+            f"round-off by the square of the number of nodes. Give float64 values."
+        )
     return as_tensor(values, dtype=torch.float64).detach().cpu()
 
 

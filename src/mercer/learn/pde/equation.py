@@ -89,6 +89,8 @@ class Equation:
                 "The boundary data leave the solution open: slopes and periodic axes alone say nothing of a constant "
                 "that is added. Give values on at least one face."
             )
+        for _, function in operator.nonlinear:
+            function.require_start(domain.shape)
         return cls.at(operator, domain, source, known)
 
     @classmethod

@@ -7,6 +7,9 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
+from mercer.arguments import check_not_negative, check_positive, check_random_state, check_whole
 from mercer.errors import ApproximationWarning, ShapeError
 from mercer.kernels import Kernel, SpectralMixture, parse
 from mercer.learn.pde.domain import Domain
@@ -19,6 +22,7 @@ __all__ = [
     "DEFAULTS",
     "METHODS",
     "MOST_CONDITIONED",
+    "check_settings",
     "choose_method",
     "note_frequencies",
     "note_residual",
@@ -39,6 +43,20 @@ DEFAULTS = {  # lr, max_iter, tol
 }
 
 
+def check_settings(solver: Any, method: str) -> None:
+    """Raise ValueError or TypeError for numbers among the arguments of a solver that its method cannot use."""
+    check_positive("boundary_weight", solver.boundary_weight)
+    check_positive("lr", solver.lr, or_none=True)
+    # Of marginal, 0 steps keep the kernel as it is.
+    check_whole("max_iter", solver.max_iter, least=0 if method == "marginal" else 1, or_none=True)
+    for name in ("tol", "jitter"):
+        check_not_negative(name, getattr(solver, name), or_none=True)
+    check_not_negative("change_point", solver.change_point)
+    if solver.change_point > 1.0:
+        raise ValueError(f"change_point must be a share of the steps, from 0 to 1, not {solver.change_point!r}.")
+    check_random_state(solver.random_state)
+
+
 def choose_method(method: str, operator: DifferentialOperator, domain: Domain, observations: Any) -> str:
     """The method asked for; of ``"auto"`` the one that the data need.
 
@@ -53,8 +71,12 @@ def choose_method(method: str, operator: DifferentialOperator, domain: Domain, o
     return "marginal" if domain.points is not None or observations is not None or has_unknowns else "collocation"
 
 
-def require_method(method: str, equation: Equation, observations: Any) -> None:
-    """Raise ValueError where the method cannot solve this equation."""
+def require_method(method: str, equation: Equation, observations: Any, noise: Any, callback: Any) -> None:
+    """Raise ValueError where the method cannot solve this equation, or would ignore an argument of ``fit``."""
+    if observations is None and noise != 0.0:
+        raise ValueError(f"noise={noise!r} is that of observations, and there are none: fit(..., observations=...).")
+    if callback is not None and method not in ("joint", "extra"):
+        raise ValueError(f"method={method!r} calls no callback: leave it out, or use 'joint' or 'extra'.")
     if method != "marginal":
         if equation.domain.points is not None:
             raise ValueError(f"method={method!r} needs a grid: scattered points are for method='marginal'.")
@@ -78,6 +100,7 @@ def starting_kernels(kernel: Kernel | str | Sequence[Kernel] | None, equation: E
     Raises:
         ShapeError: a list of another length than there are axes.
         TypeError: something that is no kernel.
+        ValueError: one that is not stationary.
     """
     d = equation.domain.d
     if kernel is None:
@@ -89,6 +112,13 @@ def starting_kernels(kernel: Kernel | str | Sequence[Kernel] | None, equation: E
     for each in given:
         if not isinstance(each, Kernel):
             raise TypeError(f"kernel={each!r} is no kernel of mercer: use SpectralMixture(30, max_frequency=20).")
+        x = torch.tensor([[0.0], [0.3], [1.1]], dtype=torch.float64)
+        here, there = (each(points).to_dense() for points in (x, x + 0.7))
+        if not torch.allclose(here, there, rtol=1e-9, atol=0.0):
+            raise ValueError(
+                f"kernel={each!r} is not stationary, and only differences along an axis count here: use "
+                f"SpectralMixture(30, max_frequency=20) or RBF(0.1)."
+            )
     return given
 
 

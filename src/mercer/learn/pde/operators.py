@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any, NamedTuple
 
+from mercer.arguments import check_finite_number
 from mercer.learn.pde.symbols import Field, Symbol
 from mercer.learn.saving import Saved
 
@@ -59,6 +60,7 @@ class Summand(Saved):
     def __mul__(self, other: Any) -> DifferentialOperator:
         one = self.as_operator()
         if isinstance(other, Real):
+            check_finite_number(f"The coefficient of {one!r}", other)
             return one._scaled(float(other))
         if isinstance(other, Symbol):
             return one._scaled(1.0, other)

@@ -21,7 +21,7 @@ def plot_solution(solver: Prediction, axes: Any, n: int) -> Any:
         raise ValueError("plot draws solutions of one axis or on a grid of two: predict on a slice, and draw that.")
     axes = axes_or_new(axes)
     if len(names) == 1:
-        ends = nodes[0][[0, -1]] if nodes is not None else np.ravel(solver.domain)
+        ends = nodes[0][[0, -1]] if nodes is not None else solver._bounds[0]
         x = np.linspace(float(ends[0]), float(ends[1]), n)[:, None]
         mean, std = solver.predict(x, return_std=True)
         axes.fill_between(x[:, 0], mean - 1.96 * std, mean + 1.96 * std, color=BLUE, alpha=0.18, lw=0)

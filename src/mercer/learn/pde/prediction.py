@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mercer.arguments import check_whole
 from mercer.arrays import as_tensor, check_finite, like
 from mercer.errors import ShapeError
 from mercer.kernels import Kernel, SpectralMixture
+from mercer.learn.pde.domain import Domain
 from mercer.learn.pde.functionals import decoded
 from mercer.learn.pde.grid_basis import AxisBasis, GridFunction
 from mercer.learn.pde.joint import JITTER
@@ -35,6 +38,7 @@ class Prediction(Saved, Settings):
     _extra: dict[str, Any] | None
     _functionals: list[dict[str, Any]] | None
     _size: int
+    _bounds: tuple[tuple[float, float], ...]
     domain: Any
     jitter: float | None
     method_: str
@@ -44,31 +48,35 @@ class Prediction(Saved, Settings):
     values_: Array
     n_features_in_: int
 
-    def predict(self, X: Any, *, return_std: bool = False, derivatives: Sequence[int] = ()) -> Any:
+    def predict(self, X: Any, *, return_std: bool = False, derivatives: int | Sequence[int] = ()) -> Any:
         """The solution, or a derivative of it, anywhere in the domain.
 
         Args:
-            X: points ``(m, d)``.
+            X: points ``(m, d)`` of the domain, as nothing is known of the solution beyond.
             return_std: also its standard deviation: in one axis, or up to 10 000 points of the grid. It is that of the
                 process conditioned on the equation; where the method is another one, the root of its square plus the
                 squared distance of the two solutions. In nonlinear equations, of the equation linearised there.
-            derivatives: how often along each axis, such as ``(1, 0)``; empty for the solution itself.
+            derivatives: how often along each axis, such as ``(1, 0)``, or a number for one axis; empty for the solution
+                itself.
 
         Returns:
             ``(m,)``, or a pair of them.
 
         Raises:
-            ValueError: error bars that would need too many points; orders that are too high.
+            ValueError: error bars that would need too many points; orders that are too high; NaN; points outside of
+                the domain.
             ShapeError: another number of columns.
         """
         self._check_fitted()
         points = self._points(X)
-        orders = tuple(derivatives) or (0,) * self.n_features_in_
-        if len(orders) != self.n_features_in_ or not all(isinstance(o, int) and 0 <= o <= 2 for o in orders):
+        given = tuple(derivatives) if isinstance(derivatives, Sequence) else (derivatives,)
+        orders = given or (0,) * self.n_features_in_
+        if len(orders) != self.n_features_in_ or not all(isinstance(o, Integral) and 0 <= int(o) <= 2 for o in orders):
             raise ValueError(
                 f"derivatives={derivatives!r}: one order from 0 to 2 for each of {self.n_features_in_} axes."
             )
-        mean = self._derivatives(points, orders)
+        orders = tuple(map(int, orders))
+        mean = self._derivatives(points, orders) if len(points) else points.new_empty(0)
         if not return_std:
             return like(mean, X)
         if self._functionals is None:
@@ -78,8 +86,8 @@ class Prediction(Saved, Settings):
                 f"return_std out."
             )
         posterior = self._conditioned()
-        std = posterior.std(points, orders)
-        if self.method_ != "marginal":
+        std = posterior.std(points, orders) if len(points) else points.new_empty(0)
+        if self.method_ != "marginal" and len(points):
             std = (std.square() + (mean - posterior.mean(points, orders)).square()).sqrt()
         return like(mean, X), like(std, X)
 
@@ -105,14 +113,15 @@ class Prediction(Saved, Settings):
 
         Args:
             axes: of matplotlib; None makes a figure.
-            n: points along each axis.
+            n: points along each axis, >= 2.
 
         Raises:
             ValueError: three axes, or scattered points in two.
             MissingExtra: matplotlib is not installed.
         """
         self._check_fitted()
-        return plot_solution(self, axes, n)
+        check_whole("n", n, least=2)
+        return plot_solution(self, axes, int(n))
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "method_"):
@@ -157,6 +166,7 @@ class Prediction(Saved, Settings):
                 f"{self.n_features_in_})."
             )
         check_finite(points, "X")
+        Domain(self.names_, self._bounds, ()).require_inside(points, "X")
         return points
 
     def _restore(self) -> None:

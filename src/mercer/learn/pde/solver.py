@@ -22,6 +22,7 @@ from mercer.learn.pde.marginal_fit import fit_marginal
 from mercer.learn.pde.method import (
     DEFAULTS,
     MOST_CONDITIONED,
+    check_settings,
     choose_method,
     note_frequencies,
     note_residual,
@@ -149,11 +150,12 @@ class PDESolver(Prediction):
                 ``{"x": (0.0, Neumann(1.0)), "t": (initial, None)}``; or ``{"x": "periodic"}``. For scattered points
                 ``(points (m, d), values (m,))``.
             observations: ``(points (m, d), values (m,))`` of the solution inside, for ``"marginal"``.
-            noise: variance of the observed values.
+            noise: variance of the observed values; without any it has to be 0.
             callback: joint and extra call it after each step with its number, the values on the grid and the kernels.
 
         Raises:
-            ValueError: no boundary data, or too little; a solution that is not unique; unknown names.
+            ValueError: no boundary data, or too little; a solution that is not unique; unknown names; settings that
+                are no such numbers; NaN; observations or boundary points outside of the domain.
             ShapeError: sizes that do not fit.
             TypeError: float32 data.
             NotConverged: collocation, where the residual stays above ``tol``.
@@ -162,13 +164,14 @@ class PDESolver(Prediction):
         operator = parse_operator(self.operator)
         domain = Domain.of(self.domain, self.grid)
         method = choose_method(self.method, operator, domain, observations)
+        check_settings(self, method)
         faces: Needed = "any" if observations is not None else "as many" if method == "collocation" else "enough"
         equation = Equation.of(operator, domain, source, boundary, faces=faces)
-        require_method(method, equation, observations)
+        require_method(method, equation, observations, noise, callback)
         kernels = starting_kernels(self.kernel, equation)
         self.method_, self.n_features_in_ = method, domain.d
         self.nodes_ = None if domain.points is not None else tuple(x.numpy() for x in domain.nodes)
-        self.names_ = domain.names
+        self.names_, self._bounds = domain.names, domain.bounds
         self.coefficients_: dict[str, float] = {}
         self.loss_curve_: list[float] = []
         self._extra: dict[str, Any] | None = None

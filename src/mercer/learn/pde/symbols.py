@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from mercer.arguments import check_finite_number
 from mercer.learn.saving import Saved
 
 __all__ = ["Field", "Symbol", "Unknown"]
@@ -17,13 +18,20 @@ class Symbol(Saved):
 class Field(Symbol):
     """A coefficient that depends on where: ``Field("c", lambda X: 1 + X[:, 0]**2) * Laplacian()``.
 
+    In a file it is its name alone: a solver that is loaded predicts, and to ``fit`` again it needs the function.
+
     Args:
         name: how messages call it.
         values: a function of points ``(m, d)`` that gives ``(m,)``.
     """
 
+    _not_saved = ("values",)
+
     def __init__(self, name: str, values: Callable[[Any], Any] | None = None) -> None:
         self.name, self.values = name, values
+
+    def _restore(self) -> None:
+        self.values = None
 
     def __repr__(self) -> str:
         return f"Field({self.name!r})"
@@ -38,6 +46,7 @@ class Unknown(Symbol):
     """
 
     def __init__(self, name: str, start: float = 1.0) -> None:
+        check_finite_number(f"Unknown({name!r}): start", start)
         self.name, self.start = name, start
 
     def __repr__(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -107,8 +108,8 @@ def train_batched(
     (100, True)
     """
     for name, value in (("n_steps", n_steps), ("check_every", check_every), ("patience", patience)):
-        if value is not None and value < 1:
-            raise ValueError(f"train_batched({name}={value!r}): it must be >= 1.")
+        if value is not None and not (isinstance(value, Integral) and value >= 1):
+            raise ValueError(f"train_batched({name}={value!r}): it must be a whole number >= 1.")
     if patience is not None and (X_valid is None or Y_valid is None):
         raise ValueError("train_batched: patience waits for a lower validation loss, so it needs X_valid and Y_valid.")
     data = _Data(X, Y, model.n_models, "")
