@@ -90,7 +90,8 @@ def test_batches_without_rows_or_of_zeros_do_not_spoil_it():
     assert norm(state_of(draw(0, 9), Z)).ti.shape == (0, 5)
     assert int(norm.num_batches_tracked) == 0
     found = norm(state_of(torch.zeros(2, 9, dtype=DOUBLE), Z))
-    assert not found.t.any() and not found.ti.any()
+    assert not found.t.any()
+    assert not found.ti.any()
 
 
 def test_single_precision_stays_single():

@@ -17,9 +17,9 @@ class GramBatchNorm(nn.Module):
         a = e^\alpha / \sqrt{\operatorname{mean} \operatorname{diag} G_{ii}}, \quad
         b = e^\beta / \sqrt{\operatorname{mean} g_t}
 
-    All inducing points have one factor and all rows another, so the matrix of both together stays positive definite. The
-    mean of ``g_t`` is over all rows and places of the batch; in evaluation it is the running average of the batches.
-    That of the inducing points depends on no batch and is always the current one.
+    All inducing points have one factor and all rows another, so the matrix of both together stays positive definite.
+    The mean of ``g_t`` is over all rows and places of the batch; in evaluation it is the running average of the
+    batches. That of the inducing points depends on no batch and is always the current one.
 
     Args:
         momentum: weight of a new batch in the running average, in (0, 1]; the first ``1 / momentum`` batches count

@@ -23,8 +23,8 @@ class GramNoise(nn.Module):
         G'_{ti} = B G', \quad g'_t = g_t - B G_{it} + B G' B^\top, \quad B = G_{ti} G^{-1}
 
     with N standard normal columns E, from torch's global generator, and the mean s of the diagonal of G. In evaluation
-    ``E E' / N`` is replaced by its mean, the identity. The jitter stays then, as in the official code: layers above have
-    been trained with it.
+    ``E E' / N`` is replaced by its mean, the identity. The jitter stays then, as in the official code: layers above
+    have been trained with it.
 
     Args:
         n_inducing: P.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any, Self
 
 import torch
@@ -32,9 +33,10 @@ class GramResNet(nn.Module):
     r"""A classifier of images with the shape of a residual network and no features: a kernel learnt at every place.
 
     Inner products of patches, a kernel and a convolution to ``widths[0]`` inducing points; stages of residual blocks of
-    two 3 x 3 convolutions, each followed by a Gram layer and batch normalisation; the mean over all places, and Gaussian
-    processes on the last kernel. From the second stage on, a stage halves height and width first. With n blocks in each
-    of three stages there are ``6 n + 1`` Gram layers and the output: 19 and 1 for the shape of ResNet-20.
+    two 3 x 3 convolutions, each followed by a Gram layer and batch normalisation; the mean over all places, and
+    Gaussian processes on the last kernel. From the second stage on, a stage halves height and width first. With n
+    blocks in each of three stages there are ``6 n + 1`` Gram layers and the output: 19 and 1 for the shape of
+    ResNet-20.
 
     Args:
         inducing_patches: where the inducing patches start, ``(P, channels * size^2)`` or ``(P, channels, size, size)``;
@@ -44,8 +46,8 @@ class GramResNet(nn.Module):
         n_classes: outputs.
         blocks: of each stage.
         widths: inducing points of each stage, at most nine times as many as in the one before.
-        nu: of all Gram layers; ``math.inf`` fixes their kernels. The published networks have 0.001: there and here it
-            counts against ``n_data`` images, each with its log density.
+        nu: of all Gram layers; ``math.inf`` fixes their kernels. All layers together count against the log densities of
+            ``n_data`` images, so few images want a small one. The published networks have 0.001.
         kernel: of :class:`mercer.nn.GramKernel`.
         noise: inducing points for each feature of :class:`mercer.nn.GramNoise`, > 0: a layer of P points draws
             ``ceil(P / noise)``. The published networks have 4. None is no noise and no jitter of its own.
@@ -168,7 +170,7 @@ class GramResNet(nn.Module):
             images: ``(n, channels, height, width)``, scaled as they will be in training: mean 0 and variance 1, say.
             n_classes: outputs.
             n_patches: P. None is ``widths[0]``, as published.
-            random_state: of the patches and of the convolutions.
+            random_state: of the patches and of the convolutions; None is a fresh seed.
             **options: of :class:`GramResNet`.
 
         Raises:
@@ -197,7 +199,8 @@ def _draw_patches(X: Tensor, count: int, draws: torch.Generator) -> Tensor:
     different = candidates.unique(dim=0)  # many are alike where images have a plain ground
     if len(different) < count:
         raise ValueError(f"GramResNet: the images have {len(different)} different patches, but n_patches={count}.")
-    return different[torch.randperm(len(different), generator=draws)[:count].to(X.device)]
+    chosen: Tensor = different[torch.randperm(len(different), generator=draws)[:count].to(X.device)]
+    return chosen
 
 
 def _check_sizes(blocks: tuple[int, ...], widths: tuple[int, ...], shape: tuple[int, ...], n_classes: int) -> None:
@@ -213,7 +216,7 @@ def _check_sizes(blocks: tuple[int, ...], widths: tuple[int, ...], shape: tuple[
 
 def _check_growth(points: Sequence[int]) -> None:
     """Inducing points of a convolution are made of those below at nine offsets: more of them depend on each other."""
-    for before, after in zip(points, points[1:], strict=False):
+    for before, after in pairwise(points):
         if after > _SIZE**2 * before:
             raise ValueError(
                 f"GramResNet: {after} inducing points cannot follow {before}, at most {_SIZE**2 * before}. Give more "
