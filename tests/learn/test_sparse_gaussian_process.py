@@ -17,8 +17,8 @@ from mercer.learn import (
 from mercer.learn.collapsed_bound import CollapsedBound
 from mercer.learn.covariance import as_covariance
 from mercer.learn.inducing import choose_inducing
-from mercer.learn.softmax_response import expected_log_softmax, softmax_probabilities
 from mercer.learn.variational import JITTER, Variational, whiten
+from mercer.nn.functional import expected_log_softmax, softmax_probabilities
 
 RNG = np.random.default_rng(0)
 N = 50

@@ -170,6 +170,11 @@ def test_networks_are_the_same_for_the_same_seed():
         (lambda: PatchesToGram(torch.ones(3, 9), shape=(2, 8, 8)), ShapeError, "for images of"),
         (lambda: PatchesToGram(torch.ones(3, 9), shape=(8, 8)), ShapeError, "for images of"),
         (lambda: PatchesToGram(torch.ones(3, 9), shape=(1, 8, 8))(torch.ones(2, 63)), ShapeError, "X must be images"),
+        (
+            lambda: PatchesToGram(torch.ones(3, 9), shape=(1, 8, 4))(torch.ones(2, 8, 4, 1)),
+            ShapeError,
+            "must be images",
+        ),
         (lambda: GramConvolution(3, size=2), ValueError, "size must be odd"),
         (lambda: GramConvolution(3, stride=0), ValueError, "stride >= 1"),
         (

@@ -15,8 +15,8 @@ from mercer.learn.classes import Array, check_several
 from mercer.learn.inputs import Given
 from mercer.learn.likelihoods import Bernoulli
 from mercer.learn.logistic_normal import logistic_normal
-from mercer.learn.softmax_response import expected_log_softmax, softmax_probabilities
 from mercer.learn.variational import Expected
+from mercer.nn.functional import expected_log_softmax, softmax_probabilities
 
 __all__ = ["LatentClassifier"]
 

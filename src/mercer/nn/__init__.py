@@ -42,10 +42,12 @@ from mercer.nn.convolution import (
 )
 from mercer.nn.distilled_round import DistilledRound
 from mercer.nn.distilled_rounds import DistilledRounds
+from mercer.nn.gram_batch_norm import GramBatchNorm
 from mercer.nn.gram_convolution import GramConvolution, GramPooling, GramStandardization, PatchesToGram
 from mercer.nn.gram_features import FeaturesToGram
 from mercer.nn.gram_kernel import GramKernel
 from mercer.nn.gram_layer import GramLayer, GramResidual, gram_divergence
+from mercer.nn.gram_noise import GramNoise
 from mercer.nn.gram_output import GramOutput, gram_objective, gram_penalty
 from mercer.nn.gram_state import GramState
 from mercer.nn.linearized_network import LinearizedNetwork
@@ -88,9 +90,11 @@ __all__ = [
     "FoldedConv",
     "FoldedConv2d",
     "GatedMLP",
+    "GramBatchNorm",
     "GramConvolution",
     "GramKernel",
     "GramLayer",
+    "GramNoise",
     "GramOutput",
     "GramPooling",
     "GramResidual",

@@ -72,7 +72,7 @@ class PatchesToGram(nn.Module):
         Raises:
             ShapeError: images of another shape.
         """
-        if math.prod(X.shape[1:]) != math.prod(self.shape) or X.dim() not in (2, 4):
+        if tuple(X.shape[1:]) not in (self.shape, (math.prod(self.shape),)):
             raise ShapeError(f"PatchesToGram: X must be images of shape {self.shape}, not {tuple(X.shape[1:])}.")
         images = X.to(self.inducing.dtype).reshape(len(X), *self.shape)
         if self.reference is not None:

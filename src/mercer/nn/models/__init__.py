@@ -1,5 +1,6 @@
 """Whole networks, built by name: `create_model("soft_tiny", num_classes=10)`."""
 
+from mercer.nn.models.gram_resnet import GramResNet
 from mercer.nn.models.language_model import LanguageModel
 from mercer.nn.models.long_convolutions import long_conv_classifier
 from mercer.nn.models.mixer_block import CausalMixer, MixerBlock
@@ -17,6 +18,7 @@ from mercer.nn.models.weights import load_checkpoint
 __all__ = [
     "MIXERS",
     "CausalMixer",
+    "GramResNet",
     "LanguageModel",
     "MixerBlock",
     "MixerStack",

@@ -24,19 +24,32 @@ def _nodes(n_nodes: int, n_classes: int) -> Tensor:
 def expected_log_softmax(codes: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
     """``E log softmax(f)[code]`` for independent ``f_c ~ N(mean_c, variance_c)``, ``(b,)``; differentiable.
 
+    By 64 fixed nodes: the same arguments give the same value.
+
     Args:
-        codes: the class of each row, ``(b,)``.
-        mean, variance: ``(b, c)``.
+        codes: the class of each row, ``(b,)``, from 0 on.
+        mean: ``(b, c)``.
+        variance: ``(b, c)``, or ``(b, 1)`` where a row has one for all classes.
+
+    >>> expected_log_softmax(torch.tensor([1]), torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0]]))
+    tensor([-0.6931])
     """
-    nodes = _nodes(_TRAINING_NODES, mean.shape[1]).to(mean.device)
+    nodes = _nodes(_TRAINING_NODES, mean.shape[1]).to(mean)
     values = mean[None] + variance.clamp(min=1e-20).sqrt()[None] * nodes[:, None]  # (nodes, b, c)
     chosen = mean.gather(1, codes[:, None].long()).squeeze(1)  # exact: the nodes have mean 0
     return chosen - torch.logsumexp(values, 2).mean(0)
 
 
 def softmax_probabilities(mean: Tensor, variance: Tensor) -> Tensor:
-    """``E softmax(f)``, ``(m, c)``; rows sum to 1."""
-    nodes = _nodes(_PREDICTION_NODES, mean.shape[1]).to(mean.device)
+    """``E softmax(f)``, ``(m, c)``, by 1024 fixed nodes; rows sum to 1.
+
+    Args:
+        mean, variance: as in :func:`expected_log_softmax`.
+
+    >>> softmax_probabilities(torch.tensor([[1.0, 1.0]]), torch.tensor([[2.0, 2.0]]))
+    tensor([[0.5000, 0.5000]])
+    """
+    nodes = _nodes(_PREDICTION_NODES, mean.shape[1]).to(mean)
     parts = []
     for start in range(0, len(mean), _ROWS):
         rows = slice(start, start + _ROWS)
