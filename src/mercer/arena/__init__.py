@@ -5,9 +5,19 @@
 >>> print(table)  # doctest: +SKIP
 """
 
+from mercer.arena.choice import arena_settings
 from mercer.arena.network import ArenaNetwork
 from mercer.arena.run import run_arena, tasks_in
-from mercer.arena.settings import ArenaSettings, arena_settings
-from mercer.arena.table import REPORTED, ArenaTable
+from mercer.arena.settings import ArenaSettings
+from mercer.arena.table import REPORTED, REPORTED_AVERAGES, ArenaTable
 
-__all__ = ["REPORTED", "ArenaNetwork", "ArenaSettings", "ArenaTable", "arena_settings", "run_arena", "tasks_in"]
+__all__ = [
+    "REPORTED",
+    "REPORTED_AVERAGES",
+    "ArenaNetwork",
+    "ArenaSettings",
+    "ArenaTable",
+    "arena_settings",
+    "run_arena",
+    "tasks_in",
+]
