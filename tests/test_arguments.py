@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+import torch
 
-from mercer.arguments import check_not_negative, check_whole
+from mercer.arguments import check_device, check_not_negative, check_whole
 
 
 @pytest.mark.parametrize("value", [1, 7, 3.0, np.int64(2), np.float32(4.0)])
@@ -31,3 +32,10 @@ def test_numbers_from_zero_on_are_taken(value):
 def test_negative_and_infinite_numbers_are_refused(value):
     with pytest.raises(ValueError, match="alpha must be a finite number >= 0, not"):
         check_not_negative("alpha", value)
+
+
+def test_devices_that_torch_cannot_use_are_refused():
+    check_device("cpu")
+    check_device(torch.device("meta"))
+    with pytest.raises(ValueError, match="device abacus: Expected one of cpu"):
+        check_device("abacus")

@@ -1,4 +1,4 @@
-"""Checks of numeric arguments, in one wording."""
+"""Checks of arguments, in one wording."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from numbers import Real
 from typing import Any
 
-__all__ = ["check_not_negative", "check_whole"]
+__all__ = ["check_device", "check_not_negative", "check_whole"]
 
 
 def check_whole(name: str, value: Any, *, least: int = 1, or_none: bool = False) -> None:
@@ -32,6 +32,19 @@ def check_not_negative(name: str, value: Any) -> None:
     """Raise ValueError unless an argument is a finite number >= 0."""
     if not (_is_finite(value) and value >= 0.0):
         raise ValueError(f"{name} must be a finite number >= 0, not {value!r}.")
+
+
+def check_device(device: Any) -> None:
+    """Raise ValueError unless torch can compute on a device here, with torch's own first line of why not.
+
+    >>> check_device("cpu")
+    """
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {device}: {str(error).splitlines()[0]}") from None
 
 
 def _is_finite(value: Any) -> bool:
