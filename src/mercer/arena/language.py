@@ -134,7 +134,7 @@ def compare_language_models(
     with seeded(random_state):
         training = _training_times(builders, fit, length, batch_size, device)
         tokens = {prompt: _token_times(builders, text.tokens[:prompt], length, device) for prompt in prompts}
-    return LanguageReport(rows, training, tokens, repr(text).strip("<>"))
+    return LanguageReport(rows, training, tokens, f"{len(text.tokens):,} characters, {len(text.symbols)} symbols")
 
 
 Builder = partial[LanguageModel]
