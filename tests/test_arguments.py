@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+import torch
 
-from mercer.arguments import check_not_negative, check_positive, check_whole
+from mercer.arguments import check_device, check_not_negative, check_positive, check_whole
 
 
 @pytest.mark.parametrize("value", [1, 7, 3.0, np.int64(2), np.float32(4.0)])
@@ -40,3 +41,10 @@ def test_numbers_that_are_not_positive_are_refused(value):
     check_not_negative("lr", None, or_none=True)
     with pytest.raises(ValueError, match="lr must be a finite number > 0, not"):
         check_positive("lr", value)
+
+
+def test_devices_that_torch_cannot_use_are_refused():
+    check_device("cpu")
+    check_device(torch.device("meta"))
+    with pytest.raises(ValueError, match="device abacus: Expected one of cpu"):
+        check_device("abacus")

@@ -72,3 +72,9 @@ def test_the_thread_clock_is_used_only_where_one_thread_does_the_work():
 def test_nothing_to_measure_is_refused(competitors, rounds):
     with pytest.raises(ValueError, match=r"compare needs a competitor and a round, but has"):
         compare(competitors, rounds=rounds)
+
+
+def test_what_is_slower_is_called_so():
+    timings = {"ours": Timing([2.0, 2.0], [2.0, 2.0]), "theirs": Timing([1.0, 1.0], [1.0, 1.0])}
+    assert "ours is 2x slower (2 to 2)" in str(Comparison(timings, "wall"))
+    assert "theirs is 2x faster" in str(Comparison(dict(reversed(timings.items())), "wall"))

@@ -1,4 +1,4 @@
-"""Checks of numeric arguments, in one wording."""
+"""Checks of arguments, in one wording."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
-import numpy as np
-
-from mercer.arrays import generator
-
 __all__ = [
+    "check_device",
     "check_finite_number",
     "check_not_negative",
     "check_positive",
@@ -77,6 +74,10 @@ def check_finite_number(name: str, value: Any) -> None:
 
 def check_random_state(value: Any) -> None:
     """Raise, as :func:`mercer.arrays.generator` does, for what is no seed, and draw nothing."""
+    import numpy as np
+
+    from mercer.arrays import generator
+
     if not isinstance(value, np.random.Generator | np.random.RandomState):
         generator(value)
 
@@ -84,6 +85,19 @@ def check_random_state(value: Any) -> None:
 def is_whole(value: Any, least: int, most: float = math.inf) -> bool:
     """Whether a value is a whole number within limits, which belong to it; True is none."""
     return isinstance(value, Integral) and not isinstance(value, bool) and least <= int(value) <= most
+
+
+def check_device(device: Any) -> None:
+    """Raise ValueError unless torch can compute on a device here, with torch's own first line of why not.
+
+    >>> check_device("cpu")
+    """
+    import torch  # here, for commands that check arguments begin without it
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {device}: {str(error).splitlines()[0]}") from None
 
 
 def _is_finite(value: Any) -> bool:

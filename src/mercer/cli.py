@@ -22,6 +22,7 @@ Kernel models of tables, what kernels cost, and what papers on kernels claim.
   mercer papers                                             36 papers, and which of them can be measured
   mercer run self-distillation                              measure again what a paper claims
   mercer lra --quick --tasks listops --mixers sgconv ...    train mixers on the Long Range Arena
+  mercer lm --text book.txt                                 language models with different mixers, side by side
   mercer gallery                                            the papers in a browser, with a button that measures
 
 Each command explains itself: mercer fit --help.

@@ -105,7 +105,10 @@ class Comparison:
             line += f"  error {timing.error:8.1e}" if timing.error is not None else ""
             if name != first:
                 low, middle, high = self.ratio(first, name)
-                line += f"  {first} is {middle:.3g}x faster ({low:.3g} to {high:.3g})"
+                word = "faster" if middle >= 1.0 else "slower"
+                if middle < 1.0:
+                    low, middle, high = 1.0 / high, 1.0 / middle, 1.0 / low
+                line += f"  {first} is {middle:.3g}x {word} ({low:.3g} to {high:.3g})"
             lines.append(line)
         return "\n".join(lines)
 

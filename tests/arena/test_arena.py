@@ -1,5 +1,6 @@
 """The Long Range Arena as one call: networks, what is resumed after a kill, the table, the command."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -15,9 +16,11 @@ import torch
 from mercer import cli
 from mercer.arena import ArenaNetwork, ArenaTable, arena_settings, run, run_arena
 from mercer.data import LRA_TASKS, LongRangeTask, Split, make_listops, save_listops, small_lra
+from mercer.errors import FileFormatError
 from mercer.nn.training import loop
 from mercer.store import ResultStore
 
+RESULTS = Path(__file__).parents[2] / "results" / "lra" / "results.jsonl"
 SMALL = {"limit": 24, "epochs": 2, "quick": True}
 
 
@@ -138,16 +141,98 @@ def test_files_of_the_arena_are_read(tmp_path):
     assert "61.5" in str(table)
 
 
-def test_the_papers_sizes_are_the_official_ones():
-    full = {task: arena_settings(task, "sgconv", quick=False) for task in LRA_TASKS}
-    assert {(s.layers, s.width) for s in full.values()} == {(8, 128), (6, 256), (6, 512)}
-    assert full["pathfinder"].pool == "last"
-    assert full["pathx"].options["decay"] == (1.0, 3.0)
+# What the papers' configurations have, written down a second time: layers, width, batch, batches of a step, rate,
+# decay, norm before the mixer, epochs at least and at most.
+PUBLISHED = {
+    ("sgconv", "listops"): (8, 128, 50, 1, 0.01, 0.05, False, 40, 42),
+    ("sgconv", "text"): (6, 256, 16, 1, 0.01, 0.05, True, 32, 32),
+    ("sgconv", "retrieval"): (6, 256, 32, 2, 0.01, 0.05, True, 20, 22),
+    ("sgconv", "image"): (6, 512, 50, 1, 0.01, 0.05, False, 200, 223),
+    ("sgconv", "pathfinder"): (6, 256, 64, 1, 0.004, 0.03, True, 200, 200),
+    ("sgconv", "pathx"): (6, 256, 16, 4, 0.004, 0.03, True, 50, 50),
+    ("long_conv", "listops"): (8, 128, 50, 1, 0.01, 0.05, False, 40, 42),
+    ("long_conv", "text"): (6, 256, 16, 1, 0.01, 0.05, True, 32, 32),
+    ("long_conv", "retrieval"): (6, 256, 32, 2, 0.01, 0.05, True, 20, 22),
+    ("long_conv", "image"): (6, 512, 50, 1, 0.01, 0.05, False, 200, 223),
+    ("long_conv", "pathfinder"): (6, 256, 64, 1, 0.004, 0.03, True, 200, 200),
+    ("long_conv", "pathx"): (6, 256, 16, 1, 5e-4, 0.05, True, 50, 50),
+}
+
+
+@pytest.mark.parametrize(("mixer", "task"), PUBLISHED)
+def test_convolutions_are_trained_as_their_papers_say(mixer, task):
+    found = arena_settings(task, mixer, quick=False)
+    sizes = (found.layers, found.width, found.batch_size, found.accumulate, found.learning_rate, found.weight_decay)
+    *expected, least, most = PUBLISHED[mixer, task]
+    assert [*sizes, found.prenorm] == expected
+    assert least <= found.epochs <= most
+    assert found.norm == ("layer" if task == "image" else "batch")
+    assert found.pool == ("last" if task == "pathfinder" else "mean")
+    assert found.tie_dropout == (task == "image")
+
+
+def test_kernels_of_convolutions_are_those_of_their_papers():
+    image = arena_settings("image", "sgconv", quick=False)
+    assert image.options == {"kernel_dim": 32, "power": 1.0, "learn_power": False}
+    assert (image.dropout, arena_settings("image", "long_conv", quick=False).dropout) == (0.2, 0.1)
+    assert arena_settings("pathx", "sgconv", quick=False).options["decay"] == (1.0, 3.0)
+    expected = {
+        "listops": (0.002, 0.2, 5e-4), "text": (0.003, 0.2, 1e-3), "retrieval": (0.004, 0.1, 1e-4),
+        "image": (0.003, 0.2, 1e-3), "pathfinder": (0.001, 0.3, 1e-3), "pathx": (0.001, 0.3, 5e-4),
+    }  # fmt: skip
+    for task, (threshold, dropout, rate) in expected.items():
+        found = arena_settings(task, "long_conv", quick=False)
+        assert found.options == {"heads": 2}
+        assert found.kernel == {"squash": threshold, "dropout": dropout, "learning_rate": rate}
+        free = arena_settings(task, "free_conv", quick=False)
+        assert free == dataclasses.replace(found, kernel=found.kernel | {"squash": None})
+
+
+def test_transnormer_is_as_its_paper_says():
+    expected = {
+        "image": (12, 128, 256, 4, 200, 1e-3), "text": (4, 128, 512, 8, 64, 1e-3),
+        "listops": (4, 128, 512, 8, 128, 1e-4), "pathfinder": (4, 128, 128, 8, 128, 5e-4),
+        "pathx": (6, 64, 160, 8, 64, 1e-4), "retrieval": (4, 128, 512, 4, 64, 1e-3),
+    }  # fmt: skip
+    for task, row in expected.items():
+        found = arena_settings(task, "transnormer", quick=False)
+        assert (found.layers, found.width, found.hidden, found.heads, found.batch_size, found.learning_rate) == row
+        assert (found.norm, found.prenorm, found.gated) == ("batch", True, True)
+
+
+def test_networks_are_built_as_the_settings_say():
+    task = a_task("image", length=64)
+    sgconv = ArenaNetwork(task, "sgconv", arena_settings("image", "sgconv", quick=False)).model.blocks[0]
+    assert not sgconv.mixer.kernel.decay.requires_grad
+    assert not sgconv.mixer.causal
+    assert isinstance(sgconv.mixer.dropout, torch.nn.Dropout1d)
+    dropped = sgconv.train().mixer_dropout(torch.ones(2, 5, 512))
+    assert dropped.std(1).max() == 0.0
+    assert (dropped == 0).double().mean() == pytest.approx(0.2, abs=0.1)
+    network = ArenaNetwork(task, "long_conv", arena_settings("image", "long_conv", quick=False))
+    mixer = network.model.blocks[0].mixer
+    assert (mixer.heads, mixer.kernel.heads, mixer.kernel.squash, mixer.kernel.dropout) == (2, 4, 0.003, 0.2)
+    rates = {id(p): group.get("lr") for group in network.parameter_groups() for p in group["params"]}
+    assert rates[id(mixer.kernel.kernel)] == 1e-3
+    settings = arena_settings("pathx", "transnormer", quick=False)
+    block = ArenaNetwork(a_task("pathx"), "transnormer", settings).model.blocks[0]
+    assert block.mlp.gate.out_features == 160
+    assert isinstance(block.mixer_norm, torch.nn.BatchNorm1d)
+
+
+def test_mixers_without_a_paper_have_the_stated_default():
     # Other mixers have none of its kernels' options, attentions a norm of rows and a gated layer.
     assert arena_settings("image", "s4d", quick=False).options == {}
     attention = arena_settings("listops", "softmax", quick=False)
     assert (attention.norm, attention.gated) == ("layer", True)
     assert arena_settings("text", "soft", quick=True, epochs=1).warmup == 0
+
+
+def test_quick_settings_are_found_in_results_of_before():
+    stored = {record["mixer"]: record for record in ResultStore(RESULTS).records() if record["task"] == "listops"}
+    for mixer, record in stored.items():
+        assert json.loads(json.dumps(arena_settings("listops", mixer, quick=True).as_dict())) == record["settings"]
+    assert arena_settings("pathx", "sgconv", quick=False).as_dict()["accumulate"] == 4
 
 
 def test_tables_average_what_every_row_has():
@@ -171,6 +256,12 @@ def test_tables_average_what_every_row_has():
     assert lines["b"] == ["65.0 ± 7.1", "-", "65.0", "1,000", "4"]
     assert lines["guessing"][:2] == ["50.0", "50.0"]
     assert lines["SGConv, the paper"][:3] == ["89.2", "88.0", "89.2"]
+    assert not any("S4" in name for name in lines)  # of which the average of all six is all there is
+    table = ArenaTable([record("a", task, 0.5) for task in LRA_TASKS])
+    lines = {line[0]: line[1:] for line in table.lines()}
+    assert lines["SGConv, the paper"][6] == "87.2"
+    assert lines["S4, in SGConv's paper"][:7] == ["-"] * 6 + ["86.1"]
+    assert lines["squashed, exp start (unverified)"][6] == "86.6"
 
 
 @pytest.mark.parametrize("task", ["text", "retrieval", "image"])
@@ -204,9 +295,13 @@ def test_small_listops_have_their_values():
         ({"mixers": ["butterfly"]}, "cannot leave out the padding of listops"),
         ({"quick": False}, "give quick=True for the small versions, or data="),
         ({"data": "."}, "give quick=True for the small versions, or data="),
-        ({"seeds": 0}, "at least one task, mixer and seed"),
-        ({"epochs": 0}, "epochs=0: it must be >= 1"),
-        ({"limit": 0}, "limit=0"),
+        ({"mixers": []}, "at least one task and mixer"),
+        ({"seeds": 0}, "seeds must be a whole number >= 1, not 0"),
+        ({"epochs": 0}, "epochs must be a whole number >= 1"),
+        ({"device": "gpu"}, "device gpu: Expected one of cpu, cuda"),
+        ({"limit": 0}, "limit must be a whole number >= 1 or None, not 0"),
+        ({"epochs": 1.5}, "epochs must be a whole number >= 1 or None, not 1.5"),
+        ({"seeds": 1.5}, "seeds must be a whole number >= 1, not 1.5"),
     ],
 )
 def test_what_cannot_be_run_is_refused(changes, match, tmp_path):
@@ -226,3 +321,38 @@ def test_a_wrong_command_is_one_line(tmp_path, capsys):
     code = cli.main(["lra", "--data", str(tmp_path), "--tasks", "text", "--mixers", "soft", "--out", str(tmp_path)])
     assert code == 1
     assert "text" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device")
+def test_a_device_that_is_not_there_is_one_line(tmp_path, capsys):
+    command = ["lra", "--quick", "--tasks", "listops", "--mixers", "sgconv", "--device", "cuda", "--out", str(tmp_path)]
+    assert cli.main(command) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("mercer lra: device cuda: Torch not compiled with CUDA enabled") or "NVIDIA" in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_file_says_that_it_can_be_deleted(tmp_path, monkeypatch):
+    class Killed(Exception):
+        pass
+
+    def killed(*args):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "evaluate", killed)
+        with pytest.raises(Killed):
+            run_arena(["listops"], ["sgconv"], out=tmp_path, **SMALL)
+    for place, what in (("data", "the drawing"), ("checkpoints", "the training")):
+        (file,) = (tmp_path / place).iterdir()
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-1])
+        with pytest.raises(
+            FileFormatError, match=rf"{file.name} is cut off .*delete that file: {what} then begins anew"
+        ):
+            run_arena(["listops"], ["sgconv"], out=tmp_path, **SMALL)
+        file.unlink()
+        if place == "data":
+            file.write_bytes(whole)
+    assert run_arena(["listops"], ["sgconv"], out=tmp_path, **SMALL).rows["sgconv"]["listops"]

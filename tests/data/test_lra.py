@@ -87,6 +87,9 @@ def test_listops_are_written_and_read_in_the_official_form(tmp_path):
     (tmp_path / "basic_test.tsv").write_text("3\t4\n")
     with pytest.raises(FileFormatError, match=r"first line must be Source and Target"):
         load_lra(tmp_path, "listops")
+    (tmp_path / "basic_test.tsv").write_text("Source\tTarget\n( 3 )\t3\n[AVG 3 ]\t3\n")
+    with pytest.raises(FileFormatError, match=r"basic_test.tsv, line 3: ListOps has no token '\[AVG'"):
+        load_lra(tmp_path, "listops")
     (tmp_path / "basic_test.tsv").unlink()
     with pytest.raises(FileNotFoundError, match=r"basic_test.tsv is missing: .*lra_release/listops-1000"):
         load_lra(tmp_path, "listops")
@@ -115,7 +118,8 @@ def test_reviews_are_bytes_and_the_test_part_validates(tmp_path):
     assert task.train.inputs[2].tolist()[:10] == [b + 1 for b in b"train neg 10"[:10]]
     assert task.valid is task.test
     assert (task.vocabulary, task.train.inputs.dtype) == (257, np.int16)
-    assert load_lra(tmp_path, "text", limit=3).train.inputs.shape == (4, 4000)  # as many of each class
+    assert load_lra(tmp_path, "text", limit=3).train.targets.tolist() == [0, 0, 1]  # as many of each class, almost
+    assert load_lra(tmp_path, "text", limit=1).train.targets.tolist() == [0]
     with pytest.raises(FileNotFoundError, match=r"must be the folder aclImdb"):
         load_lra(tmp_path / "train", "text")
 
@@ -134,6 +138,23 @@ def test_pairs_of_papers_are_read_from_tabs(tmp_path):
         (tmp_path / "new_aan_pairs.test.tsv").write_text(line)
         with pytest.raises(FileFormatError, match=r"line 1: a label 0 or 1, two names and two texts"):
             load_lra(tmp_path, "retrieval")
+
+
+def test_papers_may_have_any_bytes_but_a_line_feed(tmp_path):
+    first, second = b"caf\xe9 \xff\x85\rnew", "déjà\u2028vu\x85".encode()
+    for part in ("train", "eval", "test"):
+        (tmp_path / f"new_aan_pairs.{part}.tsv").write_bytes(b"1\ta\tb\t" + first + b"\t" + second + b"\r\n")
+    found = load_lra(tmp_path, "retrieval", length=24).train.inputs
+    assert found.shape == (1, 2, 24)
+    for row, text in zip(found[0], (first, second), strict=True):
+        assert bytes((row[row > 0] - 1).astype(np.uint8)) == text
+
+
+@pytest.mark.parametrize("value", [0, 1.5, "a", True, float("nan")])
+@pytest.mark.parametrize("name", ["length", "limit"])
+def test_numbers_that_are_not_whole_are_refused(tmp_path, name, value):
+    with pytest.raises(ValueError, match=f"load_lra: {name} must be a whole number >= 1 or None, not {value!r}"):
+        load_lra(tmp_path, "text", **{name: value})
 
 
 def cifar(folder, n=10):
@@ -240,8 +261,6 @@ def test_what_is_no_task_or_no_folder_is_refused(tmp_path):
         load_lra(tmp_path, "path-256")
     with pytest.raises(FileNotFoundError, match=r"is no folder"):
         load_lra(tmp_path / "nowhere", "text")
-    with pytest.raises(ValueError, match=r"limit=0"):
-        load_lra(tmp_path, "text", limit=0)
     with pytest.raises(FileNotFoundError, match=r"has no \*.npy: .*pathfinder32"):
         load_lra(tmp_path, "pathfinder")
     with pytest.raises(ShapeError, match=r"16384 pixels"):

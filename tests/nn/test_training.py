@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from mercer.errors import FileFormatError, NotConverged
-from mercer.nn.training import History, evaluate, loop, move, train
+from mercer.nn.training import History, TensorBatches, evaluate, loop, move, train
 from mercer.progress import Progress
 
 
@@ -218,3 +218,30 @@ class Unsized:
 
     def __iter__(self):
         return iter(self.batches)
+
+
+def test_accumulated_batches_make_the_step_of_one_large_batch():
+    X, y = torch.randn(10, 3, dtype=torch.float64), torch.randn(10, dtype=torch.float64)
+
+    def trained(size, accumulate):
+        model = nn.Linear(3, 1, dtype=torch.float64)
+        with torch.no_grad():
+            model.weight.fill_(0.1)
+            model.bias.fill_(0.0)
+        batches = TensorBatches([X, y], size, shuffle=False)
+        history = train(
+            model,
+            batches,
+            loss=lambda m, batch: (m(batch[0])[:, 0] - batch[1]).square().mean(),
+            n_epochs=3,
+            optimizer=partial(torch.optim.SGD, lr=0.1),
+            accumulate=accumulate,
+        )
+        return history.n_steps, model.weight.detach()
+
+    steps, small = trained(2, 5)
+    assert steps == 3
+    torch.testing.assert_close(small, trained(10, 1)[1])
+    assert trained(2, 4)[0] == 6  # what is left makes a step too
+    with pytest.raises(ValueError, match="accumulate must be a whole number >= 1, not 0"):
+        trained(2, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,8 +10,9 @@ from torch import Tensor, nn
 
 from mercer.arena.settings import ArenaSettings
 from mercer.data import LongRangeTask
-from mercer.nn import GatedMLP, parameter_groups
+from mercer.nn import GatedMLP, LongConvKernel, parameter_groups
 from mercer.nn.models import SequenceModel
+from mercer.nn.models.mixers import Mixer, build_mixers
 from mercer.nn.seeding import seeded
 
 __all__ = ["ArenaNetwork"]
@@ -45,7 +47,7 @@ class ArenaNetwork(nn.Module):
             self.model = SequenceModel(
                 1 if task.is_pixels else task.vocabulary,
                 task.n_classes,
-                layer=mixer,
+                layer=_layer(mixer, task.length, settings),
                 layers=settings.layers,
                 width=width,
                 heads=settings.heads,
@@ -55,9 +57,9 @@ class ArenaNetwork(nn.Module):
                 prenorm=settings.prenorm,
                 pool=pool,  # type: ignore[arg-type]
                 tokens=not task.is_pixels,
-                feedforward=GatedMLP if settings.gated else None,
+                feedforward=partial(GatedMLP, hidden=settings.hidden) if settings.gated else None,
                 dropout=settings.dropout,
-                **settings.options,
+                tie_dropout=settings.tie_dropout,
             )
             if self.is_pair:
                 self.model.decoder = nn.Sequential(
@@ -81,6 +83,21 @@ class ArenaNetwork(nn.Module):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """As of the model in it."""
         return parameter_groups(self)
+
+
+def _layer(mixer: str, length: int, settings: ArenaSettings) -> Mixer:
+    """A long convolution with its own heads, dropout and kernel, which a network gives to no mixer; others by name."""
+    if mixer not in ("long_conv", "free_conv", "sgconv", "s4d"):
+        return mixer
+    options = {"dropout": settings.dropout, "tie_dropout": settings.tie_dropout, **settings.options}
+    if settings.kernel:
+        options["kernel"] = partial(LongConvKernel, **settings.kernel)
+
+    def build(width: int) -> nn.Module:
+        sizes: dict[str, Any] = {"causal": False, "heads": 1, "block": settings.block, "length": length}
+        return build_mixers(mixer, 1, width, options=options, **sizes)[0]
+
+    return build
 
 
 def _lengths(tokens: Tensor) -> Tensor:

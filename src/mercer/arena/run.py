@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from mercer import store
+from mercer.arena.choice import arena_settings
 from mercer.arena.network import ArenaNetwork
-from mercer.arena.settings import ArenaSettings, arena_settings
+from mercer.arena.settings import ArenaSettings
 from mercer.arena.table import ArenaTable
+from mercer.arguments import check_device, check_whole
 from mercer.data import LRA_TASKS, LongRangeTask, Split, load_lra, small_lra
+from mercer.errors import FileFormatError
 from mercer.nn.training import CosineDecay, TensorBatches, evaluate, train
 from mercer.timing import machine
 
@@ -60,14 +64,19 @@ def run_arena(
         report: called with each result when it is there.
 
     Raises:
-        ValueError: neither or both of quick and data; an unknown task or mixer; a number below 1.
+        ValueError: neither or both of quick and data; an unknown task, mixer or device, or one that this machine has
+            not; a number below 1.
         FileNotFoundError: a task's files are not there.
         NotConverged: a loss became NaN; the message names the cell.
+        FileFormatError: a checkpoint or a file of generated data in ``out`` is damaged; the message names it.
     """
     if quick == (data is not None):
         raise ValueError("run_arena: give quick=True for the small versions, or data= with the files of the arena.")
-    if seeds < 1 or not tasks or not mixers:
-        raise ValueError(f"run_arena: at least one task, mixer and seed; got {tasks}, {mixers} and {seeds}.")
+    if not tasks or not mixers:
+        raise ValueError(f"run_arena: at least one task and mixer; got {tasks} and {mixers}.")
+    check_whole("run_arena: seeds", seeds)
+    check_whole("run_arena: limit", limit, or_none=True)
+    check_device(device)
     folder, results = Path(out), store.ResultStore(Path(out) / "results.jsonl")
     chosen = {
         (task, mixer): arena_settings(task, mixer, quick=quick, epochs=epochs) for task in tasks for mixer in mixers
@@ -114,18 +123,20 @@ def _measure(
     network = ArenaNetwork(task, mixer, settings, random_state=key["seed"]).to(device)
     adam = partial(torch.optim.AdamW, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     decay = CosineDecay(adam, n_epochs=settings.epochs, warmup=settings.warmup)
-    history = train(
-        network,
-        _batches(task.train, settings.batch_size, shuffle=True),
-        loss=_loss,
-        n_epochs=settings.epochs,
-        optimizer=decay,
-        valid_loader=_batches(task.valid, _AT_ONCE, shuffle=False),
-        callbacks=[decay.after_epoch],
-        checkpoint=_checkpoint(folder, key),
-        random_state=key["seed"],
-        description=f"{task.name}, {mixer}",
-    )
+    with _begin_anew("the training"):
+        history = train(
+            network,
+            _batches(task.train, settings.batch_size, shuffle=True),
+            loss=_loss,
+            n_epochs=settings.epochs,
+            optimizer=decay,
+            valid_loader=_batches(task.valid, _AT_ONCE, shuffle=False),
+            callbacks=[decay.after_epoch],
+            checkpoint=_checkpoint(folder, key),
+            random_state=key["seed"],
+            accumulate=settings.accumulate,
+            description=f"{task.name}, {mixer}",
+        )
     return {
         "accuracy": evaluate(network, _batches(task.test, _AT_ONCE, shuffle=False), _accuracy),
         "guessing": float(torch.from_numpy(task.test.targets).bincount().max()) / len(task.test.targets),
@@ -142,6 +153,15 @@ def _measure(
     }
 
 
+@contextmanager
+def _begin_anew(what: str) -> Iterator[None]:
+    """Say of a file of ours that cannot be read that it can be done without."""
+    try:
+        yield
+    except FileFormatError as error:
+        raise FileFormatError(f"{error} Or delete that file: {what} then begins anew.") from None
+
+
 def _checkpoint(folder: Path, key: dict[str, Any]) -> Path:
     """A file of its own for each cell; other settings are another cell."""
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8]
@@ -153,7 +173,8 @@ def _small(folder: Path, task: str, limit: int | None) -> LongRangeTask:
     path = folder / "data" / f"{task}{'' if limit is None else f'-{limit}'}.safetensors"
     parts = ("train", "valid", "test")
     if path.exists():
-        tensors, meta = store.load_state(path, kind=_DATA, version=_VERSION)
+        with _begin_anew("the drawing"):
+            tensors, meta = store.load_state(path, kind=_DATA, version=_VERSION)
         train_part, valid, test = (
             Split(tensors[f"{part}.inputs"].numpy(), tensors[f"{part}.targets"].numpy()) for part in parts
         )

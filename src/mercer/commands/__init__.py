@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from mercer.commands import digest, fit, gallery, kernels, lra, papers, plan, predict, run, show
+from mercer.commands import digest, fit, gallery, kernels, lm, lra, papers, plan, predict, run, show
 
-COMMANDS: tuple[Any, ...] = (fit, predict, kernels, plan, papers, show, run, lra, gallery, digest)
+COMMANDS: tuple[Any, ...] = (fit, predict, kernels, plan, papers, show, run, lra, lm, gallery, digest)
 
 __all__ = ["COMMANDS"]

@@ -102,8 +102,7 @@ def _papers(names: "Sequence[str]") -> tuple[list["Paper"], bool]:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Complain about options before anything is measured."""
-    import torch
-
+    from mercer.arguments import check_device
     from mercer.errors import MercerError
 
     for option in ("seeds", "jobs", "limit"):
@@ -113,6 +112,6 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.data is not None and not arguments.data.is_dir():
         raise MercerError(f"--data {arguments.data}: there is no such folder.")
     try:
-        torch.empty(0, device=arguments.device)
-    except (RuntimeError, AssertionError) as error:
-        raise MercerError(f"--device {arguments.device}: {str(error).splitlines()[0]}") from None
+        check_device(arguments.device)
+    except ValueError as error:
+        raise MercerError(f"--{error}") from None

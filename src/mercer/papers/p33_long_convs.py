@@ -128,7 +128,7 @@ def regularise(run: Run) -> None:
     rivals=Quantity("squash", "test accuracy with it, in percent"),
     quick="it shows after long training only: see the claim 'match'",
     full=Effort(seeds=1, seconds=500_000),
-    notes="In full: the folder `text` of --data, with the settings of `mercer.arena`, which are SGConv's for both.",
+    notes="In full: the folder `text` of --data, with this paper's settings (`mercer.arena`) for both.",
 )
 def repaired_text(run: Run) -> None:
     """One task, one kernel with and without its threshold."""
@@ -151,8 +151,8 @@ def repaired_text(run: Run) -> None:
         40 epochs a pilot had 60.7 % without and 57.8 % with one; on 4000 of length 128 it had 76.1 and 69.9 %""",
     full=Effort(seeds=1, seconds=1_000_000),
     notes="""
-        In full: the tasks that are in the folder of --data, with the settings of `mercer.arena`, which are SGConv's
-        official ones for both kernels. What is trained is kept in the data folder of mercer.
+        In full: the tasks that are in the folder of --data, with this paper's settings for the long convolution, and
+        SGConv's sizes and rates for S4D (`mercer.arena`). What is trained is kept in the data folder of mercer.
     """,
 )
 def match(run: Run) -> None:

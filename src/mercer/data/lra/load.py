@@ -6,6 +6,7 @@ import os
 from functools import partial
 from pathlib import Path
 
+from mercer.arguments import check_whole
 from mercer.data.lra.images import load_image, load_pathfinder
 from mercer.data.lra.task import LongRangeTask
 from mercer.data.lra.texts import Loader, load_listops, load_retrieval, load_text
@@ -50,7 +51,7 @@ def load_lra(
             test. (The official split is another draw.)
 
     Raises:
-        ValueError: an unknown task, a length or limit below 1.
+        ValueError: an unknown task, a length or limit that is no whole number >= 1.
         FileNotFoundError: a file is missing; the message names it and says where it comes from.
         FileFormatError: a file is cut off or of another form.
         ShapeError: a length for images, which have one.
@@ -59,9 +60,8 @@ def load_lra(
     """
     if task not in _LENGTHS:
         raise ValueError(f"load_lra(task={task!r}): choose from: {', '.join(_LENGTHS)}.")
-    for name, value in (("length", length), ("limit", limit)):
-        if value is not None and value < 1:
-            raise ValueError(f"load_lra({name}={value}): it must be >= 1.")
+    check_whole("load_lra: length", length, or_none=True)
+    check_whole("load_lra: limit", limit, or_none=True)
     folder = Path(path)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder: load_lra(path, {task!r}) takes the one with the task's files.")
@@ -73,7 +73,9 @@ def load_lra(
         "pathfinder": partial(_pathfinder, name="pathfinder", side=32, random_state=random_state),
         "pathx": partial(_pathfinder, name="pathx", side=128, random_state=random_state),
     }
-    return loaders[task](folder, _LENGTHS[task] if length is None else length, limit)
+    return loaders[task](
+        folder, _LENGTHS[task] if length is None else int(length), None if limit is None else int(limit)
+    )
 
 
 def _pathfinder(

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mercer.arguments import check_whole
 from mercer.data.lra.listops import LISTOPS_TOKENS, make_listops
 from mercer.data.lra.load import LRA_TASKS
 from mercer.data.lra.pathfinder import make_pathfinder
@@ -71,7 +72,7 @@ def small_lra(task: str, *, limit: int | None = None, random_state: int = 0) -> 
         random_state: of what is drawn, and of the order.
 
     Raises:
-        ValueError: an unknown task, or a limit below 1.
+        ValueError: an unknown task, or a limit that is no whole number >= 1.
 
     >>> task = small_lra("image", limit=100)
     >>> task.train.inputs.shape, task.n_classes
@@ -79,9 +80,8 @@ def small_lra(task: str, *, limit: int | None = None, random_state: int = 0) -> 
     """
     if task not in _ROWS:
         raise ValueError(f"small_lra({task!r}): choose from: {', '.join(LRA_TASKS)}.")
-    if limit is not None and limit < 1:
-        raise ValueError(f"small_lra(limit={limit}): it must be >= 1.")
-    rows = [n if limit is None else min(n, limit) for n in _ROWS[task]]
+    check_whole("small_lra: limit", limit, or_none=True)
+    rows = [n if limit is None else min(n, int(limit)) for n in _ROWS[task]]
     draw = np.random.default_rng(random_state)
     if task == "listops":
         n, size = sum(rows), {"min_length": 20, "max_length": 200, "max_depth": 6, "max_args": 5}

@@ -25,13 +25,17 @@ def load_listops(folder: Path, length: int, limit: int | None) -> LongRangeTask:
     parts = []
     for part in ("train", "val", "test"):
         path = find_file(folder, f"basic_{part}.tsv", "listops", "lra_release/listops-1000, or save_listops")
-        sources, values = [], []
-        for number, row in enumerate(_rows(path, limit, header=["Source", "Target"]), start=2):
+        rows, values = [], []
+        for number, row in enumerate(_expressions(path, limit), start=2):
             if len(row) != 2 or not row[1].strip().isdigit() or int(row[1]) > 9:
                 raise FileFormatError(f"{path}, line {number}: an expression, a tab and a digit were expected.")
-            sources.append(row[0])
+            try:
+                rows.append(encode_listops([row[0]], length)[0])
+            except ValueError as error:
+                raise FileFormatError(f"{path}, line {number}: {error}") from None
             values.append(int(row[1]))
-        parts.append(Split(encode_listops(sources, length), np.array(values, dtype=np.int64)))
+        X = np.stack(rows) if rows else np.zeros((0, length), dtype=np.int16)
+        parts.append(Split(X, np.array(values, dtype=np.int64)))
     train, valid, test = parts
     return LongRangeTask("listops", train, valid, test, 10, len(LISTOPS_TOKENS) + 1, length, False)
 
@@ -50,7 +54,8 @@ def load_text(folder: Path, length: int, limit: int | None) -> LongRangeTask:
                     f"{place} has no reviews: path must be the folder aclImdb, with {part}/pos/*.txt and "
                     f"{part}/neg/*.txt, as ai.stanford.edu/~amaas/data/sentiment has it."
                 )
-            for file in islice(files, None if limit is None else -(-limit // 2)):
+            # Of an odd number the negative ones have one more, as they come first.
+            for file in files if limit is None else files[: (limit + 1 - label) // 2]:
                 texts.append(file.read_bytes())
                 classes.append(label)
         parts.append(Split(as_bytes(texts, length), np.array(classes, dtype=np.int64)))
@@ -65,9 +70,9 @@ def load_retrieval(folder: Path, length: int, limit: int | None) -> LongRangeTas
         path = find_file(folder, f"new_aan_pairs.{part}.tsv", "retrieval", "lra_release/tsv_data")
         classes: list[int] = []
         pairs: list[Array] = []
-        for number, row in enumerate(_rows(path, limit, quoting=csv.QUOTE_NONE), start=1):
+        for number, line in enumerate(_lines(path, limit), start=1):
             try:
-                label, _, _, *texts = row
+                label, _, _, *texts = line.split(b"\t")
                 classes.append({0.0: 0, 1.0: 1}[float(label)])
                 if len(texts) != 2:
                     raise ValueError
@@ -75,7 +80,7 @@ def load_retrieval(folder: Path, length: int, limit: int | None) -> LongRangeTas
                 raise FileFormatError(
                     f"{path}, line {number}: a label 0 or 1, two names and two texts were expected, with tabs between."
                 ) from None
-            pairs.append(as_bytes([text.encode() for text in texts], length))
+            pairs.append(as_bytes(texts, length))
         X = np.stack(pairs) if pairs else np.zeros((0, 2, length), dtype=np.int16)
         parts.append(Split(X, np.array(classes, dtype=np.int64)))
     train, valid, test = parts
@@ -94,15 +99,19 @@ def find_file(folder: Path, name: str, task: str, where: str) -> Path:
     return path
 
 
-def _rows(
-    path: Path, limit: int | None, *, header: list[str] | None = None, quoting: Any = csv.QUOTE_MINIMAL
-) -> Iterator[list[str]]:
-    csv.field_size_limit(2**31 - 1)  # a paper is longer than the 128 KiB that csv allows by itself
+def _expressions(path: Path, limit: int | None) -> Iterator[list[str]]:
     with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-        reader = csv.reader(file, delimiter="\t", quoting=quoting)
-        if header is not None and (found := next(reader, [])) != header:
-            raise FileFormatError(f"{path}: the first line must be {' and '.join(header)}, not {found}.")
+        reader = csv.reader(file, delimiter="\t")
+        if (found := next(reader, [])) != ["Source", "Target"]:
+            raise FileFormatError(f"{path}: the first line must be Source and Target, not {found}.")
         yield from islice(reader, limit)
+
+
+def _lines(path: Path, limit: int | None) -> Iterator[bytes]:
+    """Lines as bytes, which end at a line feed only: texts have bytes of any kind, a carriage return too."""
+    with open(path, "rb") as file:
+        for line in islice(file, limit):
+            yield line.removesuffix(b"\n").removesuffix(b"\r")
 
 
 def as_bytes(texts: list[bytes], length: int) -> Array:

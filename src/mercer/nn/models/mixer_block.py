@@ -47,6 +47,7 @@ class MixerBlock(nn.Module):
             inside of them and of their networks too.
         prenorm: False norms the sums instead: ``norm(x + mixer(x))``.
         dropout: of both branches, in training.
+        tie_dropout: whether a column is dropped in all rows of a sequence, instead of each number by itself.
 
     Raises:
         ValueError: an unknown norm, or a batch norm that would let a causal mixer see the future.
@@ -65,6 +66,7 @@ class MixerBlock(nn.Module):
         norm: Norm = "rms",
         prenorm: bool = True,
         dropout: float = 0.0,
+        tie_dropout: bool = False,
     ) -> None:
         super().__init__()
         self.mixer: Any = mixer
@@ -78,7 +80,8 @@ class MixerBlock(nn.Module):
         self.mlp_norm = None if feedforward is None else build_norm(norm, width, causal=causal)
         self.width = width
         # One a branch, though they are alike: adapters take the place of each.
-        self.mixer_dropout, self.mlp_dropout = nn.Dropout(dropout), nn.Dropout(dropout)
+        drop = _ColumnDropout if tie_dropout else nn.Dropout
+        self.mixer_dropout, self.mlp_dropout = drop(dropout), drop(dropout)
         self._takes = inspect.signature(mixer.forward).parameters.keys() & {"lengths", "mask"}
 
     @property
@@ -134,6 +137,13 @@ class MixerBlock(nn.Module):
             out: Tensor = x + self.mlp_dropout(self.mlp(normed(self.mlp_norm, x, lengths)))
             return out
         return normed(self.mlp_norm, x + self.mlp_dropout(self.mlp(x)), lengths)
+
+
+class _ColumnDropout(nn.Dropout1d):
+    """Of whole columns of ``(B, n, width)``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.mT).mT
 
 
 def _prefill(mixer: Any, x: Tensor, state: Any, lengths: Lengths | None) -> tuple[Tensor, Any]:

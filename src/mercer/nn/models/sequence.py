@@ -48,7 +48,7 @@ class SequenceModel(nn.Module):
         tokens: whether inputs are whole numbers to be embedded.
         feedforward: hidden columns of a two-layer network after each mixer, with a norm and a residual of its own; or a
             function of the width, such as :class:`mercer.nn.GatedMLP`; None has none.
-        dropout: after each mixer and network, in training.
+        dropout: after each mixer and network, in training; with ``tie_dropout`` of whole columns of a sequence.
         random_state: of all weights, the mixers' too; None draws from torch's global generator.
         options: more of what the mixer's class takes.
 
@@ -78,6 +78,7 @@ class SequenceModel(nn.Module):
         tokens: bool = False,
         feedforward: int | Callable[[int], nn.Module] | None = None,
         dropout: float = 0.0,
+        tie_dropout: bool = False,
         random_state: Any = None,
         **options: Any,
     ) -> None:
@@ -103,6 +104,7 @@ class SequenceModel(nn.Module):
                     norm=norm,
                     prenorm=prenorm,
                     dropout=dropout,
+                    tie_dropout=tie_dropout,
                 )
                 for mixer in mixers
             )

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mercer.arguments import check_whole
 from mercer.errors import NotConverged
 from mercer.nn.checkpoint import load_checkpoint, save_checkpoint
 from mercer.progress import Progress, track
@@ -64,6 +65,7 @@ def train(
     callbacks: Sequence[Callable[[nn.Module, History], bool | None]] = (),
     checkpoint: str | os.PathLike[str] | None = None,
     random_state: int = 0,
+    accumulate: int = 1,
     description: str = "training",
 ) -> History:
     """Train a network in place; it is left in evaluation mode.
@@ -85,10 +87,13 @@ def train(
             if it had never been interrupted; it is left there.
         random_state: of dropout and of the loader's order; each epoch has its own, so that a resumed run draws the
             same.
+        accumulate: batches whose mean gradient makes a step, where one batch of as many rows would not fit in memory;
+            what is left at the end of an epoch makes a step too.
         description: of the progress line.
 
     Raises:
-        ValueError: not exactly one of ``n_epochs`` and ``n_steps``, or ``patience`` without validation data.
+        ValueError: not exactly one of ``n_epochs`` and ``n_steps``, ``patience`` without validation data, or
+            ``accumulate`` below 1.
         NotConverged: the loss became NaN or infinite; ``.solution`` is the history.
         FileFormatError: the checkpoint is damaged or of another model.
 
@@ -102,6 +107,7 @@ def train(
         raise ValueError(f"train: give n_epochs or n_steps, and not both; got {n_epochs} and {n_steps}.")
     if patience is not None and valid_loader is None:
         raise ValueError("train: patience waits for a lower validation loss, so it needs valid_loader.")
+    check_whole("accumulate", accumulate)
     groups = getattr(model, "parameter_groups", model.parameters)()
     made = (torch.optim.Adam if optimizer is None else optimizer)(groups)
     history, best = History(), copy.deepcopy(model.state_dict()) if valid_loader is not None else None
@@ -117,7 +123,7 @@ def train(
                 break
             started = time.perf_counter()
             _reseed(random_state, history.n_epochs, loader)
-            history.losses.append(_epoch(model, loader, loss, made, history, n_steps, progress))
+            history.losses.append(_epoch(model, loader, loss, made, history, n_steps, accumulate, progress))
             if valid_loader is not None:
                 history.valid_losses.append(evaluate(model, valid_loader, valid_loss or loss))
                 if history.valid_losses[-1] <= min(history.valid_losses):
@@ -191,27 +197,35 @@ def _epoch(
     optimizer: torch.optim.Optimizer,
     history: History,
     n_steps: int | None,
+    accumulate: int,
     progress: Progress[int],
 ) -> float:
     """One pass; the mean loss, batches counting by their rows."""
     # The line goes on within an epoch, which may last hours; a loader without a length moves it once an epoch only.
-    stride = 1.0 if n_steps is not None else 1.0 / max(1, len(loader)) if isinstance(loader, Sized) else 0.0
+    n_batches = len(loader) if isinstance(loader, Sized) else None
+    stride = 1.0 / accumulate if n_steps is not None else 1.0 / max(1, n_batches) if n_batches is not None else 0.0
     note = f"loss {history.losses[-1]:.4g}" if history.losses else ""
     model.train()
-    total, count = torch.zeros((), dtype=torch.float64), 0
+    total, count, waiting = torch.zeros((), dtype=torch.float64), 0, 0
     for batch in loader:
         if n_steps is not None and history.n_steps >= n_steps:
             break
         batch = move(batch, model)
         value = loss(model, batch)
-        optimizer.zero_grad(set_to_none=True)
+        if not waiting:
+            optimizer.zero_grad(set_to_none=True)
         value.backward()
-        optimizer.step()
-        history.n_steps += 1
+        waiting += 1
+        if waiting == accumulate:
+            _step(optimizer, waiting)
+            history.n_steps, waiting = history.n_steps + 1, 0
         progress.advance(stride, note=note)
         n = _rows(batch)
         # No float() here: on a GPU it would wait for every step.
         total, count = total.to(value.device) + n * value.detach(), count + n
+    if waiting:
+        _step(optimizer, waiting)
+        history.n_steps += 1
     if not count:
         raise ValueError("train: the loader gave no batch. An iterator is used up after one pass: give a DataLoader.")
     mean = float(total) / count
@@ -221,6 +235,16 @@ def _epoch(
             history,
         )
     return mean
+
+
+def _step(optimizer: torch.optim.Optimizer, n_batches: int) -> None:
+    """A step by the mean of the gradients that were added up."""
+    if n_batches > 1:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.grad /= n_batches
+    optimizer.step()
 
 
 def _rows(batch: Any) -> int:
