@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Literal
@@ -115,7 +116,7 @@ def nystrom_with_residual(
         if landmark_mask is not None:
             landmarks = landmarks.masked_fill(~landmark_mask[..., None], 0.0)
         entries = _entries_of(kernel)
-        n, size = q.shape[-2], landmarks.shape[-2] * q.shape[:-2].numel()
+        n, size = q.shape[-2], math.prod(landmarks.shape[:-1])
         # Without a graph tile by tile: a tile of P is still in cache when it is used.
         rows = n if _has_graph(kernel, q, landmarks, v) else max(256, _TILE // max(1, size))
         parts = q.split(rows, -2)

@@ -147,7 +147,7 @@ class SoftmaxFreeAttention(nn.Module):
         Arguments and errors as of :meth:`forward`.
         """
         self._check_input(x, grid, mask)
-        eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device).expand(len(x), self.heads, -1, -1)
+        eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device).expand(x.shape[0], self.heads, -1, -1)
         return self._mix(_without_padding(x, mask), eye, grid, mask, landmarks)
 
     def _mix(
