@@ -180,6 +180,21 @@ def test_it_compiles_in_one_graph(name):
     assert gap(compiled(x), layer(x)) <= 1e-5
 
 
+@pytest.mark.slow(reason="compiles")
+@pytest.mark.parametrize("is_causal", [True, False])
+@pytest.mark.parametrize("activation", ["1+elu", "elu"])
+@pytest.mark.parametrize("kind", [NormAttention, LinearAttention])
+def test_compiled_training_has_the_same_gradients(kind, activation, is_causal):
+    torch._dynamo.reset()
+    layer, x = make(partial(kind, activation=activation, causal=is_causal), torch.float32), rows(2, 12, torch.float32)
+    if activation == "elu":  # scores that change sign divide by anything: positive ones, for a mild comparison
+        for part in (layer.query, layer.key):
+            part.bias.data.add_(3.0)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    found, expected = (torch.autograd.grad(f(x).square().sum(), list(layer.parameters())) for f in (compiled, layer))
+    assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in zip(found, expected, strict=True))
+
+
 @pytest.mark.parametrize(
     ("build", "match"),
     [
