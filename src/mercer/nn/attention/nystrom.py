@@ -16,6 +16,7 @@ from mercer.kernels.base import Kernel
 from mercer.nn.precision import without_autocast
 from mercer.operators.newton import NewtonInverse, newton_inverse
 from mercer.operators.tiles.definition import reference_rows
+from mercer.operators.watchers import is_transformed
 
 __all__ = ["Solver", "gaussian_attention", "nystrom_attention", "nystrom_with_residual"]
 
@@ -68,7 +69,7 @@ def nystrom_attention(
     Raises:
         ShapeError: shapes that do not fit.
         ValueError: an unknown ``inverse``; ``normalize`` with a kernel whose negative values leave a row of A a sum
-            that is not positive (not seen while compiling).
+            that is not positive (not seen while compiling and inside ``torch.func``).
 
     Cost: ``6 n m e`` flops a head and pass, ``4 m^3`` a step of Newton; memory ``n m`` with gradients, else about 64 MB
     at most.
@@ -266,8 +267,9 @@ def _middle(
 def _inverse_roots(A: Tensor, kernel: Kernel) -> Tensor:
     """The diagonal of D^-1/2, ``(*batch, m, 1)``."""
     sums = A.sum(-1, keepdim=True)
-    # A Gaussian's sums are at least 1, and inside a graph there is nobody to tell.
-    unseen = isinstance(kernel, RBF) or sums.is_meta or torch.compiler.is_compiling() or torch.compiler.is_exporting()
+    # A Gaussian's sums are at least 1, and inside a graph or a transform there is nobody to tell.
+    in_graph = torch.compiler.is_compiling() or torch.compiler.is_exporting() or is_transformed()
+    unseen = isinstance(kernel, RBF) or sums.is_meta or in_graph
     if not unseen and bool((sums <= 0.0).any()):
         raise ValueError(
             f"normalize=True divides by the root of each row's sum of {kernel!r} between landmarks, but the smallest "

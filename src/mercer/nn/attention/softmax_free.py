@@ -23,6 +23,7 @@ from mercer.nn.attention.landmarks import (
     window_starts,
 )
 from mercer.nn.attention.nystrom import Solver, nystrom_with_residual
+from mercer.operators.watchers import is_transformed
 
 __all__ = ["SoftmaxFreeAttention"]
 
@@ -59,6 +60,7 @@ class SoftmaxFreeAttention(nn.Module):
 
     Attributes:
         last_residual: of the last forward with Newton, the largest entry of ``|I - A Y|``; above 0.1 it is warned of.
+            Inside ``torch.func`` and exported graphs it is left as it was.
 
     Raises:
         ValueError: an argument that cannot be; ``causal=True``.
@@ -230,8 +232,8 @@ class SoftmaxFreeAttention(nn.Module):
         return F.conv2d(images, weight, padding=weight.shape[-1] // 2, groups=self.width).flatten(2).mT
 
     def _note(self, residual: Tensor) -> None:
-        """Keep the residual, and warn of a large one; inside a graph there is nobody to warn."""
-        if torch.compiler.is_exporting() or residual.is_meta:
+        """Keep the residual, and warn of a large one; inside a graph or a transform there is nobody to warn."""
+        if torch.compiler.is_exporting() or residual.is_meta or is_transformed():
             return
         self.last_residual = residual.detach().amax()
         if not torch.compiler.is_compiling() and bool(self.last_residual > _LARGE_RESIDUAL):
