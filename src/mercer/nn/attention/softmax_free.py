@@ -124,7 +124,8 @@ class SoftmaxFreeAttention(nn.Module):
         Raises:
             ShapeError: shapes that do not fit, or no grid where one is needed.
             TypeError: a mask that is not bool.
-            ValueError: ``normalize`` and a kernel whose negative values make a row sum that is not positive.
+            ValueError: ``normalize`` and a kernel whose negative values make a row sum that is not positive; "cholesky"
+                of landmarks that coincide without a ridge; another solver than "newton" in an export to ONNX.
         """
         self._check_input(x, grid, mask)
         x = _without_padding(x, mask)
@@ -234,6 +235,8 @@ class SoftmaxFreeAttention(nn.Module):
     def _note(self, residual: Tensor) -> None:
         """Keep the residual, and warn of a large one; inside a graph or a transform there is nobody to warn."""
         if torch.compiler.is_exporting() or residual.is_meta or is_transformed():
+            return
+        if residual.numel() == 0:  # no samples
             return
         self.last_residual = residual.detach().amax()
         if not torch.compiler.is_compiling() and bool(self.last_residual > _LARGE_RESIDUAL):
