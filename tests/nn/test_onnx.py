@@ -127,3 +127,11 @@ def test_every_part_gives_the_same_in_onnx(tmp_path):
     for name, ours, theirs in zip(PARTS, model(x), found, strict=True):
         error = (torch.from_numpy(theirs) - ours.detach()).abs().max() / ours.detach().abs().max()
         assert float(error) < 1e-5, name
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # of torch's exporter
+def test_what_onnx_does_not_know_is_told(tmp_path):
+    pytest.importorskip("onnxscript")
+    layer = SoftmaxFreeAttention(WIDTH, 2, landmarks=4, solver="cholesky").eval()
+    with pytest.raises(torch.onnx.errors.OnnxExporterError, match="Use 'newton' with n_iter=20"):
+        torch.onnx.export(layer, (torch.randn(2, 40, WIDTH),), tmp_path / "one.onnx", dynamo=True, verbose=False)

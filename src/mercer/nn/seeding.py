@@ -27,7 +27,8 @@ def seeded(random_state: Any) -> Iterator[None]:
     if random_state is None:
         yield
         return
-    seed = int(torch.randint(2**62, (1,), generator=generator(random_state)))
+    # On the CPU also under a default device, such as that of shapes without numbers.
+    seed = int(torch.randint(2**62, (1,), generator=generator(random_state), device="cpu"))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

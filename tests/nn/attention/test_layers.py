@@ -7,7 +7,14 @@ import torch
 from torch import nn
 
 from mercer.errors import ShapeError
-from mercer.nn import DiagAttention, LinearAttention, NormAttention, RotaryPositions, SoftmaxAttention
+from mercer.nn import (
+    DiagAttention,
+    LinearAttention,
+    NormAttention,
+    RotaryPositions,
+    SoftmaxAttention,
+    SoftmaxFreeAttention,
+)
 from mercer.nn.attention.states import BlockState, LinearState
 
 WIDTH, HEADS = 16, 2
@@ -180,6 +187,21 @@ def test_it_compiles_in_one_graph(name):
     assert gap(compiled(x), layer(x)) <= 1e-5
 
 
+@pytest.mark.slow(reason="compiles")
+@pytest.mark.parametrize("is_causal", [True, False])
+@pytest.mark.parametrize("activation", ["1+elu", "elu"])
+@pytest.mark.parametrize("kind", [NormAttention, LinearAttention])
+def test_compiled_training_has_the_same_gradients(kind, activation, is_causal):
+    torch._dynamo.reset()
+    layer, x = make(partial(kind, activation=activation, causal=is_causal), torch.float32), rows(2, 12, torch.float32)
+    if activation == "elu":  # scores that change sign divide by anything: positive ones, for a mild comparison
+        for part in (layer.query, layer.key):
+            part.bias.data.add_(3.0)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    found, expected = (torch.autograd.grad(f(x).square().sum(), list(layer.parameters())) for f in (compiled, layer))
+    assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in zip(found, expected, strict=True))
+
+
 @pytest.mark.parametrize(
     ("build", "match"),
     [
@@ -289,3 +311,20 @@ def test_the_states_of_the_two_kinds():
     state = make(CAUSAL["diag, window"]).prefill(x)[1]
     assert isinstance(state, BlockState)
     assert state.keys.shape == (1, 2, 16, 8)
+
+
+@pytest.mark.parametrize("name", ["norm", "linear", "norm, decay", "diag, relu", "soft", "soft, steps"])
+def test_gradients_of_each_sample_are_those_of_batches_of_one(name):
+    soft = partial(SoftmaxFreeAttention, WIDTH, HEADS, landmarks=3)
+    made = {"soft": soft, "soft, steps": partial(soft, n_iter=20)}
+    layer, x = made[name]().double() if name in made else make(CAUSAL[name]), rows(3, 9)
+    weights = {key: value.detach() for key, value in layer.named_parameters()}
+
+    def loss(weights, row):
+        return torch.func.functional_call(layer, weights, (row[None],)).square().mean()
+
+    found = torch.func.vmap(torch.func.grad(loss), (None, 0))(weights, x)
+    for i in range(3):
+        expected = torch.autograd.grad(layer(x[i : i + 1]).square().mean(), list(layer.parameters()))
+        for one, other in zip(found.values(), expected, strict=True):
+            torch.testing.assert_close(one[i], other, rtol=1e-9, atol=1e-12)

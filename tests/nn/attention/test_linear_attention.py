@@ -86,6 +86,44 @@ def test_gradients_of_gradients(decay):
     assert torch.autograd.gradgradcheck(attention, (q, k, v, state))
 
 
+def test_forward_mode_has_the_same_derivatives():
+    inputs = [x.requires_grad_() for x in (*draw(1, 2, 5, 2, 2), torch.randn(1, 2, 2, 2, dtype=torch.float64))]
+
+    def attention(q, k, v, state):
+        return linear_attention(q, k, v, state=state, decay=[0.9, 0.5], chunk=2, plan="loop", return_state=True)
+
+    assert torch.autograd.gradcheck(attention, inputs, check_forward_ad=True, check_backward_ad=False)
+    for i in range(4):  # along one of them, the others are constants
+        alone = [x if i == j else x.detach() for j, x in enumerate(inputs)]
+        assert torch.autograd.gradcheck(attention, alone, check_forward_ad=True, check_backward_ad=False)
+
+
+@pytest.mark.parametrize("transform", ["vmap", "jacrev", "jacfwd", "hessian", "vmap of grad"])
+def test_transforms_of_functions_see_the_definition(transform):
+    k, state = torch.randn(2, 1, 2, 5, 3, dtype=torch.float64)[..., :2].unbind()
+    state = state[:, :, :2]
+
+    def attention(plan):
+        return lambda q: linear_attention(q, k * q.sin(), q.cos(), state=state, decay=0.9, chunk=2, plan=plan)
+
+    def loss(plan):
+        return lambda q: attention(plan)(q).square().sum()
+
+    func, q = torch.func, torch.randn(1, 2, 5, 2, dtype=torch.float64)
+    many = torch.randn(1, 2, 3, 5, 2, dtype=torch.float64)  # mapped over an axis in the middle
+    found, expected = (
+        {
+            "vmap": lambda plan: func.vmap(attention(plan), in_dims=2)(many),
+            "jacrev": lambda plan: func.jacrev(attention(plan))(q),
+            "jacfwd": lambda plan: func.jacfwd(attention(plan))(q),
+            "hessian": lambda plan: func.hessian(loss(plan))(q),
+            "vmap of grad": lambda plan: func.vmap(func.grad(loss(plan)), in_dims=2)(many),
+        }[transform](plan)
+        for plan in ("loop", "direct")
+    )
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize("normalize", [False, True])
 def test_gradients_of_the_plans_agree(normalize):
     found = {}

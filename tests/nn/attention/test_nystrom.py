@@ -205,3 +205,32 @@ def test_shapes_that_do_not_fit_are_told(shapes, message):
 def test_an_unknown_inverse_is_told():
     with pytest.raises(ValueError, match="'newton', 'cholesky' or 'pinv', not 'svd'"):
         nystrom_attention(*tokens(), inverse="svd")
+
+
+@pytest.mark.parametrize("inverse", ["newton", "cholesky", "pinv"])
+@pytest.mark.filterwarnings("ignore:newton_inverse:mercer.errors.ApproximationWarning")
+def test_a_sample_of_nan_leaves_the_others_alone(inverse):
+    q, landmarks, v = tokens(batch=(3,))
+    expected = nystrom_attention(q, landmarks, v, inverse=inverse)
+    q[1], landmarks[1] = torch.nan, torch.nan
+    q.requires_grad_()
+    found = nystrom_attention(q, landmarks, v, inverse=inverse)
+    torch.testing.assert_close(found[::2], expected[::2])
+    assert bool(found[1].isnan().all())
+    gradient = torch.autograd.grad(found[::2].sum(), q)[0]
+    assert bool(gradient[::2].isfinite().all())
+
+
+@pytest.mark.parametrize("inverse", ["newton", "cholesky", "pinv"])
+def test_no_samples_have_no_attention(inverse):
+    q, landmarks, v = (t[:0] for t in tokens(batch=(3,)))
+    assert nystrom_attention(q, landmarks, v, inverse=inverse).shape == v.shape
+
+
+def test_cholesky_of_a_singular_matrix_names_the_ridge():
+    q, landmarks, v = tokens()
+    landmarks[..., 1, :] = landmarks[..., 0, :]
+    with pytest.raises(ValueError, match=r"not positive definite with ridge=0\. Give a larger ridge"):
+        nystrom_attention(q, landmarks, v, inverse="cholesky", ridge=0.0, normalize=False)
+    unseen = torch.vmap(lambda q: nystrom_attention(q, landmarks, v, inverse="cholesky", ridge=0.0))(q[None])
+    assert bool(unseen.isnan().any())

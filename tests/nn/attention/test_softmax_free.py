@@ -116,6 +116,12 @@ def test_solvers_agree():
     torch.testing.assert_close(found["newton"], found["cholesky"])
 
 
+def test_no_samples_are_no_error():
+    module = layer()
+    assert module(torch.ones(0, 36, 16, dtype=torch.float64), grid=(6, 6)).shape == (0, 36, 16)
+    assert bool(module.last_residual.isnan())
+
+
 def test_landmarks_of_another_frame_may_be_reused():
     module = layer()
     x = torch.randn(2, 36, 16, dtype=torch.float64)

@@ -77,7 +77,8 @@ class _Walk(torch.autograd.Function):
     r"""``o_i = sum_j decay^|i-j| (q_i . k_j) v_j`` over ``j <= i``, or in reverse ``j >= i``, and the state's part.
 
     With ``A_ij = q_i . k_j`` on one side of the diagonal, ``dq_i = sum_j (do_i . v_j) k_j`` over the same side, and
-    ``dk_j``, ``dv_j`` are sums over the other side. So a walk's gradients are three walks.
+    ``dk_j``, ``dv_j`` are sums over the other side. So a walk's gradients are three walks, and so is its derivative
+    along a direction.
     """
 
     @staticmethod
@@ -88,6 +89,7 @@ class _Walk(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.walk, *tensors, ctx.chunk, ctx.reverse = inputs
         ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
         ctx.set_materialize_grads(False)
 
     @staticmethod
@@ -108,6 +110,34 @@ class _Walk(torch.autograd.Function):
             dv, dstate = _apply(ctx.walk, back._replace(q=k, k=q, v=grad, state=grad_state))
             dv = dv.to(v.dtype)
         return None, dq, dk, dv, None if state is None else dstate, None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, dq: Tensor | None, dk: Tensor | None, dv: Tensor | None, *rest: Any) -> Any:
+        q, k, v, state, decay = ctx.saved_tensors
+        dstate = rest[0]
+        span = Span(q, k, v, None, decay, ctx.chunk, ctx.reverse)
+        parts = []
+        if dq is not None:
+            out, after = _apply(ctx.walk, span._replace(q=dq, state=state))
+            parts.append((out, torch.zeros_like(after)))  # no query reaches the state
+        if dk is not None:
+            parts.append(_apply(ctx.walk, span._replace(k=dk)))
+        if dv is not None or dstate is not None:
+            parts.append(_apply(ctx.walk, span._replace(v=torch.zeros_like(v) if dv is None else dv, state=dstate)))
+        return tuple(map(sum, zip(*parts, strict=True)))
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], walk: Walk, *span: Any) -> Any:
+        """The rule for torch.vmap: more sequences, which know nothing of each other."""
+
+        def folded(x: Any, dim: int | None) -> Any:
+            if not isinstance(x, Tensor):
+                return x
+            x = x.expand(info.batch_size, *x.shape) if dim is None else x.movedim(dim, 0)
+            return x.flatten(0, 1)
+
+        found = _Walk.apply(walk, *map(folded, span, in_dims[1:]))  # type: ignore[no-untyped-call]
+        return tuple(x.unflatten(0, (info.batch_size, x.shape[0] // info.batch_size)) for x in found), (0, 0)
 
 
 def _apply(walk: Walk, span: Span) -> tuple[Tensor, Tensor]:

@@ -79,10 +79,10 @@ class _BlockAttention(AttentionLayer):
 
     def step(self, x: Tensor, state: AttentionState | None = None) -> tuple[Tensor, AttentionState]:
         """One row of each sequence, ``(B, width)``, and the state after it; without a state it is the first one."""
-        state = self.initial_state(len(x)) if state is None else state
+        state = self.initial_state(x.shape[0]) if state is None else state
         if not isinstance(state, BlockState) or x.dim() != 2 or x.shape[-1] != self.width:
             return super().step(x, state)  # which says what is wrong
-        self._check_state(state, len(x))
+        self._check_state(state, x.shape[0])
         x = x[:, None]
         q, k, v = self._turned(x, state)
         slot, keys, values = self._first(x, state), state.keys, state.values
@@ -125,7 +125,7 @@ class _BlockAttention(AttentionLayer):
     def _first(self, x: Tensor, state: AttentionState | None) -> Tensor:
         """Where the first new row stands among the places that a state keeps, ``(B,)``."""
         if state is None:
-            return torch.zeros(len(x), dtype=torch.long, device=x.device)
+            return torch.zeros(x.shape[0], dtype=torch.long, device=x.device)
         if self.block is None:
             return state.position
         return state.position % self.block + (self.block if self.window else 0)

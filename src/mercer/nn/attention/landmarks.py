@@ -41,7 +41,8 @@ def to_grid(x: Tensor, grid: tuple[int, int]) -> Tensor:
 
 def from_grid(x: Tensor, like: Tensor) -> Tensor:
     """The opposite of :func:`to_grid`, for as many heads as ``like`` ``(B, H, n, e)`` has."""
-    return x.flatten(2).mT.reshape(*like.shape[:2], -1, x.shape[1])
+    tokens = x.flatten(2).mT
+    return tokens.reshape(*like.shape[:2], *tokens.shape[1:])
 
 
 def window_means(x: Tensor, window: tuple[int, int], mask: Tensor | None) -> Tensor:

@@ -87,7 +87,7 @@ class AttentionLayer(nn.Module):
             raise ShapeError(f"{name}: x must be (B, n, {self.width}), but is {tuple(x.shape)}.")
         if state is not None:
             self._ask_for_causal("a state")
-            self._check_state(state, len(x))
+            self._check_state(state, x.shape[0])
         lengths = None if lengths is None else torch.as_tensor(lengths)
         kept = kept_rows(x, lengths)
         # Zeros, so that not even NaN in the padding reaches a row that counts.
@@ -132,5 +132,5 @@ def places(x: Tensor, state: AttentionState | None) -> Tensor:
 
 def after(x: Tensor, state: AttentionState | None, lengths: Tensor | None) -> Tensor:
     """The positions ``(B,)`` after the rows of x."""
-    n = torch.full((len(x),), x.shape[1], device=x.device) if lengths is None else lengths.to(x.device)
+    n = torch.full((x.shape[0],), x.shape[1], device=x.device) if lengths is None else lengths.to(x.device)
     return n if state is None else state.position + n

@@ -21,9 +21,18 @@ from mercer.nn.precision import without_autocast
 __all__ = ["Activation", "LinearAttention", "NormAttention"]
 
 Activation = str | Callable[[Tensor], Tensor]
+
+
+def _elu(x: Tensor) -> Tensor:
+    if torch.compiler.is_compiling():
+        # The same: torch's own gives its gradient other strides than compilers are told (torch 2.13).
+        return x.relu() + x.clamp(max=0.0).expm1()
+    return functional.elu(x)
+
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "1+elu": lambda x: 1.0 + functional.elu(x),
-    "elu": functional.elu,
+    "1+elu": lambda x: 1.0 + _elu(x),
+    "elu": _elu,
     "relu": torch.relu,
     "swish": functional.silu,
 }

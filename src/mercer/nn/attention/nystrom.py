@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Literal
@@ -15,6 +16,7 @@ from mercer.kernels.base import Kernel
 from mercer.nn.precision import without_autocast
 from mercer.operators.newton import NewtonInverse, newton_inverse
 from mercer.operators.tiles.definition import reference_rows
+from mercer.operators.watchers import is_transformed
 
 __all__ = ["Solver", "gaussian_attention", "nystrom_attention", "nystrom_with_residual"]
 
@@ -67,7 +69,8 @@ def nystrom_attention(
     Raises:
         ShapeError: shapes that do not fit.
         ValueError: an unknown ``inverse``; ``normalize`` with a kernel whose negative values leave a row of A a sum
-            that is not positive (not seen while compiling).
+            that is not positive; "cholesky" of a matrix that is not positive definite (both not seen while compiling
+            and inside ``torch.func``, where the result is NaN); other than "newton" in ONNX.
 
     Cost: ``6 n m e`` flops a head and pass, ``4 m^3`` a step of Newton; memory ``n m`` with gradients, else about 64 MB
     at most.
@@ -115,7 +118,7 @@ def nystrom_with_residual(
         if landmark_mask is not None:
             landmarks = landmarks.masked_fill(~landmark_mask[..., None], 0.0)
         entries = _entries_of(kernel)
-        n, size = q.shape[-2], landmarks.shape[-2] * q.shape[:-2].numel()
+        n, size = q.shape[-2], math.prod(landmarks.shape[:-1])
         # Without a graph tile by tile: a tile of P is still in cache when it is used.
         rows = n if _has_graph(kernel, q, landmarks, v) else max(256, _TILE // max(1, size))
         parts = q.split(rows, -2)
@@ -218,7 +221,7 @@ def gaussian(X: Tensor, Y: Tensor) -> Tensor:
     left = torch.cat([X, -0.5 * X.square().sum(-1, keepdim=True), torch.ones_like(X[..., :1])], -1)
     right = torch.cat([Y, torch.ones_like(Y[..., :1]), -0.5 * Y.square().sum(-1, keepdim=True)], -1)
     exponent = left @ right.mT
-    if exponent.requires_grad or torch.compiler.is_compiling():
+    if exponent.requires_grad or torch.compiler.is_compiling() or is_transformed():
         return exponent.clamp(min=-80.0, max=0.0).exp()
     return exponent.clamp_(min=-80.0, max=0.0).exp_()
 
@@ -252,22 +255,49 @@ def _middle(
         Y, residual, _ = newton(A, ridge=ridge)
         W = Y @ S
     else:
-        A = A + ridge * A.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None] * eye
-        if inverse == "cholesky":
-            W = torch.cholesky_solve(S, torch.linalg.cholesky(A))
-        else:
-            W = torch.linalg.pinv(A, hermitian=True) @ S
+        W = _solved(A + ridge * A.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None] * eye, S, inverse, ridge)
     if valid is not None:
         W = W * there[..., None]
     return (root * W if normalize else W), residual
 
 
+def _solved(A: Tensor, S: Tensor, inverse: str, ridge: float) -> Tensor:
+    """A's inverse times S by LAPACK; a matrix that has NaN gives NaN, and leaves the others of its batch alone."""
+    if _is_for_onnx():
+        raise ValueError(f"{inverse!r} is not known to ONNX: matrix products are. Use 'newton' with n_iter=20.")
+    finite = A.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
+    A = torch.where(finite, A, torch.eye(A.shape[-1], dtype=A.dtype, device=A.device))
+    if inverse == "pinv":
+        W = torch.linalg.pinv(A, hermitian=True) @ S
+    else:
+        factor, info = torch.linalg.cholesky_ex(A)
+        failed = (info > 0)[..., None, None]
+        if not _is_unseen(A) and bool(failed.any()):
+            raise ValueError(
+                f"inverse='cholesky': {int(failed.sum())} of the kernel matrices between landmarks are not positive "
+                f"definite with ridge={ridge:g}. Give a larger ridge, or 'newton' or 'pinv'."
+            )
+        W = torch.cholesky_solve(S, factor.masked_fill(failed, torch.nan))
+    found: Tensor = W.masked_fill(~finite, torch.nan)
+    return found
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _is_for_onnx() -> bool:
+    """Dynamo takes torch's own for False; the exporter to ONNX traces a second time with it."""
+    return torch.onnx.is_in_onnx_export()
+
+
+def _is_unseen(x: Tensor) -> bool:
+    """Whether nobody can be told what the values of x are: inside a graph or a transform."""
+    return x.is_meta or torch.compiler.is_compiling() or torch.compiler.is_exporting() or is_transformed()
+
+
 def _inverse_roots(A: Tensor, kernel: Kernel) -> Tensor:
     """The diagonal of D^-1/2, ``(*batch, m, 1)``."""
     sums = A.sum(-1, keepdim=True)
-    # A Gaussian's sums are at least 1, and inside a graph there is nobody to tell.
-    unseen = isinstance(kernel, RBF) or sums.is_meta or torch.compiler.is_compiling() or torch.compiler.is_exporting()
-    if not unseen and bool((sums <= 0.0).any()):
+    # A Gaussian's sums are at least 1.
+    if not isinstance(kernel, RBF) and not _is_unseen(sums) and bool((sums <= 0.0).any()):
         raise ValueError(
             f"normalize=True divides by the root of each row's sum of {kernel!r} between landmarks, but the smallest "
             f"sum is {float(sums.detach().min()):.3g}: the kernel has negative values. Give normalize=False, or a "

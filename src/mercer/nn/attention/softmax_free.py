@@ -23,6 +23,7 @@ from mercer.nn.attention.landmarks import (
     window_starts,
 )
 from mercer.nn.attention.nystrom import Solver, nystrom_with_residual
+from mercer.operators.watchers import is_transformed
 
 __all__ = ["SoftmaxFreeAttention"]
 
@@ -59,6 +60,7 @@ class SoftmaxFreeAttention(nn.Module):
 
     Attributes:
         last_residual: of the last forward with Newton, the largest entry of ``|I - A Y|``; above 0.1 it is warned of.
+            Inside ``torch.func`` and exported graphs it is left as it was.
 
     Raises:
         ValueError: an argument that cannot be; ``causal=True``.
@@ -122,7 +124,8 @@ class SoftmaxFreeAttention(nn.Module):
         Raises:
             ShapeError: shapes that do not fit, or no grid where one is needed.
             TypeError: a mask that is not bool.
-            ValueError: ``normalize`` and a kernel whose negative values make a row sum that is not positive.
+            ValueError: ``normalize`` and a kernel whose negative values make a row sum that is not positive; "cholesky"
+                of landmarks that coincide without a ridge; another solver than "newton" in an export to ONNX.
         """
         self._check_input(x, grid, mask)
         x = _without_padding(x, mask)
@@ -147,7 +150,7 @@ class SoftmaxFreeAttention(nn.Module):
         Arguments and errors as of :meth:`forward`.
         """
         self._check_input(x, grid, mask)
-        eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device).expand(len(x), self.heads, -1, -1)
+        eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device).expand(x.shape[0], self.heads, -1, -1)
         return self._mix(_without_padding(x, mask), eye, grid, mask, landmarks)
 
     def _mix(
@@ -230,8 +233,10 @@ class SoftmaxFreeAttention(nn.Module):
         return F.conv2d(images, weight, padding=weight.shape[-1] // 2, groups=self.width).flatten(2).mT
 
     def _note(self, residual: Tensor) -> None:
-        """Keep the residual, and warn of a large one; inside a graph there is nobody to warn."""
-        if torch.compiler.is_exporting() or residual.is_meta:
+        """Keep the residual, and warn of a large one; inside a graph or a transform there is nobody to warn."""
+        if torch.compiler.is_exporting() or residual.is_meta or is_transformed():
+            return
+        if residual.numel() == 0:  # no samples
             return
         self.last_residual = residual.detach().amax()
         if not torch.compiler.is_compiling() and bool(self.last_residual > _LARGE_RESIDUAL):

@@ -86,13 +86,13 @@ def _kept(build: Callable[..., Tensor], *arguments: Any) -> Tensor:
 
 
 def _dft_matrix(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    t = torch.arange(n, dtype=torch.float64)
+    t = torch.arange(n, dtype=torch.float64, device="cpu")  # whatever the default device, for it is kept
     angle = -2.0 * torch.pi / n * torch.remainder(t[:, None] * t[None, :], n)
     return torch.polar(torch.ones_like(angle), angle).to(device=device, dtype=dtype)
 
 
 def _new_twiddles(n1: int, n2: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    f, t = torch.arange(n1, dtype=torch.float64), torch.arange(n2, dtype=torch.float64)
+    f, t = (torch.arange(n, dtype=torch.float64, device="cpu") for n in (n1, n2))
     angle = -2.0 * torch.pi / (n1 * n2) * f[:, None] * t[None, :]
     return torch.polar(torch.ones_like(angle), angle).to(device=device, dtype=dtype)
 

@@ -78,7 +78,10 @@ class MonarchFFT(nn.Module):
         if learn:
             with seeded(random_state):
                 for n in self.factors:
-                    value = SPREAD * torch.randn(n, n, 2) if additive else torch.view_as_real(self._exact(n)).clone()
+                    if additive:
+                        value = SPREAD * torch.randn(n, n, 2)
+                    else:
+                        value = torch.view_as_real(self._exact(n)).to(torch.get_default_device(), copy=True)
                     self.matrices.append(nn.Parameter(value))
 
     def forward(self, x: Tensor) -> Tensor:

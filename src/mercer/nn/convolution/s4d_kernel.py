@@ -85,7 +85,8 @@ class S4DKernel(ConvolutionKernel):
         if self.definition:
             return self._by_definition(L)
         dtA, dtC = self.recurrence()
-        b = 1 << max(0, (math.isqrt(L - 1) + 1 if L > 1 else 1) - 1).bit_length()
+        # A compiled graph serves every length, and knows no root of one.
+        b = _root(self.built_for if torch.compiler.is_compiling() else L)
         a = -(-L // b)
         steps = torch.arange(max(a, b), device=dtA.device, dtype=torch.float64)
         narrow = torch.complex128 if self.C.dtype == torch.float64 else torch.complex64
@@ -124,3 +125,8 @@ class S4DKernel(ConvolutionKernel):
         weight = torch.view_as_complex(self.C) * (torch.exp(dtA) - 1.0) / A
         waves = torch.exp(dtA.unsqueeze(-1) * torch.arange(L, device=A.device))  # (H, N/2, L)
         return 2.0 * torch.einsum("chn,hnl->chl", weight, waves).real
+
+
+def _root(n: int) -> int:
+    """The smallest power of 2 whose square is at least n >= 1."""
+    return 1 << math.isqrt(n - 1).bit_length()

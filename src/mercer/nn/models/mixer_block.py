@@ -160,7 +160,7 @@ def _prefill(mixer: Any, x: Tensor, state: Any, lengths: Lengths | None) -> tupl
         return mixer.prefill(x, state)  # type: ignore[no-any-return]
     if state is None and takes:
         return mixer.prefill(x)  # type: ignore[no-any-return]
-    state = mixer.initial_state(len(x)) if state is None else state
+    state = mixer.initial_state(x.shape[0]) if state is None else state
     rows = []
     for t in range(x.shape[1]):
         y, state = mixer.step(x[:, t], state)

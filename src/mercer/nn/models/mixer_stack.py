@@ -54,7 +54,7 @@ class MixerStack(nn.ModuleList):
 
     def step(self, x: Tensor, state: SequenceState | None = None) -> tuple[Tensor, SequenceState]:
         """One row of each sequence, ``(B, width)``, and the state after it; without a state it is the first one."""
-        state = self.initial_state(len(x)) if state is None else state
+        state = self.initial_state(x.shape[0]) if state is None else state
         after = []
         for block, own in self._with(state):
             x, own = block.step(x, own)

@@ -195,7 +195,7 @@ class SequenceModel(nn.Module):
             return h.mean(1) if self.pool == "mean" else h[:, -1]
         count = kept.sum(1, keepdim=True).clamp(min=1)
         if self.pool == "last":
-            return h[torch.arange(len(h), device=h.device), count[:, 0] - 1]
+            return h[torch.arange(h.shape[0], device=h.device), count[:, 0] - 1]
         return h.masked_fill(~kept.unsqueeze(-1), 0.0).sum(1) / count
 
 

@@ -189,7 +189,7 @@ class SoftTransformer(nn.Module):
         tokens = x.flatten(2).mT
         table = self.get_parameter(f"pos_embed{stage + 1}")
         if stage == 3:
-            tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), tokens], 1)
+            tokens = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), tokens], 1)
             return tokens + torch.cat([table[:, :1], _resized(table[:, 1:], _TABLES[3], grid)], 1), grid
         return tokens + _resized(table, _TABLES[stage], grid), grid
 

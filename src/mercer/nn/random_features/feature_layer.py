@@ -48,7 +48,9 @@ class RandomFeatureLayer(nn.Module):
         self.features, self.length = features, length
         self.in_features, self.n_features = features.d, features.n_features
         for name, value in features.state.items():
-            self.register_buffer(name, value.detach().to(torch.get_default_dtype()))
+            # Drawn on the CPU, and moved to where torch makes parameters.
+            device = torch.get_default_device() if value.device.type == "cpu" else value.device
+            self.register_buffer(name, value.detach().to(device, torch.get_default_dtype()))
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., d) -> (..., n_features)``, in the dtype of x."""
@@ -76,7 +78,7 @@ class RandomFeatureLayer(nn.Module):
                 features is larger than what they estimate.
         """
         wide = self._prepared(W)
-        if wide.numel():
+        if wide.numel() and not wide.is_meta:
             size = float(wide.double().square().sum(-1).mean().sqrt())
             self._warn_of_reach(size, input_length if self.length is None else self.length)
         return self.features.weight_map(self._drawn(), wide, None if b is None else b.to(wide)).to(W.dtype)
