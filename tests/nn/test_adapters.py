@@ -301,7 +301,7 @@ def test_what_no_file_can_hold_is_told_by_name(name, tmp_path):
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
-@pytest.mark.parametrize("seed", [None, torch.Generator(), np.random.default_rng(0)], ids=str)
+@pytest.mark.parametrize("seed", [None, torch.Generator(), np.random.default_rng(0)], ids=["none", "torch", "numpy"])
 def test_adapters_drawn_from_any_source_are_loaded_as_they_were(seed, activation, tmp_path):
     model, x = network(), torch.randn(5, 6)
     report = add_adapters(model, is_block, n_features=np.int64(9), activation=activation, length=1.0, random_state=seed)
