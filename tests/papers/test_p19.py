@@ -36,7 +36,7 @@ def test_a_log_determinant_that_is_off_breaks_the_claim_of_kronecker_algebra(mon
 @pytest.mark.slow(reason="a second process on 400 nodes")
 def test_the_released_method_is_measured_in_full(monkeypatch):
     monkeypatch.setattr(p19_gp_hm_pde, "RELEASED_STEPS", 3)
-    monkeypatch.setattr(p19_gp_hm_pde, "RELEASED", ("poisson-sin", "poisson-parabola"))
+    monkeypatch.setattr(p19_gp_hm_pde, "LINES", ("poisson-sin", "poisson-parabola"))
     found = measure(paper.claims["released"], mode="full", seeds=[0])
     assert [row[:2] for row in found.tables[0].rows] == [("poisson-sin", "joint"), ("poisson-parabola", "extra")]
     assert 0.1 < found.values["worst"][0] < 10.0  # nothing is learnt in three steps

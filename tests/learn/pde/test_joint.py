@@ -10,7 +10,7 @@ from mercer.learn.pde import Laplacian, PDESolver, Power
 from mercer.learn.pde.axis_kernel import AxisKernel, Gram
 from mercer.learn.pde.domain import Domain
 from mercer.learn.pde.equation import Equation
-from mercer.learn.pde.joint import JITTER, Process, joint_log_density
+from mercer.learn.pde.joint import JITTER, Process, fit_jointly, joint_log_density
 from mercer.learn.pde.text import parse_operator
 
 
@@ -40,6 +40,48 @@ def dense_log_density(process, equation, precisions, weight):
         + 0.5 * len(U) * v
         - 0.5 * v.exp() * value.square().sum()
     )
+
+
+@pytest.mark.parametrize("method", ["joint", "extra"])
+def test_every_tensor_is_made_on_the_device_that_was_asked_for(method, monkeypatch):
+    def u(X):
+        return np.sin(3 * X[:, 0])
+
+    def source(X):
+        return u(X) ** 3 - 9 * u(X)
+
+    domain, operator, kernels = [(0, 1)] * 2, Laplacian() + Power(3), [SpectralMixture(3)] * 2
+    solver = PDESolver(operator, domain=domain, grid=(9, 8), method=method, max_iter=4, kernel=kernels)
+    expected = solver.fit(source, u).values_
+    equation = Equation.of(operator, Domain.of(domain, (9, 8)), source, u, faces="enough")
+    numbers = SpectralMixture.hyperparameter
+
+    def on_the_cpu(kernel, name):
+        with torch.device("cpu"):
+            return numbers(kernel, name)
+
+    monkeypatch.setattr(SpectralMixture, "hyperparameter", on_the_cpu)
+    with torch.device("meta"):  # where whatever names no device would be, and nothing could be computed
+        found = fit_jointly(
+            equation,
+            kernels,
+            boundary_weight=200.0,
+            lr=0.01,
+            max_iter=4,
+            tol=1e-4,
+            early_stopping=True,
+            change_point=0.5 if method == "extra" else None,
+            device="cpu",
+        )
+    np.testing.assert_allclose(found.values.numpy(), expected)
+
+
+@pytest.mark.parametrize(
+    ("device", "message"), [("meta", "method='collocation' is done on the CPU"), ("abacus", "device abacus: ")]
+)
+def test_a_device_that_a_method_does_not_have_is_refused(device, message):
+    with pytest.raises(ValueError, match=message):
+        PDESolver(Laplacian(), domain=(0, 1), grid=9, device=device).fit(1.0, (0.0, 0.0))
 
 
 def test_kronecker_algebra_is_the_dense_objective():

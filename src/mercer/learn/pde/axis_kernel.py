@@ -107,7 +107,7 @@ class Gram:
             low, high = int(own.min() - other.max()), int(own.max() - other.min())
             if high - low + 1 < len(rows) * len(columns):
                 self._places = own - low, other
-                self.z = step * torch.arange(low, high + 1, dtype=torch.float64)
+                self.z = step * torch.arange(low, high + 1, dtype=torch.float64, device=rows.device)
         if self._places is None:
             self.z = rows[:, None] - columns[None, :]
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mercer.learn.pde.boundary import Boundary, Needed
+from mercer.learn.pde.boundary import Boundary, Face, Needed
 from mercer.learn.pde.domain import Domain, evaluate
 from mercer.learn.pde.nonlinear import Nonlinear
 from mercer.learn.pde.operators import DifferentialOperator, LinearTerm
@@ -104,6 +104,25 @@ class Equation:
             for c, f in operator.nonlinear
         )
         return cls(domain, tuple(_products(terms, domain)), functions, f, boundary, unknowns)
+
+    def to(self, device: torch.device | str) -> Equation:
+        """The same numbers on another device; functions are called with tensors there."""
+
+        def moved(products: Sequence[Product]) -> tuple[Product, ...]:
+            return tuple(replace(p, coefficient=p.coefficient.to(device)) for p in products)
+
+        def faces(given: Sequence[Face]) -> tuple[Face, ...]:
+            return tuple(replace(face, values=face.values.to(device)) for face in given)
+
+        boundary = replace(self.boundary, faces=faces(self.boundary.faces), used=faces(self.boundary.used))
+        return replace(
+            self,
+            domain=replace(self.domain, nodes=tuple(x.to(device) for x in self.domain.nodes)),
+            products=moved(self.products),
+            functions=tuple((c, f, tuple(map(moved, inner))) for c, f, inner in self.functions),
+            source=self.source.to(device),
+            boundary=boundary,
+        )
 
     @property
     def is_linear(self) -> bool:

@@ -41,11 +41,12 @@ class JointResult:
 
 
 class Process:
-    """One Gaussian process on the grid."""
+    """One Gaussian process on the grid, on the device of its Gram matrices."""
 
     def __init__(self, grams: Sequence[Gram], kernels: Sequence[SpectralMixture], shape: tuple[int, ...]) -> None:
-        self.grams, self.parameters = grams, Parameters(kernels, {}, in_widths=False)
-        self.values = torch.zeros(shape, dtype=torch.float64, requires_grad=True)
+        device = grams[0].z.device
+        self.grams, self.parameters = grams, Parameters(kernels, {}, in_widths=False, device=device)
+        self.values = torch.zeros(shape, dtype=torch.float64, device=device, requires_grad=True)
 
     def leaves(self) -> list[Tensor]:
         """All that is learnt."""
@@ -55,10 +56,10 @@ class Process:
         """Sum of log-determinants, the quadratic form, and derivatives of these orders on the grid."""
         kernels, N = self.parameters.kernels(), self.values.numel()
         factors = []
-        logdet = torch.zeros((), dtype=torch.float64)
+        logdet = self.values.new_zeros(())
         for gram, kernel in zip(self.grams, kernels, strict=True):
             K = gram(kernel)
-            L = torch.linalg.cholesky(K + JITTER * torch.eye(len(K), dtype=torch.float64))
+            L = torch.linalg.cholesky(K + JITTER * torch.eye(len(K), dtype=K.dtype, device=K.device))
             factors.append(L)
             logdet = logdet + (N / len(K)) * 2.0 * L.diagonal().log().sum()
         solved = []  # A_i along each axis once, shared by all derivatives
@@ -110,13 +111,13 @@ def joint_log_density(
     by_orders[zero] = U
 
     def linear(products: Sequence[Product]) -> Tensor:
-        return sum((p.coefficient * by_orders[p.orders] for p in products), torch.zeros((), dtype=torch.float64))
+        return sum((p.coefficient * by_orders[p.orders] for p in products), U.new_zeros(()))
 
     value = linear(equation.products)
     for c, function, inner in equation.functions:
         value = value + c * function.torch_values([linear(products) for products in inner])
     wrong = (value - equation.source).square().sum()
-    off, count = torch.zeros((), dtype=torch.float64), 0
+    off, count = U.new_zeros(()), 0
     for face in equation.boundary.faces:  # corners count once for each face they are on
         own = U.select(face.axis, -1 if face.side else 0)
         off = off + (own - face.values).square().sum()
@@ -143,6 +144,7 @@ def fit_jointly(
     early_stopping: bool,
     change_point: float | None = None,
     callback: Callback | None = None,
+    device: torch.device | str = "cpu",
 ) -> JointResult:
     """Adam on everything from U = 0.
 
@@ -157,12 +159,14 @@ def fit_jointly(
         change_point: share of the steps after which the first process is frozen and a second one, with a Matern
             kernel, is fitted to what is left.
         callback: called after each step with its number, the values so far and their kernels.
+        device: where it is done; what comes out is on the CPU.
     """
     if any(face.order for face in equation.boundary.faces) or equation.boundary.periodic or equation.unknowns:
         raise ValueError(
             "method='joint' is the paper's and knows values on the boundary alone: use method='collocation' or "
             "'marginal' for slopes, periodic axes and unknown coefficients."
         )
+    equation = equation.to(device)
     grams = [Gram(x, x) for x in equation.domain.nodes]
     size = float(equation.source.square().mean()) + sum(
         float(f.values.square().mean()) for f in equation.boundary.faces
@@ -175,8 +179,8 @@ def fit_jointly(
     for stage, steps in enumerate(stages):
         process = Process(grams, kernels if stage == 0 else [_matern() for _ in kernels], equation.domain.shape)
         precisions = (
-            torch.zeros((), dtype=torch.float64, requires_grad=True),
-            torch.zeros((), dtype=torch.float64, requires_grad=True),
+            torch.zeros((), dtype=torch.float64, device=device, requires_grad=True),
+            torch.zeros((), dtype=torch.float64, device=device, requires_grad=True),
         )
         optimiser = torch.optim.Adam([*process.leaves(), *precisions], lr=lr)
         for step in track(range(steps), description="joint fit"):
@@ -187,8 +191,8 @@ def fit_jointly(
             curve.append(-float(density.detach()))
             misfits.append(float(misfit))
             if callback is not None:
-                frozen = torch.zeros(()) if offset is None else offset[0]
-                callback(step + 1, process.values.detach() + frozen, process.parameters.mixtures())
+                values = process.values.detach() if offset is None else process.values.detach() + offset[0]
+                callback(step + 1, values.cpu(), process.parameters.mixtures())
             if early_stopping and misfits[-1] < tol**2 * size:
                 break
         with torch.no_grad():
@@ -201,7 +205,7 @@ def fit_jointly(
         else:
             offset = offset[0] + own, [a + b for a, b in zip(derivatives, offset[1], strict=True)]
     assert offset is not None
-    return JointResult(offset[0], made, parts, curve, misfits)
+    return JointResult(offset[0].cpu(), made, [part.cpu() for part in parts], curve, misfits)
 
 
 def _all_orders(equation: Equation) -> list[tuple[int, ...]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from mercer.arguments import check_not_negative, check_positive, check_random_state, check_whole
+from mercer.arguments import check_device, check_not_negative, check_positive, check_random_state, check_whole
 from mercer.errors import ApproximationWarning, ShapeError
 from mercer.kernels import Kernel, SpectralMixture, parse
 from mercer.learn.pde.domain import Domain
@@ -55,6 +55,10 @@ def check_settings(solver: Any, method: str) -> None:
     if solver.change_point > 1.0:
         raise ValueError(f"change_point must be a share of the steps, from 0 to 1, not {solver.change_point!r}.")
     check_random_state(solver.random_state)
+    if solver.device is not None:
+        check_device(solver.device)
+        if method not in ("joint", "extra") and torch.device(solver.device).type != "cpu":
+            raise ValueError(f"device={solver.device!r}: method={method!r} is done on the CPU: leave device out.")
 
 
 def choose_method(method: str, operator: DifferentialOperator, domain: Domain, observations: Any) -> str:

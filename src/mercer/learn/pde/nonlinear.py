@@ -79,7 +79,7 @@ class Nonlinear(Summand):
         """The function at tensors, with their graph, where it can be run on them; for gradients by all unknowns."""
         if self.dfn is None:
             return self._value(arguments)
-        value, slopes = self.values([a.detach().numpy() for a in arguments])
+        value, slopes = self.values([a.detach().cpu().numpy() for a in arguments])
         total = arguments[0].new_tensor(np.array(value))
         for a, slope in zip(arguments, slopes, strict=True):
             total = total + a.new_tensor(np.array(slope)) * (a - a.detach())

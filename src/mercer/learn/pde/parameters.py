@@ -23,15 +23,24 @@ class Parameters:
             components' lengthscales. A component of a long lengthscale is a sharp line, and steps of one length for all
             throw it off the ridge of the likelihood that it has found: of 240 steps on sin 100x those after the
             hundredth were lost, on every grid that was tried. False: in cycles per unit, as the released code does.
+        device: of all of them.
     """
 
-    def __init__(self, kernels: Sequence[SpectralMixture], unknowns: Mapping[str, float], *, in_widths: bool) -> None:
+    def __init__(
+        self,
+        kernels: Sequence[SpectralMixture],
+        unknowns: Mapping[str, float],
+        *,
+        in_widths: bool,
+        device: torch.device | str = "cpu",
+    ) -> None:
         self.envelopes = [kernel.envelope for kernel in kernels]
         self.axes: list[list[Tensor]] = []
         self._settled: list[Tensor] = []
         for kernel in kernels:
             w, mu, scale = (
-                kernel.hyperparameter(n).detach().reshape(-1) for n in ("weights", "frequencies", "lengthscale")
+                kernel.hyperparameter(name).detach().to(device).reshape(-1)
+                for name in ("weights", "frequencies", "lengthscale")
             )
             w = w.clamp(min=1e-300)
             start = (w.log(), torch.zeros_like(mu), scale.expand_as(w).log())
@@ -40,7 +49,8 @@ class Parameters:
         # in units of their start, since a step of Adam is as long for all leaves
         self._units = {n: abs(v) or 1.0 for n, v in unknowns.items()}
         self._relative = {
-            n: torch.tensor(v / self._units[n], dtype=torch.float64, requires_grad=True) for n, v in unknowns.items()
+            n: torch.tensor(v / self._units[n], dtype=torch.float64, device=device, requires_grad=True)
+            for n, v in unknowns.items()
         }
         self._widths = [_width(s) if in_widths else torch.ones_like(s) for _, _, s in self.axes]
 

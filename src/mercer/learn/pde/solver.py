@@ -74,6 +74,7 @@ class PDESolver(Prediction):
             diagonal. None: what round-off can do to the matrix, number of observations times epsilon times the phase
             of the fastest wave, 7e-11 for 400 nodes and 125 waves.
         random_state: which points hyperparameters are learnt on where there are too many.
+        device: where joint and extra are done, such as "cuda"; None is the CPU, where the others always are.
 
     Attributes:
         values_: the solution on the grid, or at the scattered points.
@@ -116,6 +117,7 @@ class PDESolver(Prediction):
         change_point: float = 0.5,
         jitter: float | None = None,
         random_state: Any = None,
+        device: str | None = None,
     ) -> None:
         self.operator = operator
         self.domain = domain
@@ -130,6 +132,7 @@ class PDESolver(Prediction):
         self.change_point = change_point
         self.jitter = jitter
         self.random_state = random_state
+        self.device = device
 
     def fit(
         self,
@@ -265,6 +268,7 @@ class PDESolver(Prediction):
             early_stopping=self.early_stopping,
             change_point=self.change_point if self.method_ == "extra" else None,
             callback=callback,
+            device=self.device or "cpu",
         )
         self.kernels_, self.loss_curve_ = list(found.kernels[0]), found.curve
         if len(found.parts) > 1:
