@@ -67,8 +67,15 @@ FACTORISATIONS = {  # operations of what torch's counter of products leaves out,
 }
 STEPS = 120  # of Adam in quick; 240 in full, as piloted
 RELEASED_STEPS = 100_000  # of Adam, of the paper's own method
-LINES = ("poisson-sin", "poisson-mixed", "poisson-growing", "poisson-scales", "poisson-parabola", "allen-cahn-sin")
-LINES += ("allen-cahn-mixed",)
+LINES: tuple[str, ...] = (
+    "poisson-sin",
+    "poisson-mixed",
+    "poisson-growing",
+    "poisson-scales",
+    "poisson-parabola",
+    "allen-cahn-sin",
+    "allen-cahn-mixed",
+)
 PLANES = ("poisson-2d-sin", "poisson-2d-mixed", "allen-cahn-2d", "advection")  # a step takes a second of a core
 HARDEST = ("poisson-scales", "poisson-parabola")  # which get a second process
 WAVES = {  # of solutions in one dimension: amplitudes by frequency, in radians
