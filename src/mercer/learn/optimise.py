@@ -15,7 +15,7 @@ from mercer.learn.covariance import Array, Covariance
 __all__ = ["maximise", "warn_at_bounds"]
 
 Objective = Callable[[Array], tuple[float, Array]]
-FLAT = 1e-5  # of the value: the size of a gradient at which a search has ended well, whatever it says
+FLAT = 1e-4  # of the first gradient: the size of one at which a search has ended well, whatever it says
 
 
 def maximise(
@@ -44,8 +44,11 @@ def maximise(
 
 
 def _minimise(objective: Objective, start: Array, bounds: Array, optimizer: Any) -> tuple[Array, float]:
+    steepness: list[tuple[Array, Array]] = []
+
     def negative(theta: Array, eval_gradient: bool = True) -> Any:
         value, gradient = objective(theta)
+        steepness.append((theta.copy(), -gradient))
         return (-value, -gradient) if eval_gradient else -value
 
     if callable(optimizer):
@@ -56,8 +59,8 @@ def _minimise(objective: Objective, start: Array, bounds: Array, optimizer: Any)
     # The stubs know only some of the forms that ``bounds`` may have.
     result: Any = minimize(negative, start, jac=True, method="L-BFGS-B", bounds=bounds)  # type: ignore[call-overload]
     # Of nearly singular matrices round-off hides the last decrease from the line search, which then gives up.
-    left = np.clip(result.x - result.jac, *bounds.T) - result.x
-    if not result.success and np.abs(left).max(initial=0.0) > FLAT * (1.0 + abs(float(result.fun))):
+    slopes = [np.abs(np.clip(x - g, *bounds.T) - x).max(initial=0.0) for x, g in (steepness[0], (result.x, result.jac))]
+    if not result.success and not slopes[1] <= FLAT * slopes[0]:  # NaN too
         warnings.warn(
             f"L-BFGS-B stopped early after {result.nit} steps: {result.message} The hyperparameters may not be the "
             f"best: scale the data, give bounds, or try n_restarts_optimizer.",

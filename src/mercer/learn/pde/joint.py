@@ -14,7 +14,7 @@ from mercer.learn.pde.equation import Equation, Product
 from mercer.learn.pde.parameters import Parameters
 from mercer.progress import track
 
-__all__ = ["JointResult", "fit_jointly", "joint_log_density"]
+__all__ = ["JITTER", "JointResult", "Process", "fit_jointly", "joint_log_density"]
 
 JITTER = 1e-6  # added to the diagonal, absolute, as the released code does
 
