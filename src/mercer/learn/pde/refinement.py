@@ -20,7 +20,7 @@ from mercer.learn.pde.uniqueness import require_unique
 __all__ = ["Collocated", "collocate"]
 
 log = logging.getLogger(__name__)
-ENOUGH = 1e-6  # of an error, with which no other kernel is tried
+ENOUGH = 1e-6  # of an error, with which no further kernel is tried
 LARGEST = 250_000  # nodes with which others are tried: in two axes of 500 each takes a second or two
 MOST_CHECKED = 100_000  # nodes of an equation whose solution is checked to be the only one
 
@@ -70,7 +70,7 @@ def collocate(
         log.debug("%r: residual %.1e between the nodes, error %.1e", tried[0], found.result.residual, found.error)
         if best is None or found.error < best.error:
             best = found
-        if tried is kernels and found.error <= ENOUGH:
+        if found.error <= ENOUGH:
             break
     if best is None:
         assert failure is not None

@@ -32,7 +32,7 @@ from mercer.learn.pde.method import (
 from mercer.learn.pde.prediction import Prediction
 from mercer.learn.pde.refinement import collocate
 from mercer.learn.pde.text import parse_operator
-from mercer.learn.pde.waves import smooth_kernels
+from mercer.learn.pde.waves import rival_kernels
 
 __all__ = ["PDESolver"]
 
@@ -52,9 +52,10 @@ class PDESolver(Prediction):
         grid: number of nodes of each axis, or of all, ends included; or the nodes themselves; or, for
             ``method="marginal"``, points ``(m, d)`` anywhere in the domain.
         kernel: None: the waves of the source and of the boundary data, a Student-t envelope, lengthscales of three
-            times the axis; in collocation, where the residual between the nodes asks for it, the best of that
-            and of four kernels without waves. A kernel of one column or its text, for all axes; or a list, one each. A
-            ``SpectralMixture`` is where methods that learn begin; any other stationary kernel is kept as it is.
+            times the axis; in collocation, where the residual between the nodes asks for it, the best of that, of the
+            same with a lengthscale of the axis, and of four kernels without waves. A kernel of one column or its text,
+            for all axes; or a list, one each. A ``SpectralMixture`` is where methods that learn begin; any other
+            stationary kernel is kept as it is.
         method: ``"collocation"``: the kernel fixed, the equation holds at every node, solved directly; grids only;
             about ``10 (n_1^3 + n_2^3)`` operations and memory in proportion to the nodes. ``"marginal"``: the
             process is conditioned on all data at once and its kernel learnt by marginal likelihood; one axis, or up
@@ -200,7 +201,8 @@ class PDESolver(Prediction):
     def _fit_collocation(
         self, equation: Equation, between: Equation | None, kernels: list[Kernel], max_iter: int, tol: float
     ) -> None:
-        rivals = smooth_kernels(equation.domain) if self.kernel is None else []
+        mixtures = [k for k in kernels if isinstance(k, SpectralMixture)]
+        rivals = rival_kernels(equation.domain, mixtures) if self.kernel is None else []
         try:
             found = collocate(equation, between, kernels, rivals, tol=tol, max_iter=max_iter)
         except NotConverged as error:

@@ -13,7 +13,7 @@ from mercer.kernels import Kernel, SpectralMixture
 from mercer.learn.pde.domain import Domain
 from mercer.learn.pde.equation import Equation
 
-__all__ = ["axis_signals", "kernel_of_signals", "mixtures_from_data", "smooth_kernels"]
+__all__ = ["axis_signals", "kernel_of_signals", "mixtures_from_data", "rival_kernels"]
 
 SIGNALS = 4  # singular vectors of a table of data that are looked at along each axis
 FAINTEST = 1e-3  # a singular value as a share of the largest, below which it is not looked at
@@ -42,12 +42,17 @@ def mixtures_from_data(equation: Equation, n_components: int, envelope: str) -> 
     ]
 
 
-def smooth_kernels(domain: Domain) -> list[list[Kernel]]:
-    """What to try for a solution without waves, which short or monotonous data seem to have: one kernel an axis each.
+def rival_kernels(domain: Domain, kernels: Sequence[SpectralMixture]) -> list[list[Kernel]]:
+    """What to try where mixtures of the data's waves leave too much between the nodes: lists of one kernel an axis.
 
-    The smoother a kernel is and the longer, the faster it converges with the nodes and the sooner round-off ends that.
+    First the same waves with a lengthscale of the axis, for matrices that are too ill-conditioned; then none, for short
+    or monotonous data seem to have waves. The smoother a kernel is and the longer, the faster it converges with the
+    nodes, and the sooner round-off ends that.
     """
-    return [
+    shorter: list[Kernel] = [
+        _made(kernel, high - low) for kernel, (low, high) in zip(kernels, domain.bounds, strict=True)
+    ]
+    return [shorter] + [
         [
             SpectralMixture(1, frequencies=0.0, lengthscale=share * (high - low), envelope=envelope)
             for low, high in domain.bounds
@@ -130,6 +135,17 @@ def _mixture(waves: list[tuple[float, float]], extent: float, n_components: int,
         frequencies=[*(frequency for frequency, _ in chosen), 0.0],
         lengthscale=[LENGTHSCALE * extent] * (len(chosen) + 1),
         envelope=envelope,
+    )
+
+
+def _made(kernel: SpectralMixture, lengthscale: float) -> SpectralMixture:
+    weights, frequencies = (_numbers(kernel, name).ravel().tolist() for name in ("weights", "frequencies"))
+    return SpectralMixture(
+        len(weights),
+        weights=weights,
+        frequencies=frequencies,
+        lengthscale=[lengthscale] * len(weights),
+        envelope=kernel.envelope,
     )
 
 
