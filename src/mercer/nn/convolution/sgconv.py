@@ -20,9 +20,8 @@ class SGConv(LongConv):
 
     Args:
         channels, length, heads: as in :class:`LongConv`.
-        kernel_dim, decay, power, learn_power, layout, init, interpolation, init_scale, resample, taper, reference,
-            learning_rate:
-            as in :class:`SGConvKernel`.
+        kernel_dim, decay, power, learn_power, layout, init, interpolation, init_scale: as in :class:`SGConvKernel`.
+        resample, taper, reference, learning_rate: as there.
         options: all others of :class:`LongConv`.
 
     Source: Li, Cai, Zhang, Chen & Dey, What Makes Convolutional Models Great on Long Sequence Modeling? (ICLR 2023).
